@@ -1,0 +1,165 @@
+"""The WaveBYOL encoder: waveform -> channels -> image of channel chunks -> VGG-like Conv2d stack.
+
+One frozen config describes the authors' h1 to h5, the slim encoder and any other widths. Source:
+waverDeep/WaveBYOL (2022); departures are the length-independent norms (`layers.TimeNorm`) and
+the Gabor front end of `slim`.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from wavebyol_hear.front_end import (
+    ConvFrontEndConfig,
+    FrontEndConfig,
+    GaborFrontEndConfig,
+    build_front_end,
+)
+from wavebyol_hear.layers import TimeNorm, pad_to, stack_chunks
+
+H2 = "64 128 P 256 512 P 512 512 P 1024 1024 P"
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """All that defines an encoder but its weights.
+
+    Args:
+        front_end: the layers from waveform to channels.
+        widths: the Conv2d stack, a number a 3 x 3 convolution (BatchNorm, ReLU) and `P` a 2 x 2
+            max pool; a block ends at each `P`.
+        chunks: planes of the image; divides the front end's channels.
+        input_norm: `l2`, the authors' norm of the waveform over time, or `rms`, unit RMS.
+        image_norm: whether the image is L2-normalised over time, as the authors do.
+        sample_rate: Hz.
+        crop_samples: length of a training crop; shorter clips are zero-padded to it.
+    """
+
+    front_end: FrontEndConfig = ConvFrontEndConfig()
+    widths: str = H2
+    chunks: int = 3
+    input_norm: Literal["l2", "rms"] = "l2"
+    image_norm: bool = True
+    sample_rate: int = 16_000
+    crop_samples: int = 20_480
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before any weight is made."""
+        if self.front_end.channels % self.chunks:
+            raise ValueError(f"{self.front_end.channels} channels cannot be cut in {self.chunks}")
+        if self.input_norm not in ("l2", "rms"):
+            raise ValueError(f"input_norm is {self.input_norm!r}: it is 'l2' or 'rms'")
+        tokens = self.widths.split()
+        if not tokens or not all(t == "P" or (t.isdigit() and int(t) > 0) for t in tokens):
+            raise ValueError(f"widths are {self.widths!r}: write numbers and P, such as {H2!r}")
+
+    @property
+    def rows(self) -> int:
+        """Rows of the image."""
+        return self.front_end.channels // self.chunks
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the last map."""
+        return int([t for t in self.widths.split() if t != "P"][-1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON; `from_dict` is the inverse."""
+        kind = "gabor" if isinstance(self.front_end, GaborFrontEndConfig) else "conv"
+        values = dataclasses.asdict(self)
+        values["front_end"] = {"kind": kind, **values["front_end"]}
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "EncoderConfig":
+        """Return the config of `to_dict`'s values; an unknown key is a TypeError."""
+        front = dict(values["front_end"])
+        kinds = {"gabor": GaborFrontEndConfig, "conv": ConvFrontEndConfig}
+        kind = front.pop("kind")
+        if kind not in kinds:
+            raise ValueError(f"front end {kind!r} is unknown: it is one of {', '.join(kinds)}")
+        front = {k: tuple(v) if isinstance(v, list) else v for k, v in front.items()}
+        return cls(**{**values, "front_end": kinds[kind](**front)})
+
+
+PRESETS: dict[str, EncoderConfig] = {
+    "h1": EncoderConfig(widths="64 P 128 P 256 P 256 P"),
+    "h2": EncoderConfig(widths=H2),
+    "h3": EncoderConfig(widths="16 16 32 P 32 64 P 64 128 P 128 512 P 512 1024 P"),
+    "h4": EncoderConfig(widths="64 128 P 256 512 P 512 1024 P 1024 2048 P"),
+    "h5": EncoderConfig(widths="64 64 128 P 256 256 512 P 512 512 1024 P 1024 1024 1024 P"),
+    "slim": EncoderConfig(
+        front_end=GaborFrontEndConfig(),
+        widths="32 P 64 P 128 P 256 P 512 P",
+        input_norm="rms",
+        image_norm=False,
+    ),
+}
+
+
+class Encoder(nn.Module):
+    """The network that a config describes.
+
+    Shape:
+        [B, 1, n] -> [B, channels, rows, frames]: h2 at 20,480 samples gives [B, 1024, 10, 8].
+        A clip shorter than `config.crop_samples` is zero-padded symmetrically first.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.front_end = build_front_end(config.front_end, config.sample_rate)
+        self.input_norm = TimeNorm(config.crop_samples if config.input_norm == "l2" else 1)
+        self.image_norm = TimeNorm(self.frames(config.crop_samples)) if config.image_norm else None
+        self.features = nn.Sequential(*_conv_stack(config))
+
+    def frames(self, samples: int) -> int:
+        """Return the number of front-end frames of a clip of `samples`."""
+        with torch.device("meta"):
+            front_end = build_front_end(self.config.front_end, self.config.sample_rate).eval()
+            return int(front_end(torch.empty(1, 1, samples)).shape[-1])
+
+    def image(self, wave: Tensor) -> Tensor:
+        """Return the image under the Conv2d stack: [B, 1, n] -> [B, chunks, rows, frames]."""
+        wave = pad_to(wave, self.config.crop_samples)
+        channels = self.front_end(self.input_norm(wave))
+        if self.image_norm is not None:
+            channels = self.image_norm(channels)
+        return stack_chunks(channels, self.config.chunks)
+
+    def blocks(self) -> Iterator[nn.Sequential]:
+        """Yield the Conv2d stack in blocks; each ends with its pool."""
+        start = 0
+        for end, layer in enumerate(self.features, 1):
+            if isinstance(layer, nn.MaxPool2d) or end == len(self.features):
+                yield self.features[start:end]
+                start = end
+
+    def stages(self, wave: Tensor) -> list[Tensor]:
+        """Return the image and every block's map, [B, channels, rows, frames] each."""
+        maps = [self.image(wave)]
+        for block in self.blocks():
+            maps.append(block(maps[-1]))
+        return maps
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Return the last map; see the class."""
+        last: Tensor = self.features(self.image(wave))
+        return last
+
+
+def _conv_stack(config: EncoderConfig) -> Iterator[nn.Module]:
+    """Yield the modules of the Conv2d stack in the authors' order (their keys count them)."""
+    inputs = config.chunks
+    for token in config.widths.split():
+        if token == "P":
+            yield nn.MaxPool2d(2)
+            continue
+        yield nn.Conv2d(inputs, int(token), 3, padding=1)
+        yield nn.BatchNorm2d(int(token))
+        yield nn.ReLU(inplace=True)
+        inputs = int(token)

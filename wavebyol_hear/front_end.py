@@ -1,0 +1,155 @@
+"""From waveform to channels: the authors' five convolutions, or Gabor filters.
+
+Both give one frame per 160 samples (10 ms at 16 kHz) and state where frame i is centred, in half
+samples so that the arithmetic stays whole.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ConvFrontEndConfig:
+    """Five strided Conv1d, BatchNorm, ReLU (waverDeep/WaveBYOL: hop 160, receptive field 225)."""
+
+    channels: int = 513
+    kernels: tuple[int, ...] = (10, 8, 4, 2, 2)
+    strides: tuple[int, ...] = (5, 4, 2, 2, 2)
+    paddings: tuple[int, ...] = (2, 2, 2, 2, 1)
+
+
+@dataclass(frozen=True)
+class GaborFrontEndConfig:
+    """Complex Gabor filters, squared modulus, mean over a frame, log, BatchNorm.
+
+    Args:
+        channels: number of filters.
+        taps: length of a filter in samples (400 is 25 ms at 16 kHz).
+        stride: samples between two moduli.
+        pool: moduli averaged to a frame; stride * pool is the hop.
+        low_hz: centre of the lowest filter.
+        high_hz: centre of the highest filter.
+        floor: added before the log; white noise of unit RMS has modulus 1.
+        trained: whether centres and bandwidths are learned (with a learning rate of their own).
+    """
+
+    channels: int = 96
+    taps: int = 400
+    stride: int = 80
+    pool: int = 2
+    low_hz: float = 60.0
+    high_hz: float = 7800.0
+    floor: float = 1e-4
+    trained: bool = False
+
+
+FrontEndConfig = ConvFrontEndConfig | GaborFrontEndConfig
+
+
+class ConvFrontEnd(nn.Module):
+    """The authors' Conv1d stack.
+
+    Shape:
+        [B, 1, n] -> [B, channels, frames]; 20,480 samples give 130 frames.
+    """
+
+    def __init__(self, config: ConvFrontEndConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList()
+        inputs = 1
+        for kernel, stride, padding in zip(
+            config.kernels, config.strides, config.paddings, strict=True
+        ):
+            conv = nn.Conv1d(inputs, config.channels, kernel, stride, padding)
+            self.layers.append(nn.Sequential(conv, nn.BatchNorm1d(config.channels), nn.ReLU()))
+            inputs = config.channels
+        self.hop = math.prod(config.strides)
+        # Frame i of a layer is centred on input frame stride * i - padding + (kernel - 1) / 2.
+        centre, step = 0, 1
+        for kernel, stride, padding in zip(
+            config.kernels, config.strides, config.paddings, strict=True
+        ):
+            centre += step * (kernel - 1 - 2 * padding)
+            step *= stride
+        self.centre_halves = centre
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Return the channels of a waveform; see the class."""
+        for layer in self.layers:
+            wave = layer(wave)
+        return wave
+
+
+class GaborFrontEnd(nn.Module):
+    """Gabor filters spaced evenly in mel, as log energies over 10 ms.
+
+    The parameters are `centre` (Hz) and `bandwidth` (Hz, standard deviation of the Gaussian
+    response), never the taps: an Adam step is as large as a tap and destroys them (measured, see
+    pretrain/RUNS.md). A filter has unit energy, so that white noise of unit variance gives 1.
+
+    Shape:
+        [B, 1, n] -> [B, channels, frames]; frames = n // hop where hop divides n.
+    """
+
+    def __init__(self, config: GaborFrontEndConfig, sample_rate: int) -> None:
+        super().__init__()
+        if not 0 < config.low_hz < config.high_hz <= sample_rate / 2:
+            raise ValueError(
+                f"filters from {config.low_hz} to {config.high_hz} Hz do not fit below half of "
+                f"{sample_rate} Hz"
+            )
+        self.config = config
+        self.sample_rate = sample_rate
+        centre = mel_spaced(config.low_hz, config.high_hz, config.channels)
+        spacing = torch.gradient(centre)[0]
+        # Neighbours cross near half height at one spacing; below that, what the window resolves.
+        narrowest = 2.5 * sample_rate / (2 * math.pi * config.taps / 2)
+        bandwidth = (spacing * 0.6).clamp_min(narrowest)
+        self.centre = nn.Parameter(centre, requires_grad=config.trained)
+        self.bandwidth = nn.Parameter(bandwidth, requires_grad=config.trained)
+        self.norm = nn.BatchNorm1d(config.channels)
+        self.hop = config.stride * config.pool
+        self.padding = (config.taps - config.stride) // 2
+        self.centre_halves = self.hop - 1
+
+    def filters(self) -> Tensor:
+        """Return the taps, real parts then imaginary parts: [2 * channels, 1, taps]."""
+        taps = self.config.taps
+        time = (torch.arange(taps, device=self.centre.device) - (taps - 1) / 2) / self.sample_rate
+        angle = 2 * math.pi * time
+        envelope = torch.exp(-0.5 * (angle * self.bandwidth[:, None]).square())
+        phase = angle * self.centre[:, None]
+        envelope = envelope / envelope.square().sum(-1, keepdim=True).sqrt()
+        return torch.cat([envelope * phase.cos(), envelope * phase.sin()])[:, None]
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Return the normalised log energies of a waveform; see the class."""
+        return self.norm(self.log_energy(wave))
+
+    def log_energy(self, wave: Tensor) -> Tensor:
+        """Return log(mean squared modulus + floor): [B, 1, n] -> [B, channels, frames]."""
+        config = self.config
+        pair = nn.functional.conv1d(wave, self.filters(), None, config.stride, self.padding)
+        real, imaginary = pair.float().chunk(2, 1)
+        energy = real.square() + imaginary.square()
+        return (nn.functional.avg_pool1d(energy, config.pool) + config.floor).log()
+
+
+def mel_spaced(low_hz: float, high_hz: float, count: int) -> Tensor:
+    """Return `count` frequencies in Hz, evenly spaced on the mel scale (HTK formula)."""
+    low, high = (2595 * math.log10(1 + hz / 700) for hz in (low_hz, high_hz))
+    mel = torch.linspace(low, high, count, dtype=torch.float64)
+    return (700 * (10 ** (mel / 2595) - 1)).float()
+
+
+def build_front_end(config: FrontEndConfig, sample_rate: int) -> ConvFrontEnd | GaborFrontEnd:
+    """Return the front end that a config describes; its attributes are `hop` and `centre_halves`.
+
+    Frame i is centred on sample i * hop + centre_halves / 2.
+    """
+    if isinstance(config, GaborFrontEndConfig):
+        return GaborFrontEnd(config, sample_rate)
+    return ConvFrontEnd(config)

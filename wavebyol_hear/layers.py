@@ -1,0 +1,74 @@
+"""Norms over time that do not depend on a clip's length, and the image made of channel chunks."""
+
+import torch
+from torch import Tensor, nn
+
+
+class TimeNorm(nn.Module):
+    """Scale each row to a fixed energy per unit of time.
+
+    An L2 norm over time leaves every row with energy 1 however long it is, so that a long clip
+    reaches the BatchNorms fainter than a training crop. With `reference` the training length in
+    frames, the factor sqrt(length / reference) undoes just that: the output has mean square
+    1 / reference at any length, and at the training length the layer is the authors' L2 norm.
+    `reference=1` is scaling to unit RMS. A silent row stays silent.
+
+    Args:
+        reference: length in frames (or samples) at which the norm equals a plain L2 norm, >= 1.
+        eps: smallest norm divided by, as in `torch.nn.functional.normalize`.
+
+    Shape:
+        Input and output: [..., T].
+
+    Source: waverDeep/WaveBYOL normalises by L2 over time twice; the factor is ours.
+    """
+
+    def __init__(self, reference: int, eps: float = 1e-12) -> None:
+        super().__init__()
+        if reference < 1:
+            raise ValueError(f"reference is {reference} frames: it must be 1 or more")
+        self.reference = reference
+        self.eps = eps
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the rows scaled; see the class."""
+        energy = rows.square().sum(-1, keepdim=True)
+        return rows * self.gain(energy, rows.shape[-1])
+
+    def gain(self, energy: Tensor, length: int) -> Tensor:
+        """Return the factor for rows of `length` frames whose squares sum to `energy`.
+
+        Streaming code sums the energy piece by piece and asks for the factor afterwards.
+        """
+        return (length / self.reference) ** 0.5 / energy.sqrt().clamp_min(self.eps)
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows."""
+        return f"reference={self.reference}"
+
+
+def stack_chunks(channels: Tensor, chunks: int) -> Tensor:
+    """Cut the channels in equal chunks and stack them as the planes of an image.
+
+    Args:
+        channels: front-end output.
+        chunks: number of planes; divides the number of channels.
+
+    Shape:
+        channels [B, chunks * rows, T] -> [B, chunks, rows, T]; plane p holds the channels
+        p * rows to (p + 1) * rows - 1 in their order.
+    """
+    batch, width, frames = channels.shape
+    return channels.reshape(batch, chunks, width // chunks, frames)
+
+
+def pad_to(wave: Tensor, samples: int) -> Tensor:
+    """Zero-pad symmetrically to at least `samples`; the odd sample goes to the right.
+
+    Shape:
+        [..., n] -> [..., max(n, samples)].
+    """
+    missing = samples - wave.shape[-1]
+    if missing <= 0:
+        return wave
+    return torch.nn.functional.pad(wave, (missing // 2, missing - missing // 2))
