@@ -1,0 +1,1 @@
+"""Benchmark of audio representations: tasks, embeddings through the HEAR API, a linear probe."""

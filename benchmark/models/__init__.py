@@ -1,0 +1,1 @@
+"""Baselines, one HEAR module a file."""
