@@ -1,0 +1,1 @@
+"""Pretraining: audio files to a store, the store to augmented views, views to encoder weights."""
