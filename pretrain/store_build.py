@@ -48,7 +48,8 @@ def decode(audio: Path | bytes) -> NDArray[np.int16]:
         file = io.BytesIO(audio) if isinstance(audio, bytes) else audio
         wave, rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise ValueError(f"cannot be decoded: {" ".join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"cannot be decoded: {reason}") from error
     if not len(wave):
         raise ValueError("has no samples")
     mono = wave.mean(axis=1)
