@@ -94,7 +94,7 @@ PRESETS: dict[str, EncoderConfig] = {
     "h5": EncoderConfig(widths="64 64 128 P 256 256 512 P 512 512 1024 P 1024 1024 1024 P"),
     "slim": EncoderConfig(
         front_end=GaborFrontEndConfig(),
-        widths="32 P 64 P 128 P 256 P 512 P",
+        widths="16 P 64 P 128 128 P 256 256 P 512 P",
         input_norm="rms",
         image_norm=False,
     ),

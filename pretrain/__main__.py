@@ -1,0 +1,64 @@
+"""Train an encoder: python -m pretrain STORE --out runs/NAME [--preset P] [--config F] [--set k=v].
+
+STORE is a folder made by `python -m pretrain.store`. Killed at any moment and started again with
+the same command, the run goes on; `--set optim.steps=N` lengthens it.
+
+One GPU (or the CPU, where there is none):
+    python -m pretrain STORE --out runs/h2
+
+One node of 8 GPUs; `optim.batch` stays the batch over all processes:
+    torchrun --standalone --nproc-per-node 8 -m pretrain STORE --out runs/h2
+
+N nodes, on each of them (the store and runs/ on a disk that all see, or the store copied):
+    torchrun --nnodes N --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \
+        -m pretrain STORE --out runs/h2
+
+SLURM, inside sbatch with --nodes=N --ntasks-per-node=1 --gpus-per-node=8:
+    srun torchrun --nnodes $SLURM_NNODES --nproc-per-node 8 --rdzv-id $SLURM_JOB_ID \
+        --rdzv-backend c10d --rdzv-endpoint $(scontrol show hostnames | head -1):29500 \
+        -m pretrain STORE --out runs/h2
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from pretrain.config import ConfigError, read_config
+from pretrain.distributed import process_group
+from pretrain.state import StateError
+from pretrain.store import Store, StoreError
+from pretrain.train import DivergedError, train
+
+
+def main() -> int:
+    """Run the command and return its exit status."""
+    summary, _, manual = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m pretrain", description=summary, epilog=manual,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("store", type=Path, help="folder of the decoded clips")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--preset", default="default", help="default, paper, slim, tiny, ...")
+    parser.add_argument("--config", help="YAML file of differences from the preset")
+    parser.add_argument("--method", help="byol, byol_a or cola; short for --set method=...")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    words = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    sets = [*words.sets, *([f"method={words.method}"] if words.method else [])]
+    try:
+        config = read_config(words.preset, words.config, sets)
+        store = Store.open(words.store)
+        with process_group(words.device) as device:
+            weights = train(config, store, words.out, device)
+    except (ConfigError, StateError, StoreError, DivergedError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"weights: {weights}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
