@@ -49,7 +49,7 @@ class Task:
     """A data set with its classes, its published split and the way to list its clips.
 
     Attributes:
-        name: of the task, of its module and of its folder in the data directory.
+        name: of the task, of its module and, unless `folder` says otherwise, of its data folder.
         title: for readers.
         classes: all labels, in the order of the label numbers.
         split_policy: "folds" (every clip is tested once) or "fixed" (train, valid, test).
@@ -61,6 +61,7 @@ class Task:
         layout: what to put where below `root`, as one line.
         index: lists the clips below a root; raises TaskDataError where it cannot.
         metric: headline metric.
+        folder: name of the data folder where it is another task's; "" means `name`.
         note: what a reader of the scores must know, e.g. that a split is not the published one.
     """
 
@@ -76,6 +77,7 @@ class Task:
     layout: str
     index: Callable[[Path], list[Clip]]
     metric: str = "accuracy"
+    folder: str = ""
     note: str = ""
 
     @property

@@ -20,7 +20,9 @@ def _decode(path: Path) -> tuple[np.ndarray, int]:
             rate = sound.samplerate
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         if not path.exists():
-            raise AudioError(f"{path}: no such file; restore it or drop it from the list") from error
+            raise AudioError(
+                f"{path}: no such file; restore it or drop it from the list"
+            ) from error
         reason = " ".join(str(error).split())
         raise AudioError(f"{path}: not readable as sound ({reason}); replace the file") from error
     if len(wave) < promised:

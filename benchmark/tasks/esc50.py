@@ -1,0 +1,63 @@
+"""ESC-50: 2,000 environmental sounds of 5 s, 50 classes, five published folds."""
+
+from pathlib import Path
+
+from benchmark.records import Clip, Source, Task
+from benchmark.tasks.layout import fold_name, locate, read_table
+
+# In the order of the column `target` of meta/esc50.csv.
+CATEGORIES = """
+    dog rooster pig cow frog cat hen insects sheep crow
+    rain sea_waves crackling_fire crickets chirping_birds water_drops wind pouring_water
+    toilet_flush thunderstorm
+    crying_baby sneezing clapping breathing coughing footsteps laughing brushing_teeth snoring
+    drinking_sipping
+    door_wood_knock mouse_click keyboard_typing door_wood_creaks can_opening washing_machine
+    vacuum_cleaner clock_alarm clock_tick glass_breaking
+    helicopter chainsaw siren car_horn engine train church_bells airplane fireworks hand_saw
+"""
+CLASSES = tuple(CATEGORIES.split())
+
+
+def index(root: Path) -> list[Clip]:
+    """List the clips of meta/esc50.csv; the group is the Freesound recording they were cut from.
+
+    Args:
+        root: holds `meta` and `audio`, or `ESC-50-master` with them.
+
+    Raises:
+        TaskDataError: where the table or the audio folder is absent or the table is malformed.
+    """
+    top = locate(TASK, root, "ESC-50-master", "meta/esc50.csv")
+    locate(TASK, root, "ESC-50-master", "audio")
+    table = root / f"{top}meta/esc50.csv"
+    return [
+        Clip(
+            clip_id=row["filename"],
+            path=f"{top}audio/{row['filename']}",
+            label=row["category"],
+            split=fold_name(table, line, row["fold"], 5),
+            group=row["src_file"],
+        )
+        for line, row in read_table(table, ("filename", "fold", "category", "src_file"))
+    ]
+
+
+TASK = Task(
+    name="esc50",
+    title="ESC-50",
+    classes=CLASSES,
+    split_policy="folds",
+    sample_counts=2000,
+    clip_seconds=5.0,
+    licence="CC BY-NC 3.0 (the ESC-10 part CC BY 3.0)",
+    citation="K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM MM 2015",
+    sources=(
+        Source(
+            "https://github.com/karoldvl/ESC-50/archive/master.zip",
+            "md5:7771e4b9d86d0945acce719c7a59305a",
+        ),
+    ),
+    layout="ESC-50-master/ (or what is in it): meta/esc50.csv and audio/<file name>.wav",
+    index=index,
+)

@@ -1,0 +1,66 @@
+"""UrbanSound8K: 8,732 city sounds of up to 4 s, 10 classes, ten published folds."""
+
+from pathlib import Path
+
+from benchmark.records import Clip, Source, Task
+from benchmark.tasks.layout import fold_name, locate, read_table
+
+# In the order of the column `classID` of metadata/UrbanSound8K.csv.
+CLASSES = (
+    "air_conditioner",
+    "car_horn",
+    "children_playing",
+    "dog_bark",
+    "drilling",
+    "engine_idling",
+    "gun_shot",
+    "jackhammer",
+    "siren",
+    "street_music",
+)
+
+
+def index(root: Path) -> list[Clip]:
+    """List the clips of metadata/UrbanSound8K.csv; the group is the Freesound recording.
+
+    Args:
+        root: holds `metadata` and `audio`, or `UrbanSound8K` with them.
+
+    Raises:
+        TaskDataError: where the table or the audio folder is absent or the table is malformed.
+    """
+    top = locate(TASK, root, "UrbanSound8K", "metadata/UrbanSound8K.csv")
+    locate(TASK, root, "UrbanSound8K", "audio")
+    table = root / f"{top}metadata/UrbanSound8K.csv"
+    return [
+        Clip(
+            clip_id=row["slice_file_name"],
+            path=f"{top}audio/fold{row['fold']}/{row['slice_file_name']}",
+            label=row["class"],
+            split=fold_name(table, line, row["fold"], 10),
+            group=row["fsID"],
+        )
+        for line, row in read_table(table, ("slice_file_name", "fsID", "fold", "class"))
+    ]
+
+
+TASK = Task(
+    name="urbansound8k",
+    title="UrbanSound8K",
+    classes=CLASSES,
+    split_policy="folds",
+    sample_counts=8732,
+    clip_seconds=4.0,
+    licence="CC BY-NC 4.0",
+    citation="J. Salamon, C. Jacoby, J. P. Bello, A Dataset and Taxonomy for Urban Sound Research, "
+    "ACM MM 2014",
+    sources=(
+        Source(
+            "https://zenodo.org/record/1203745/files/UrbanSound8K.tar.gz",
+            "md5:9aa69802bbf37fb986f71ec1483a196e",
+        ),
+    ),
+    layout="UrbanSound8K/ (or what is in it): metadata/UrbanSound8K.csv and "
+    "audio/fold<k>/<file name>.wav",
+    index=index,
+)
