@@ -1,0 +1,207 @@
+"""Encoder weights on disk: our safetensors files and the authors' `.pt` files, both read strictly.
+
+Our file holds the state dict of an `Encoder`; its header holds `format`, `config` and `provenance`
+as JSON, so that a file says by itself what it is and where it comes from. An authors' file
+(waverDeep/WaveBYOL, `torch.save`) names no architecture: the preset is found by its shapes.
+"""
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
+from wavebyol_hear.front_end import ConvFrontEndConfig
+
+FORMAT = "wavebyol-hear/1"
+ZIP_MAGIC = b"PK\x03\x04"
+AUTHORS_ENCODER = "online_encoder_network."
+# Theirs -> ours, below `online_encoder_network.`.
+AUTHORS_NAMES = {
+    "feature_extractor_step.encoder_layer_": "front_end.layers.",
+    "feature_encoding_step.feature_extractor_layer.": "features.",
+}
+# What else a full training state of theirs holds; an encoder needs none of it.
+AUTHORS_OTHER = (
+    "online_projector_network.",
+    "online_predictor_network.",
+    "target_encoder_network.",
+    "target_projector_network.",
+)
+
+
+class WeightsError(ValueError):
+    """A weights file that cannot be used; the message is one line and names what is wrong."""
+
+
+def save_encoder(
+    path: str | Path,
+    encoder: Encoder,
+    provenance: dict[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write an encoder's weights; the file appears whole or not at all.
+
+    Args:
+        path: where to write; replaced if it exists.
+        encoder: the network; its config goes into the header.
+        provenance: whatever JSON can hold: how the weights were made.
+        dtype: of convolution weights in the file. Vectors (biases, BatchNorm statistics, centre
+            frequencies) stay float32: they are few, and variances near 1e-5 do not fit float16.
+    """
+    tensors = {
+        name: (value.to(dtype) if value.is_floating_point() and value.dim() > 1 else value)
+        .detach()
+        .cpu()
+        .contiguous()
+        for name, value in encoder.state_dict().items()
+    }
+    header = {
+        "format": FORMAT,
+        "config": json.dumps(encoder.config.to_dict()),
+        "provenance": json.dumps(provenance),
+    }
+    path = Path(path)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        save_file(tensors, beside, metadata=header)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load_encoder(path: str | Path, preset: str | None = None) -> tuple[Encoder, dict[str, Any]]:
+    """Read an encoder in float32, in evaluation mode.
+
+    Args:
+        path: a file of `save_encoder` or an authors' `.pt` file, told apart by content.
+        preset: for an authors' file, the name in `PRESETS` it must have the shapes of; without it
+            the preset is the one whose shapes the file has.
+
+    Raises:
+        WeightsError: the file is absent, damaged, of another kind, or not exactly the weights of
+            the network that it names.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(ZIP_MAGIC))
+    except OSError as error:
+        raise WeightsError(f"weights {path} cannot be read: {error.strerror}") from error
+    if magic == ZIP_MAGIC:
+        return _load_authors(path, preset)
+    encoder, provenance = _load_ours(path)
+    if preset is not None and encoder.config != PRESETS[preset]:
+        raise WeightsError(f"weights {path} are not of preset {preset!r}: leave the preset out")
+    return encoder, provenance
+
+
+def _load_ours(path: Path) -> tuple[Encoder, dict[str, Any]]:
+    """Read a file of `save_encoder`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise WeightsError(
+            f"weights {path} are damaged or neither safetensors nor a .pt archive: {error}"
+        ) from error
+    if header.get("format") != FORMAT:
+        raise WeightsError(
+            f"weights {path} have the format {header.get('format')!r}: expected {FORMAT!r}"
+        )
+    absent = {"config", "provenance"} - header.keys()
+    if absent:
+        raise WeightsError(f"weights {path} lack {', '.join(sorted(absent))} in their header")
+    try:
+        config = EncoderConfig.from_dict(json.loads(header["config"]))
+        provenance = json.loads(header["provenance"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"weights {path} have a header this version cannot read: {error}") from (
+            error
+        )
+    return _fill(config, tensors, path), provenance
+
+
+def _load_authors(path: Path, preset: str | None) -> tuple[Encoder, dict[str, Any]]:
+    """Read an authors' checkpoint {model_state_dict, optimizer_state_dict, epoch, loss}."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"weights {path} are damaged or not plain tensors: {reason}") from error
+    if not isinstance(saved, dict) or not isinstance(saved.get("model_state_dict"), dict):
+        raise WeightsError(f"weights {path} lack 'model_state_dict': not a WaveBYOL checkpoint")
+    tensors, unknown = {}, []
+    for name, value in saved["model_state_dict"].items():
+        ours = _our_name(name)
+        if ours is not None:
+            tensors[ours] = value
+        elif not name.startswith(AUTHORS_OTHER):
+            unknown.append(name)
+    if unknown:
+        raise WeightsError(f"weights {path} have unknown keys: {_some(unknown)}")
+    if not tensors:
+        raise WeightsError(f"weights {path} lack the encoder: no key begins {AUTHORS_ENCODER!r}")
+    names = [preset] if preset else _authors_presets()
+    nearest = min(names, key=lambda name: len(_differences(PRESETS[name], tensors)))
+    provenance = {
+        "source": "a checkpoint in the format of waverDeep/WaveBYOL",
+        "preset": nearest,
+        "epoch": saved.get("epoch"),
+    }
+    return _fill(PRESETS[nearest], tensors, path), provenance
+
+
+def _our_name(name: str) -> str | None:
+    """Return our name of an encoder tensor of the authors, None for any other."""
+    for theirs, ours in AUTHORS_NAMES.items():
+        if name.startswith(AUTHORS_ENCODER + theirs):
+            return ours + name.removeprefix(AUTHORS_ENCODER + theirs)
+    return None
+
+
+def _authors_presets() -> list[str]:
+    """Return the presets with the authors' front end."""
+    return [n for n, config in PRESETS.items() if config.front_end == ConvFrontEndConfig()]
+
+
+def _differences(config: EncoderConfig, tensors: dict[str, Tensor]) -> list[str]:
+    """Return, in words, how tensors differ from what a config asks for."""
+    with torch.device("meta"):
+        wanted = {name: value.shape for name, value in Encoder(config).state_dict().items()}
+    found = {name: value.shape for name, value in tensors.items()}
+    return [
+        *(f"missing {name}" for name in wanted if name not in found),
+        *(f"unknown {name}" for name in found if name not in wanted),
+        *(
+            f"{name} is {list(found[name])} instead of {list(shape)}"
+            for name, shape in wanted.items()
+            if name in found and found[name] != shape
+        ),
+    ]
+
+
+def _fill(config: EncoderConfig, tensors: dict[str, Tensor], path: Path) -> Encoder:
+    """Return the encoder of a config with exactly these tensors."""
+    differences = _differences(config, tensors)
+    if differences:
+        raise WeightsError(f"weights {path} do not fit {config.widths!r}: {_some(differences)}")
+    infinite = [name for name, value in tensors.items() if not value.isfinite().all()]
+    if infinite:
+        raise WeightsError(f"weights {path} have non-finite values in {_some(infinite)}")
+    encoder = Encoder(config)
+    encoder.load_state_dict(tensors)
+    return encoder.eval()
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    """Return the first few names and how many there are besides."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
