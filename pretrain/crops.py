@@ -3,7 +3,67 @@
 import torch
 from torch import Tensor
 
-_FULL_SCALE = 32767.0  # the store's scale, see pretrain.store_build.decode
+FULL_SCALE = 32767.0  # the store's scale, see pretrain.store_build.decode
+_CPU_ROWS = 32  # crops gathered at a time on a CPU: what they need stays in its cache
+
+
+def gather_crops(
+    samples: Tensor,
+    starts: Tensor,
+    lengths: Tensor,
+    place: Tensor,
+    speed: Tensor | None,
+    crop_samples: int,
+) -> Tensor:
+    """Read crops of signals that lie end to end, by linear interpolation; 0 outside a signal.
+
+    A crop's first sample lies at place * room, where room is what the signal has more than the
+    crop needs; it is negative for a signal that is too short, and then the crop starts before it.
+
+    Args:
+        samples: the signals, of any real type.
+        starts: each signal's first sample.
+        lengths: each signal's number of samples.
+        place: where in the signal the crop lies, 0 (at its start) to 1 (at its end).
+        speed: samples of the signal a sample of the crop; None for 1 at whole positions, exactly.
+        crop_samples: length T of a crop.
+
+    Shape:
+        samples [N]; starts, lengths, place, speed [B], on any device; returns [B, T] float32 on
+        the samples' device.
+    """
+    device, rows = samples.device, len(starts)
+    starts, lengths = starts.to(device).long(), lengths.to(device).long()
+    # float64: a position in a 30-s clip needs 19 bits before the point and 10 or more behind
+    place = place.to(device, torch.float64)
+    span = (crop_samples - 1) * (1.0 if speed is None else speed.to(device, torch.float64))
+    first = place * (lengths - 1 - span)
+    steps = torch.arange(crop_samples, device=device)
+    out = torch.empty(rows, crop_samples, device=device)
+    stride = max(1, rows) if samples.is_cuda else _CPU_ROWS
+    for part in (slice(row, row + stride) for row in range(0, rows, stride)):
+        if speed is None:
+            left = first[part, None].round().long() + steps
+            out[part] = _read(samples, starts[part, None], left, lengths[part, None])
+            continue
+        position = torch.addcmul(
+            first[part, None], speed[part, None].to(device, torch.float64), steps
+        )
+        whole = position.floor()
+        left = whole.long()
+        torch.lerp(
+            _read(samples, starts[part, None], left, lengths[part, None]),
+            _read(samples, starts[part, None], left + 1, lengths[part, None]),
+            position.sub_(whole).float(),
+            out=out[part],
+        )
+    return out
+
+
+def _read(samples: Tensor, start: Tensor, position: Tensor, length: Tensor) -> Tensor:
+    """Read at whole positions of each signal; 0 outside it."""
+    index = torch.minimum(position.clamp(min=0), length - 1)
+    return samples[index + start].float().mul_(index == position)
 
 
 class CropSampler:
@@ -74,69 +134,27 @@ class CropSampler:
         Shape:
             clips [B] int64; returns two of [B, 1, T], float32 in -1..1.
         """
-        clips = clips.cpu()
         place = self._uniform(len(clips))
-        speed = self._speeds(len(clips))
-        view_a = self._gather(clips, place, speed)
+        view_a = self._gather(clips, place)
         if self.two_crops:
             place = self._uniform(len(clips))
         elif self.speed[0] == self.speed[1]:
             return view_a, view_a.clone()
-        return view_a, self._gather(clips, place, self._speeds(len(clips)))
+        return view_a, self._gather(clips, place)
 
     def _uniform(self, count: int) -> Tensor:
         return torch.rand(count, generator=self.generator, dtype=torch.float64)
 
-    def _speeds(self, count: int) -> Tensor:
+    def _gather(self, clips: Tensor, place: Tensor) -> Tensor:
+        """Return crops at the given places, [B, 1, T], each at a speed drawn here."""
+        clips = clips.cpu()
         low, high = self.speed
-        if low == high:
-            return torch.full((count,), low, dtype=torch.float64)
-        return low * (high / low) ** self._uniform(count)
-
-    def _gather(self, clips: Tensor, place: Tensor, speed: Tensor) -> Tensor:
-        """Return crops of the clips.
-
-        Args:
-            clips: numbers of the clips.
-            place: where in the clip the crop lies, 0 (its start) to 1 (its end).
-            speed: samples of the clip a sample of the crop.
-
-        Shape:
-            clips, place, speed [B]; returns [B, 1, T].
-        """
-        length = self.lengths[clips]
-        # Room for the crop's start: its last sample, at start + (T - 1) * speed, is at most the
-        # clip's last. Negative for a clip that is too short: the crop starts before the clip.
-        room = (length - 1).to(torch.float64) - (self.crop_samples - 1) * speed
+        speed = None if low == high == 1 else low * (high / low) ** self._uniform(len(clips))
+        lengths = self.lengths[clips]
         if self.pad == "centre":
-            place = torch.where(room < 0, 0.5, place)
-        start = place * room
-        device = self.samples.device
-        if self.speed == (1.0, 1.0):
-            return self._whole(clips, start.round().long(), length)
-        steps = torch.arange(self.crop_samples, device=device, dtype=torch.float64)
-        # float64: a position in a 30-s clip needs 19 bits before the point and 10 or more behind
-        position = torch.addcmul(
-            start.to(device)[:, None], speed.to(device)[:, None], steps[None]
-        )  # [B, T]
-        first = position.floor()
-        weight = (position - first).float()
-        left = first.long()
-        base = self.starts[clips].to(device)[:, None]
-        last = length.to(device)[:, None] - 1
-        value = torch.lerp(self._read(base, left, last), self._read(base, left + 1, last), weight)
-        return value.div_(_FULL_SCALE)[:, None]
-
-    def _whole(self, clips: Tensor, start: Tensor, length: Tensor) -> Tensor:
-        """Return crops at speed 1 from whole positions: no interpolation."""
-        device = self.samples.device
-        left = start.to(device)[:, None] + torch.arange(self.crop_samples, device=device)
-        base = self.starts[clips].to(device)[:, None]
-        value = self._read(base, left, length.to(device)[:, None] - 1)
-        return value.div_(_FULL_SCALE)[:, None]
-
-    def _read(self, base: Tensor, position: Tensor, last: Tensor) -> Tensor:
-        """Read samples at whole positions of each clip; 0 outside the clip."""
-        inside = (position >= 0) & (position <= last)
-        index = position.clamp(min=0).minimum(last).add_(base)
-        return self.samples[index].float().mul_(inside)
+            needed = (self.crop_samples - 1) * (1.0 if speed is None else speed) + 1
+            place = torch.where(lengths < needed, 0.5, place)
+        crops = gather_crops(
+            self.samples, self.starts[clips], lengths, place, speed, self.crop_samples
+        )
+        return crops.div_(FULL_SCALE)[:, None]

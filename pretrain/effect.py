@@ -1,0 +1,91 @@
+"""What an effect of the Augmentation Layer is.
+
+An effect draws its parameters, one set a sample, from an explicit generator (`draw`), and changes
+the waves by them (`change`); `forward` does both. The two are apart so that a test can measure
+what an effect did against what it meant to do.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class EffectConfig:
+    """What every effect's settings have.
+
+    Args:
+        probability: share of the samples that get the effect, 0 to 1; 0 leaves it out.
+    """
+
+    probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the probability and that every pair is (low, high)."""
+        name = type(self).__name__
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"{name}.probability is {self.probability}: give 0 to 1")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            pair = isinstance(value, tuple) and len(value) == 2
+            if pair and not value[0] <= value[1]:
+                raise ValueError(f"{name}.{field.name} is {value}: give (low, high), low <= high")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What an effect has drawn: tensors with one row a sample, but for the `shared` ones."""
+
+    shared: ClassVar[Iterable[str]] = ()
+
+    def take(self, rows: Tensor) -> Self:
+        """Return the parameters of some samples."""
+        changes: dict[str, Any] = {
+            field.name: getattr(self, field.name)[rows]
+            for field in dataclasses.fields(self)
+            if field.name not in self.shared
+        }
+        return dataclasses.replace(self, **changes)
+
+
+class Effect(nn.Module):
+    """Base of all effects: [B, 1, T] to [B, 1, T], every sample by its own parameters."""
+
+    def draw(self, wave: Tensor, generator: torch.Generator) -> Any:  # noqa: ANN401
+        """Draw parameters for every sample of a batch, on its device, where the generator is too.
+
+        Shape:
+            wave [B, 1, T].
+        """
+        raise NotImplementedError
+
+    def change(self, wave: Tensor, parameters: Any) -> Tensor:  # noqa: ANN401
+        """Return the waves changed by the parameters.
+
+        Shape:
+            wave, result [B, 1, T].
+        """
+        raise NotImplementedError
+
+    def forward(self, wave: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw parameters and change the waves by them.
+
+        Shape:
+            wave, result [B, 1, T].
+        """
+        return self.change(wave, self.draw(wave, generator))
+
+
+def uniform(
+    wave: Tensor, generator: torch.Generator, low: float = 0.0, high: float = 1.0
+) -> Tensor:
+    """Draw one number a sample, uniform from low to high.
+
+    Shape:
+        wave [B, 1, T]; returns [B].
+    """
+    return torch.empty(len(wave), device=wave.device).uniform_(low, high, generator=generator)
