@@ -1,0 +1,245 @@
+"""From a task's clips to one embedding each: read ahead, batched by length, cached, resumable."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmark.cache import EmbeddingArray, cache_folder
+from benchmark.fingerprint import content_hashes, data_fingerprint, sound_fingerprint
+from benchmark.hear_api import EncodeError, HearModel, load
+from benchmark.read_ahead import Batch, read_batches
+from benchmark.records import Clip, Task, TaskDataError
+
+SAVE_SECONDS = 60.0
+
+
+class EmbedError(ValueError):
+    """A task of which no clip could be embedded."""
+
+
+@dataclass(frozen=True)
+class EmbeddedTask:
+    """The embeddings of a task under one model, row by row with what a probe needs.
+
+    Attributes:
+        embeddings: float32, memory-mapped, read-only.
+        labels: class numbers, places in `task.classes`.
+        splits: as published.
+        groups: what may never be separated.
+        clip_ids: of the rows.
+        errors: (clip id, message) of every clip that has no row.
+        seconds: time the embedding took, all runs of this array together.
+        clips_per_second: rows over that time, decoding included; 0 where nothing was embedded.
+        encoder_calls: calls of the encoder in this run, 0 when all came from the cache.
+        weights_hash: content hash of weights and code.
+        data_hash: content hash of sound, labels, splits and groups.
+
+    Shape:
+        embeddings `[n, D]`; labels, splits, groups, clip_ids `[n]`.
+    """
+
+    embeddings: np.ndarray
+    labels: np.ndarray
+    splits: np.ndarray
+    groups: np.ndarray
+    clip_ids: np.ndarray
+    errors: tuple[tuple[str, str], ...]
+    seconds: float
+    clips_per_second: float
+    encoder_calls: int
+    weights_hash: str
+    data_hash: str
+
+
+class Embedder:
+    """Runs the encoder over batches and writes what comes back, counting the calls.
+
+    Args:
+        model: the checked HEAR module.
+        array: to fill.
+    """
+
+    def __init__(self, model: HearModel, array: EmbeddingArray) -> None:
+        """Start with no call."""
+        self.model = model
+        self.array = array
+        self.calls = 0
+
+    def embed(self, batch: Batch) -> None:
+        """Embed what was read of a batch and note what could not be read.
+
+        A header may promise another length than the file has, so lengths are compared again.
+        """
+        by_length: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
+        for row, wave in batch:
+            if isinstance(wave, str):
+                self.array.progress.errors[row] = wave
+            else:
+                by_length[len(wave)].append((row, wave))
+        for same in by_length.values():
+            self.encode([row for row, _ in same], np.stack([wave for _, wave in same]))
+
+    def encode(self, rows: list[int], waves: np.ndarray) -> None:
+        """Embed clips of one length; where the batch fails, each by itself.
+
+        Shape:
+            waves float32 `[B, n]` for B rows.
+        """
+        self.calls += 1
+        try:
+            values = self.model.scenes(waves)
+        except EncodeError as error:
+            if len(rows) == 1:
+                self.array.progress.errors[rows[0]] = str(error)
+                return
+            for i, row in enumerate(rows):
+                self.encode([row], waves[i : i + 1])
+            return
+        for row, value in zip(rows, values, strict=True):
+            if np.isfinite(value).all():
+                self.array.write(row, value)
+                self.array.progress.clips += 1
+            else:
+                self.array.progress.errors[row] = (
+                    f"{self.model.spec}: the embedding holds NaN or infinity; mend the module"
+                )
+
+
+def fill(
+    embedder: Embedder, paths: Sequence[str], workers: int, batch_seconds: float, title: str
+) -> None:
+    """Embed all rows that are not done, with a progress bar; an interruption loses nothing.
+
+    Args:
+        embedder: with model and array.
+        paths: of the files, by row.
+        workers: processes that decode; 0 decodes in this one.
+        batch_seconds: sound in one batch, in seconds.
+        title: of the bar.
+    """
+    array = embedder.array
+    todo = array.todo()
+    batches = read_batches(paths, todo, embedder.model.sample_rate, workers, batch_seconds)
+    start = saved = time.monotonic()
+    before = array.progress.seconds
+    with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar:
+        try:
+            for batch in batches:
+                embedder.embed(batch)
+                bar.update(len(batch))
+                array.progress.seconds = before + time.monotonic() - start
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    array.save()
+                    saved = time.monotonic()
+        finally:
+            array.save()
+
+
+def sort_out(task: Task, clips: Sequence[Clip]) -> tuple[list[Clip], list[tuple[str, str]]]:
+    """Separate the clips whose label the task knows from those it does not, which are errors.
+
+    Raises:
+        TaskDataError: where two clips share an id or no clip is left.
+    """
+    seen: set[str] = set()
+    for clip in clips:
+        if clip.clip_id in seen:
+            raise TaskDataError(
+                f"{task.name}: the clip {clip.clip_id} is listed twice; mend the list"
+            )
+        seen.add(clip.clip_id)
+    known = set(task.classes)
+    good = [clip for clip in clips if clip.label in known]
+    errors = [
+        (
+            clip.clip_id,
+            f"{clip.path}: the label {clip.label!r} is none of the {len(known)} classes of "
+            f"{task.name}; mend the list",
+        )
+        for clip in clips
+        if clip.label not in known
+    ]
+    if not good:
+        raise TaskDataError(
+            f"{task.name}: none of the {len(clips)} listed clips has a label of the task; put "
+            f"there {task.layout}; official source: {task.source}"
+        )
+    return good, errors
+
+
+def embed_task(
+    task: Task,
+    clips: Sequence[Clip],
+    root: Path,
+    model_spec: str,
+    *,
+    device: str = "cpu",
+    cache_dir: Path,
+    workers: int = 2,
+    batch_seconds: float = 64.0,
+) -> EmbeddedTask:
+    """Embed the clips of a task with a HEAR module, or take what the cache holds.
+
+    Args:
+        task: whose classes number the labels.
+        clips: what `task.index(root)` listed.
+        root: of the task.
+        model_spec: `module` or `module:weights`.
+        device: a torch device; its kind is part of the cache's key, as results differ in the
+            last digits.
+        cache_dir: of the cache.
+        workers: processes that read ahead, >= 0.
+        batch_seconds: most sound in one batch, in seconds; a longer clip goes alone.
+
+    Raises:
+        HearError: where the module is no good or returns other shapes than it says.
+        TaskDataError: where the list is no good.
+        CacheError: where the cache cannot be written.
+        EmbedError: where not one clip could be embedded.
+    """
+    good, errors = sort_out(task, clips)
+    model = load(model_spec, device)
+    folder = task.folder or task.name
+    hashes = content_hashes(good, root, cache_dir / folder / "sound-hashes.json")
+    array = EmbeddingArray(
+        cache_folder(
+            cache_dir,
+            model_spec,
+            folder,
+            weights=model.weights_hash,
+            sound=sound_fingerprint(good, hashes),
+            rate=model.sample_rate,
+            options={"device": model.device.type, "size": model.size},
+        ),
+        len(good),
+        model.size,
+    )
+    embedder = Embedder(model, array)
+    if array.todo():
+        paths = [str(root / clip.path) for clip in good]
+        fill(embedder, paths, workers, batch_seconds, f"{task.name}, {model_spec}")
+    errors += [(good[row].clip_id, why) for row, why in sorted(array.progress.errors.items())]
+    embeddings, rows = array.finished()
+    if len(rows) == 0:
+        raise EmbedError(f"{task.name}: no clip could be embedded; the first: {errors[0][1]}")
+    number = {label: i for i, label in enumerate(task.classes)}
+    kept = [good[row] for row in rows]
+    progress = array.progress
+    return EmbeddedTask(
+        embeddings=embeddings,
+        labels=np.array([number[clip.label] for clip in kept], dtype=np.int64),
+        splits=np.array([clip.split for clip in kept]),
+        groups=np.array([clip.group for clip in kept]),
+        clip_ids=np.array([clip.clip_id for clip in kept]),
+        errors=tuple(errors),
+        seconds=progress.seconds,
+        clips_per_second=progress.clips / progress.seconds if progress.seconds else 0.0,
+        encoder_calls=embedder.calls,
+        weights_hash=model.weights_hash,
+        data_hash=data_fingerprint(good, hashes),
+    )
