@@ -1,0 +1,177 @@
+"""From audio to embeddings: the module that `load_model` returns."""
+
+import torch
+from torch import Tensor, nn
+
+from wavebyol_hear.encoder import Encoder, EncoderConfig
+from wavebyol_hear.layers import pad_to
+from wavebyol_hear.pooling import (
+    MOST_BY_DEFAULT,
+    POOLINGS,
+    Pooling,
+    TimeStatistics,
+    window_statistics,
+)
+from wavebyol_hear.stream import Frames, pieces, stack_halo, stages_of
+from wavebyol_hear.timestamps import TimeGrid, dense_maps, windows
+
+
+class Embedder(nn.Module):
+    """An encoder with its pooling; `forward` gives scene embeddings and can be trained through.
+
+    Any length from one sample goes; beyond `seconds_at_once` a clip is computed in pieces, to the
+    same numbers, so that memory grows by its front-end channels alone.
+
+    Args:
+        encoder: the network; put in evaluation mode, its weights in channels-last order.
+        pooling: a `Pooling`, a name in `POOLINGS`, or None: `stages`, or `global` where the maps
+            of all stages have more than 8,192 numbers (h1 to h5).
+        normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe has it; off
+            by default, since a probe that standardises each number does better without.
+        seconds_at_once: sound computed at once; bounds memory (h2: some 35 MB a second).
+
+    Shape:
+        [B, n] -> [B, scene_embedding_size].
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        pooling: str | Pooling | None = None,
+        *,
+        normalise: bool = False,
+        seconds_at_once: float = 20.48,
+    ) -> None:
+        """Work out the sizes."""
+        super().__init__()
+        if not seconds_at_once > 0:
+            raise ValueError(f"seconds_at_once is {seconds_at_once}: it must be above 0")
+        self.encoder = encoder
+        self.encoder.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.stages = stages_of(encoder)
+        self.pooling = self._choose(pooling)
+        self.normalise = normalise
+        self.grid = TimeGrid.of(encoder)
+        self.halo = stack_halo(encoder)
+        self.sample_rate = encoder.config.sample_rate
+        stride = max(self.stages[-1].step, self.grid.step)
+        frames = seconds_at_once * self.sample_rate / encoder.front_end.hop
+        self.core = max(round(frames / stride), 1) * stride
+        self.scene_embedding_size = self._size(self.pooling, windowed=False)
+        self.timestamp_embedding_size = self._size(self.pooling, windowed=True)
+        self.eval()
+
+    @property
+    def config(self) -> EncoderConfig:
+        """What defines the encoder."""
+        return self.encoder.config
+
+    def clips_at_once(self, samples: int) -> int:
+        """Return how many clips of a length are computed together."""
+        longest = max(samples, self.config.crop_samples)
+        return max(self.core * self.encoder.front_end.hop // longest, 1)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Return scene embeddings; see the class."""
+        frames = self._frames(audio)
+        wanted = self.pooling.of_stages(len(self.stages))
+        running = [TimeStatistics(statistics) for statistics in wanted]
+        for piece in pieces(frames.count, self.core, self.halo):
+            layer_input = frames.image(piece.start, piece.stop)
+            maps = dense_maps(self.encoder, _channels_last(layer_input), self.stages[-1].step)
+            for stage, statistics, values in zip(self.stages, running, maps, strict=True):
+                statistics.update(values[..., piece.kept(stage.step, frames.count)])
+        parts = [
+            self.pooling.join(statistics.values(), statistics.wanted)
+            for statistics in running
+            if statistics.wanted
+        ]
+        return self._finish(torch.cat(parts, 1))
+
+    def timestamps(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Return embeddings at a regular hop and the instants in ms that they are centred on.
+
+        Shape:
+            [B, n] -> ([B, T, timestamp_embedding_size], float64 [B, T]).
+        """
+        batch, samples = audio.shape
+        frames = self._frames(audio)
+        left = max(self.config.crop_samples - samples, 0) // 2
+        columns = self.grid.columns(left, samples)
+        step = self.grid.step
+        end = max(frames.count, step * (columns.stop + 1))
+        out = audio.new_empty(batch, columns.stop, self.timestamp_embedding_size).float()
+        for piece in pieces(step * columns.stop, self.core, self.halo, end):
+            image = _channels_last(frames.image(piece.start, piece.stop))
+            here = range((piece.first - piece.start) // step, (piece.last - piece.start) // step)
+            embedded = self._embed_columns(image, here)
+            out[:, piece.first // step : piece.last // step] = embedded.transpose(1, 2)
+        times = self.grid.milliseconds(left, samples, self.sample_rate).to(audio.device)
+        return self._finish(out[:, columns.start :]), times.expand(batch, -1)
+
+    def _embed_columns(self, image: Tensor, columns: range) -> Tensor:
+        """Return the embeddings of some columns of an image: [B, D, len(columns)]."""
+        parts = []
+        wanted = self.pooling.of_stages(len(self.stages))
+        maps = dense_maps(self.encoder, image, self.grid.step)
+        for stage, statistics, dense in zip(self.stages, wanted, maps, strict=True):
+            if not statistics:
+                continue
+            offset, width, stride = self.grid.window(stage)
+            begin = columns.start * stride + offset
+            local = windows(dense, begin, len(columns), width, stride)
+            if width == 1:
+                statistics = self.pooling.of_one_column(statistics)
+            parts.append(self.pooling.join(window_statistics(local, statistics), statistics))
+        return torch.cat(parts, 1)
+
+    def _frames(self, audio: Tensor) -> Frames:
+        """Check the audio and run the front end."""
+        check_audio(audio)
+        wave = pad_to(audio.to(torch.float32)[:, None], self.config.crop_samples)
+        return Frames(self.encoder, wave, self.core)
+
+    def _finish(self, embeddings: Tensor) -> Tensor:
+        """Normalise if asked to."""
+        return nn.functional.normalize(embeddings, dim=-1) if self.normalise else embeddings
+
+    def _choose(self, pooling: str | Pooling | None) -> Pooling:
+        """Return the pooling that an argument stands for."""
+        if isinstance(pooling, Pooling):
+            return pooling
+        if pooling is None:
+            everything = POOLINGS["stages"]
+            small = self._size(everything, windowed=False) <= MOST_BY_DEFAULT
+            return everything if small else POOLINGS["global"]
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling {pooling!r} is unknown: it is one of {', '.join(POOLINGS)}")
+        return POOLINGS[pooling]
+
+    def _size(self, pooling: Pooling, *, windowed: bool) -> int:
+        """Return the length of an embedding."""
+        size = 0
+        for stage, wanted in zip(self.stages, pooling.of_stages(len(self.stages)), strict=True):
+            if windowed and self.grid.window(stage)[1] == 1:
+                wanted = pooling.of_one_column(wanted)
+            numbers = stage.channels * (stage.rows if pooling.rows else 1)
+            size += numbers * (min(len(wanted), 1) if pooling.add else len(wanted))
+        return size
+
+
+def _channels_last(image: Tensor) -> Tensor:
+    """Return the image in the order in which the convolutions are fastest."""
+    return image.contiguous(memory_format=torch.channels_last)
+
+
+def check_audio(audio: Tensor) -> None:
+    """Raise a ValueError that names what is wrong with a batch of audio."""
+    if not isinstance(audio, Tensor):
+        raise ValueError(f"audio is a {type(audio).__name__}: give a float tensor [batch, samples]")
+    if audio.dim() != 2 or not audio.is_floating_point():
+        shape = list(audio.shape)
+        raise ValueError(f"audio is {audio.dtype} {shape}: give a float tensor [batch, samples]")
+    if 0 in audio.shape:
+        raise ValueError(f"audio is {list(audio.shape)}: give one clip and one sample at least")
+    broken = (~audio.isfinite()).any(1).nonzero()
+    if len(broken):
+        raise ValueError(f"audio has non-finite samples in clip {int(broken[0])} of the batch")

@@ -1,0 +1,51 @@
+"""The HEAR functions: embeddings of audio, without gradients and in bounded memory."""
+
+import torch
+from torch import Tensor
+
+from wavebyol_hear.embed import Embedder, check_audio
+
+
+def get_scene_embeddings(audio: Tensor, model: Embedder) -> Tensor:
+    """Return one embedding a clip, in bounded memory and without gradients.
+
+    Args:
+        audio: mono at `model.sample_rate`, full scale 1; of any length from one sample.
+        model: from `load_model`; put in evaluation mode.
+
+    Shape:
+        [B, n] -> float32 [B, model.scene_embedding_size].
+
+    Raises:
+        ValueError: the audio is no float tensor [B, n], is empty or not finite.
+    """
+    check_audio(audio)
+    model.eval()
+    with torch.no_grad():
+        return torch.cat([model(part) for part in _batches(audio, model)])
+
+
+def get_timestamp_embeddings(audio: Tensor, model: Embedder) -> tuple[Tensor, Tensor]:
+    """Return embeddings every 50 ms or less and the instants they are centred on.
+
+    Args:
+        audio: mono at `model.sample_rate`, full scale 1; of any length from one sample.
+        model: from `load_model`; put in evaluation mode.
+
+    Shape:
+        [B, n] -> float32 [B, T, model.timestamp_embedding_size], float64 [B, T] in ms.
+
+    Raises:
+        ValueError: the audio is no float tensor [B, n], is empty or not finite.
+    """
+    check_audio(audio)
+    model.eval()
+    with torch.no_grad():
+        parts = [model.timestamps(part) for part in _batches(audio, model)]
+    embeddings, times = zip(*parts, strict=True)
+    return torch.cat(embeddings), torch.cat(times)
+
+
+def _batches(audio: Tensor, model: Embedder) -> tuple[Tensor, ...]:
+    """Cut a batch in what the model computes together."""
+    return torch.split(audio, model.clips_at_once(audio.shape[1]))

@@ -1,0 +1,65 @@
+"""From a weights file, or from nothing, to a model that embeds."""
+
+import warnings
+from importlib import resources
+
+import torch
+
+from wavebyol_hear.checkpoint import load_encoder
+from wavebyol_hear.embed import Embedder
+from wavebyol_hear.encoder import PRESETS, Encoder
+from wavebyol_hear.pooling import Pooling
+
+DEFAULT_PRESET = "slim"
+
+
+def load_model(
+    model_file_path: str = "",
+    *,
+    preset: str | None = None,
+    pooling: str | Pooling | None = None,
+    normalise: bool = False,
+    seconds_at_once: float = 20.48,
+) -> Embedder:
+    """Return a model for `get_scene_embeddings` and `get_timestamp_embeddings`, on the CPU.
+
+    Args:
+        model_file_path: weights, in the project's safetensors format or the authors' `.pt`. Empty:
+            the weights that ship with the package for the preset; where none ship, seeded
+            untrained weights, with a warning.
+        preset: one of h1, h2, h3, h4, h5, slim (the default). With a file it need not be given; if
+            it is, the file must hold that network.
+        pooling: `stages` (front end: mean, max and deviation over time; each block: mean and max,
+            rows kept), `bands` (last map, rows kept, mean + max added) or `global` (the same over
+            rows too); by default `stages` for slim and `global` for h1 to h5.
+        normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe does.
+        seconds_at_once: sound computed at once; less takes less memory.
+
+    Raises:
+        WeightsError: the file cannot be used.
+        ValueError: the preset or the pooling is unknown.
+    """
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} is unknown: it is one of {', '.join(PRESETS)}")
+    if model_file_path:
+        encoder, _ = load_encoder(model_file_path, preset)
+    else:
+        encoder = _shipped(preset or DEFAULT_PRESET)
+    return Embedder(encoder, pooling, normalise=normalise, seconds_at_once=seconds_at_once)
+
+
+def _shipped(preset: str) -> Encoder:
+    """Return the encoder with the weights in the package, or an untrained one."""
+    weights = resources.files("wavebyol_hear").joinpath("weights", f"{preset}.safetensors")
+    if weights.is_file():
+        with resources.as_file(weights) as path:
+            return load_encoder(path, preset)[0]
+    warnings.warn(
+        f"wavebyol_hear: {preset} is UNTRAINED: no weights ship for it, and its embeddings say "
+        "little; give load_model a weights file",
+        UserWarning,
+        stacklevel=3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Encoder(PRESETS[preset])

@@ -1,0 +1,138 @@
+"""How the maps of an encoder become the numbers of an embedding.
+
+A pooling says which statistics over time are taken of which stage (the image under the Conv2d
+stack, each block's map) and whether the rows are kept. The same pooling describes scenes, where
+time is the whole clip, and timestamps, where it is a window around each of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Statistic = Literal["mean", "max", "std"]
+# Added to a variance under the root: its gradient is finite where a row stands still.
+VARIANCE_FLOOR = 1e-10
+# The most numbers for which every stage is pooled by default.
+MOST_BY_DEFAULT = 8192
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """What is kept of each stage.
+
+    Args:
+        image: statistics over time of the image under the Conv2d stack, row by row.
+        blocks: statistics of every block's map but the last.
+        last: statistics of the last map.
+        rows: whether the rows of the maps are kept; if not, statistics are over the rows too.
+        add: whether a stage's statistics are added, as the authors do, or concatenated.
+    """
+
+    image: tuple[Statistic, ...] = ()
+    blocks: tuple[Statistic, ...] = ()
+    last: tuple[Statistic, ...] = ("mean", "max")
+    rows: bool = True
+    add: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the statistics can be joined."""
+        if not self.rows and "std" in {*self.image, *self.blocks, *self.last}:
+            raise ValueError("a deviation over the rows is not to be had from those of the rows")
+
+    def of_stages(self, count: int) -> list[tuple[Statistic, ...]]:
+        """Return the statistics of each of `count` stages, the image first."""
+        return [self.image, *[self.blocks] * (count - 2), self.last]
+
+    def of_one_column(self, wanted: tuple[Statistic, ...]) -> tuple[Statistic, ...]:
+        """Return the statistics of a window of one column, where mean and max are the same."""
+        return wanted[:1] if self.rows and not self.add else wanted
+
+    def join(self, values: dict[Statistic, Tensor], wanted: Sequence[Statistic]) -> Tensor:
+        """Return one stage's numbers.
+
+        Shape:
+            values [B, C, R, ...] each -> [B, N, ...].
+        """
+        parts = [
+            (values[name] if self.rows else _over_rows(values[name], name)).flatten(1, 2)
+            for name in wanted
+        ]
+        return torch.stack(parts).sum(0) if self.add else torch.cat(parts, 1)
+
+
+# `global` is what the authors pretrain on, `bands` what they probe (FACTS: AdaptiveAvgPool +
+# AdaptiveMaxPool to (1, 1) and to (10, 1), added).
+POOLINGS: dict[str, Pooling] = {
+    "global": Pooling(rows=False, add=True),
+    "bands": Pooling(add=True),
+    "stages": Pooling(image=("mean", "max", "std"), blocks=("mean", "max")),
+}
+
+
+def _over_rows(values: Tensor, name: Statistic) -> Tensor:
+    """Carry a statistic over time on to the rows; every row has as many frames."""
+    return values.amax(2, keepdim=True) if name == "max" else values.mean(2, keepdim=True)
+
+
+class TimeStatistics:
+    """Statistics over time of a map that comes in pieces.
+
+    Means and variances are merged piece by piece (Chan, Golub and LeVeque 1979): the plain sum of
+    squares would lose a small deviation beside a large mean.
+
+    Args:
+        wanted: the statistics to keep; none of them makes `update` free.
+    """
+
+    def __init__(self, wanted: Sequence[Statistic]) -> None:
+        """Start with no columns seen."""
+        self.wanted = wanted
+        self._count = 0
+        self._values: dict[Statistic, Tensor] = {}
+
+    def update(self, piece: Tensor) -> None:
+        """Take in the columns of a piece [B, C, R, t]; t may be 0."""
+        count = piece.shape[-1]
+        if not self.wanted or count == 0:
+            return
+        new: dict[Statistic, Tensor] = {"mean": piece.mean(-1), "max": piece.amax(-1)}
+        if "std" in self.wanted:
+            new["std"] = piece.var(-1, correction=0)
+        if self._count:
+            new = self._merge(new, count / (self._count + count))
+        self._values = new
+        self._count += count
+
+    def _merge(self, new: dict[Statistic, Tensor], share: float) -> dict[Statistic, Tensor]:
+        """Return the statistics of both; `share` is how much of the columns is new."""
+        old = self._values
+        step = new["mean"] - old["mean"]
+        both: dict[Statistic, Tensor] = {
+            "mean": old["mean"] + step * share,
+            "max": torch.maximum(old["max"], new["max"]),
+        }
+        if "std" in new:
+            within = torch.lerp(old["std"], new["std"], share)
+            both["std"] = within + step.square() * (share * (1 - share))
+        return both
+
+    def values(self) -> dict[Statistic, Tensor]:
+        """Return the statistics of all columns so far, [B, C, R] each."""
+        values = dict(self._values)
+        if "std" in values:  # Until here it is the variance.
+            values["std"] = (values["std"] + VARIANCE_FLOOR).sqrt()
+        return values
+
+
+def window_statistics(windows: Tensor, wanted: Sequence[Statistic]) -> dict[Statistic, Tensor]:
+    """Return statistics over the first dimension: [w, B, C, R, t] -> [B, C, R, t] each."""
+    if windows.shape[0] == 1:
+        values: dict[Statistic, Tensor] = {"mean": windows[0], "max": windows[0]}
+    else:
+        values = {"mean": windows.mean(0), "max": windows.amax(0)}
+    if "std" in wanted:
+        values["std"] = (windows.var(0, correction=0) + VARIANCE_FLOOR).sqrt()
+    return values
