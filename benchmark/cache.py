@@ -156,7 +156,7 @@ class EmbeddingArray:
             values float32 `[size]`.
         """
         self.embeddings[row] = values
-        self.marks[row] = DONE | zlib.crc32(np.ascontiguousarray(values, dtype=np.float32))
+        self.marks[row] = DONE | zlib.crc32(np.asarray(values, dtype=np.float32).tobytes())
 
     def save(self) -> None:
         """Bring rows, marks and progress to the disk; the rows before the marks."""

@@ -65,7 +65,7 @@ def weights_fingerprint(module: ModuleType, model: nn.Module, weights: str) -> s
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(memoryview(flat.numpy()))
+            digest.update(flat.numpy().data)
         else:
             digest.update(f"{name} {value!r}".encode())
     for file in source_files(module):

@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,12 +103,14 @@ class HearModel:
     @property
     def sample_rate(self) -> int:
         """The rate the model wants, in Hz."""
-        return int(self.model.sample_rate)
+        rate: Any = self.model.sample_rate
+        return int(rate)
 
     @property
     def size(self) -> int:
         """The number of values of a scene embedding."""
-        return int(self.model.scene_embedding_size)
+        size: Any = self.model.scene_embedding_size
+        return int(size)
 
     def scenes(self, waves: np.ndarray) -> np.ndarray:
         """Embed a batch of clips of one length.
@@ -128,12 +131,12 @@ class HearModel:
                 f"{self.spec} failed on {tuple(waves.shape)} ({one_line(error)})"
             ) from error
         wanted = (len(waves), self.size)
-        check_tensor(f"{self.spec}: get_scene_embeddings", answer, wanted)
-        return answer.detach().cpu().numpy()
+        checked = check_tensor(f"{self.spec}: get_scene_embeddings", answer, wanted)
+        return checked.detach().cpu().numpy()
 
 
-def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> None:
-    """Check that an answer is a float32 tensor of one shape.
+def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> Tensor:
+    """Return an answer that is a float32 tensor of one shape.
 
     Args:
         what: module and function, for the error.
@@ -152,6 +155,7 @@ def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> None:
         )
     if answer.dtype != torch.float32:
         raise HearError(f"{what} returned {answer.dtype}; return torch.float32")
+    return answer
 
 
 def load(spec: str, device: str = "cpu") -> HearModel:

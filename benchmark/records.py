@@ -63,6 +63,8 @@ class Task:
         metric: headline metric.
         folder: name of the data folder where it is another task's; "" means `name`.
         note: what a reader of the scores must know, e.g. that a split is not the published one.
+        convention: where `index` chooses between splits by what it finds, says which it took; the
+            answer belongs in the result.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Task:
     metric: str = "accuracy"
     folder: str = ""
     note: str = ""
+    convention: Callable[[Path], str] | None = None
 
     @property
     def source(self) -> str:

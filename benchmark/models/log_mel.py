@@ -47,6 +47,8 @@ class LogMel(nn.Module):
     sample_rate = SAMPLE_RATE
     scene_embedding_size = 4 * BANDS
     timestamp_embedding_size = BANDS
+    window: Tensor
+    filters: Tensor
 
     def __init__(self) -> None:
         """Make the window and the filters."""

@@ -1,0 +1,220 @@
+"""Check that a module honours the HEAR API: `python -m benchmark.check MODULE[:WEIGHTS]`.
+
+The checks of hear-validator (clip lengths, shapes, types, spacing and reach of the timestamps)
+without TensorFlow, and some of our own: no NaN, a clip's embedding does not depend on its
+neighbours in the batch, silence and a clip of 0.01 s are embedded. Every finding is one line; the
+exit code is 1 where one of them is an error.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.hear_api import HearError, HearModel, check_tensor, load, one_line
+
+# As in hear-validator's validate.py.
+TIMESTAMP_SECONDS = (1.07, 1.98, 4.0)
+SCENE_SECONDS = 2.74
+LARGEST_HOP_MS = 50.0
+REGULAR_MS = 1.0
+# Of the embedding's largest value: float32 sums in another order differ by about 1e-6.
+NEIGHBOUR_TOLERANCE = 1e-3
+
+
+def noise(model: HearModel, clips: int, seconds: float) -> Tensor:
+    """Return white noise from -1 to 1, always the same.
+
+    Shape:
+        result `[clips, seconds * sample_rate]`.
+    """
+    generator = torch.Generator().manual_seed(0)
+    wave = torch.rand(clips, int(seconds * model.sample_rate), generator=generator)
+    return (2 * wave - 1).to(model.device)
+
+
+def call(model: HearModel, function: str, audio: Tensor) -> object:
+    """Call a function of the module.
+
+    Raises:
+        HearError: where it raises.
+    """
+    try:
+        with torch.inference_mode():
+            return getattr(model.module, function)(audio, model.model)
+    except Exception as error:  # foreign code may raise anything
+        raise HearError(
+            f"{model.spec}: {function} failed on {tuple(audio.shape)} ({one_line(error)})"
+        ) from error
+
+
+def scene(model: HearModel, audio: Tensor) -> Tensor:
+    """Return checked scene embeddings.
+
+    Raises:
+        HearError: where they are no finite float32 `[B, scene_embedding_size]`.
+    """
+    what = f"{model.spec}: get_scene_embeddings"
+    answer = check_tensor(
+        what, call(model, "get_scene_embeddings", audio), (len(audio), model.size)
+    )
+    if not answer.isfinite().all():
+        raise HearError(f"{what} returned NaN or infinity; mend it")
+    return answer.cpu()
+
+
+def check_scenes(model: HearModel) -> list[str]:
+    """Check scene embeddings of noise, of silence and of a very short clip.
+
+    Returns:
+        warnings.
+
+    Raises:
+        HearError: see `scene`, or where a clip's embedding depends on its neighbours.
+    """
+    audio = noise(model, 4, SCENE_SECONDS)
+    together = scene(model, audio)
+    alone = torch.cat([scene(model, clip[None]) for clip in audio])
+    apart = (together - alone).abs().max() / together.abs().max().clamp(min=1e-12)
+    if apart > NEIGHBOUR_TOLERANCE:
+        raise HearError(
+            f"{model.spec}: a clip's scene embedding changes by {apart:.1%} with its neighbours in "
+            "the batch; put the model in evaluation mode and normalise each clip by itself"
+        )
+    warnings = []
+    for title, clip in (
+        ("silence", torch.zeros_like(audio[:1])),
+        ("a clip of 0.01 s", noise(model, 1, 0.01)),
+    ):
+        try:
+            scene(model, clip)
+        except HearError as error:
+            warnings.append(f"{title} is not embedded, such clips will be errors: {error}")
+    return warnings
+
+
+def check_timestamps(model: HearModel) -> list[str]:
+    """Check timestamp embeddings of noise of several lengths.
+
+    Returns:
+        warnings.
+
+    Raises:
+        HearError: where shapes, types, spacing or reach are not HEAR's.
+    """
+    what = f"{model.spec}: get_timestamp_embeddings"
+    size: Any = model.model.timestamp_embedding_size
+    warnings = []
+    for seconds in TIMESTAMP_SECONDS:
+        audio = noise(model, 2, seconds)
+        answer = call(model, "get_timestamp_embeddings", audio)
+        if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], Tensor):
+            raise HearError(f"{what}: return a pair of tensors, embeddings and timestamps")
+        embeddings, stamps = answer
+        # HEAR leaves the timestamps' precision open; in float32 they blur after hours.
+        if not stamps.is_floating_point():
+            raise HearError(f"{what}: the timestamps are {stamps.dtype}; return floating point ms")
+        if stamps.ndim != 2 or len(stamps) != 2 or stamps.shape[1] == 0:
+            raise HearError(
+                f"{what}: the timestamps' shape is {tuple(stamps.shape)}; make it [2, T]"
+            )
+        check_tensor(f"{what} (embeddings)", embeddings, (*stamps.shape, size))
+        if not embeddings.isfinite().all() or not stamps.isfinite().all():
+            raise HearError(f"{what} returned NaN or infinity; mend it")
+        warnings += check_spacing(what, stamps.cpu().double(), 1000.0 * seconds)
+    return list(dict.fromkeys(warnings))
+
+
+def check_spacing(what: str, stamps: Tensor, length_ms: float) -> list[str]:
+    """Check that timestamps are regular, dense and reach the clip's end.
+
+    Args:
+        what: module and function, for the findings.
+        stamps: in ms.
+        length_ms: of the clip.
+
+    Returns:
+        warnings.
+
+    Raises:
+        HearError: where the spacing varies by more than 1 ms, or the last timestamp is past the
+            clip's end or more than two hops before it.
+
+    Shape:
+        stamps `[B, T]`.
+    """
+    if stamps.shape[1] == 1:
+        return [f"{what}: a clip of {length_ms:.0f} ms has one timestamp only"]
+    hops = stamps.diff(dim=1)
+    hop, first, last = float(hops.mean()), float(stamps.min()), float(stamps.max())
+    uneven = float((hops - hop).abs().max())
+    if uneven > REGULAR_MS:
+        raise HearError(f"{what}: the spacing varies by {uneven:.2f} ms; keep it within 1 ms")
+    if last > length_ms:
+        raise HearError(
+            f"{what}: the last timestamp is {last:.2f} ms, the clip {length_ms:.2f} ms long; end "
+            "within the clip"
+        )
+    if last < length_ms - 2 * hop:
+        raise HearError(
+            f"{what}: the last timestamp is {last:.2f} ms, the clip {length_ms:.2f} ms long; reach "
+            "its end"
+        )
+    warnings = []
+    if float(hops.max()) > LARGEST_HOP_MS:
+        warnings.append(f"{what}: the hop is {float(hops.max()):.1f} ms; HEAR suggests 50 or less")
+    if first > hop:
+        warnings.append(f"{what}: the first timestamp is {first:.1f} ms, more than one hop")
+    if last < length_ms - min(hop, LARGEST_HOP_MS):
+        warnings.append(f"{what}: the last timestamp is more than one hop before the clip's end")
+    return warnings
+
+
+def check(spec: str, device: str = "cpu") -> tuple[list[str], list[str]]:
+    """Run all checks on a module.
+
+    Args:
+        spec: `module` or `module:weights`.
+        device: a torch device.
+
+    Returns:
+        errors and warnings, one line each.
+    """
+    try:
+        model = load(spec, device)
+    except HearError as error:
+        return [str(error)], []
+    errors: list[str] = []
+    warnings: list[str] = []
+    checks: tuple[Callable[[HearModel], list[str]], ...] = (check_timestamps, check_scenes)
+    for one in checks:
+        try:
+            warnings += one(model)
+        except HearError as error:
+            errors.append(str(error))
+    return errors, warnings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark.check", description="Check a HEAR module."
+    )
+    parser.add_argument("module", help="import path, with :WEIGHTS to name a weights file")
+    parser.add_argument("--device", default="cpu", help="a torch device (default: cpu)")
+    chosen = parser.parse_args(arguments)
+    errors, warnings = check(chosen.module, chosen.device)
+    for line in warnings:
+        sys.stdout.write(f"warning: {line}\n")
+    for line in errors:
+        sys.stdout.write(f"error: {line}\n")
+    if not errors:
+        sys.stdout.write(f"{chosen.module} honours the HEAR API.\n")
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""NSynth: 305,979 notes of 4 s, 11 instrument families, the published train, valid and test."""
+
+from pathlib import Path
+
+from benchmark.records import Clip, Source, Task, TaskDataError, missing_data
+from benchmark.tasks.layout import read_json
+
+# In the order of `instrument_family` in examples.json.
+FAMILIES = (
+    "bass",
+    "brass",
+    "flute",
+    "guitar",
+    "keyboard",
+    "mallet",
+    "organ",
+    "reed",
+    "string",
+    "synth_lead",
+    "vocal",
+)
+SPLITS = ("train", "valid", "test")
+URL = "http://download.magenta.tensorflow.org/datasets/nsynth"
+
+
+def index(root: Path) -> list[Clip]:
+    """List the notes of the three examples.json.
+
+    The published valid and test share instruments (train shares none with them), so the group
+    is the note and not the instrument.
+
+    Args:
+        root: holds nsynth-train, nsynth-valid and nsynth-test.
+
+    Raises:
+        TaskDataError: where an examples.json is absent, damaged or lacks a family.
+    """
+    clips = []
+    for split in SPLITS:
+        folder = f"nsynth-{split}"
+        table = root / folder / "examples.json"
+        if not table.is_file():
+            raise missing_data(TASK, table, f"{folder}/examples.json is absent")
+        for key, note in read_json(table).items():
+            try:
+                family = note["instrument_family_str"]
+            except (KeyError, TypeError) as error:
+                raise TaskDataError(
+                    f"{table}: {key} has no instrument_family_str; fetch the file again"
+                ) from error
+            clips.append(Clip(key, f"{folder}/audio/{key}.wav", family, split, key))
+    return clips
+
+
+TASK = Task(
+    name="nsynth",
+    title="NSynth (instrument family)",
+    classes=FAMILIES,
+    split_policy="fixed",
+    sample_counts=305979,
+    clip_seconds=4.0,
+    licence="CC BY 4.0",
+    citation="J. Engel et al., Neural Audio Synthesis of Musical Notes with WaveNet Autoencoders, "
+    "ICML 2017",
+    # No checksum is published for the three archives.
+    sources=tuple(Source(f"{URL}/nsynth-{split}.jsonwav.tar.gz") for split in SPLITS),
+    layout="nsynth-train/, nsynth-valid/ and nsynth-test/, each with examples.json and "
+    "audio/<key>.wav",
+    index=index,
+    note="As published, valid and test share instruments, and no test note is a synth_lead.",
+)

@@ -1,0 +1,57 @@
+"""VoxCeleb1, speaker identification: 153,516 clips, 1,251 speakers, the published iden_split."""
+
+from pathlib import Path
+
+from benchmark.records import Clip, Source, Task, TaskDataError, missing_data
+from benchmark.tasks.layout import locate, read_lines
+
+SPLITS = {"1": "train", "2": "valid", "3": "test"}
+SITE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb"
+
+
+def index(root: Path) -> list[Clip]:
+    """List the clips of iden_split.txt; the group is the video.
+
+    Args:
+        root: holds iden_split.txt and `wav`, the merged content of the dev and test archives.
+
+    Raises:
+        TaskDataError: where the list or the folder is absent or a line is malformed.
+    """
+    table = root / "iden_split.txt"
+    if not table.is_file():
+        raise missing_data(TASK, table, "iden_split.txt is absent")
+    prefix = locate(TASK, root, "vox1", "wav")
+    clips = []
+    for line, text in enumerate(read_lines(table), 1):
+        number, _, path = text.partition(" ")
+        parts = path.split("/")
+        if number not in SPLITS or len(parts) != 3:
+            raise TaskDataError(
+                f"{table}, line {line}: {text!r} is not '1|2|3 speaker/video/file'; "
+                f"fetch the file again from {SITE}/meta/iden_split.txt"
+            )
+        group = f"{parts[0]}/{parts[1]}"
+        clips.append(Clip(path, f"{prefix}wav/{path}", parts[0], SPLITS[number], group))
+    return clips
+
+
+TASK = Task(
+    name="voxceleb1",
+    title="VoxCeleb1 (speaker identification)",
+    classes=tuple(f"id{number}" for number in range(10001, 11252)),
+    split_policy="fixed",
+    sample_counts=153516,
+    clip_seconds=8.2,
+    licence="CC BY 4.0 for the metadata; the sound is from YouTube, behind a form",
+    citation="A. Nagrani, J. S. Chung, A. Zisserman, VoxCeleb: a large-scale speaker "
+    "identification dataset, Interspeech 2017",
+    sources=(
+        Source(f"{SITE}/meta/iden_split.txt", "md5:09710b779bc221585f5837ef0341a1d2"),
+        # The four parts of the dev archive, joined.
+        Source(f"{SITE}/vox1.html#vox1_dev_wav.zip", "md5:ae63e55b951748cc486645f532ba230b"),
+        Source(f"{SITE}/vox1.html#vox1_test_wav.zip", "md5:185fdc63c3c739954633d50379a3d102"),
+    ),
+    layout="iden_split.txt and wav/<speaker>/<video>/<nnnnn>.wav (of the dev and the test archive)",
+    index=index,
+)
