@@ -1,0 +1,173 @@
+"""L-BFGS for many convex problems of one shape at once, each with its own step and history."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(points [F, S', N], strengths kept [S']) -> values float64 [F, S'], gradients [F, S', N]."""
+
+MEMORY = 6
+"""Pairs of moves and gradient changes kept: each costs two arrays of the points' size."""
+SUFFICIENT = 1e-4
+"""Armijo's constant: the share of the predicted decrease that a step must reach."""
+ROUNDING = 1e-6
+"""Relative error of a loss summed in float32: a rise this small is no failed step."""
+
+
+@dataclass
+class Solution:
+    """Where a batch of problems ended.
+
+    Attributes:
+        point: the variables.
+        converged: whether a problem met the tolerance before the last round.
+        rounds: evaluations of the batch.
+
+    Shape:
+        point `[F, S, N]`, converged `[F, S]`.
+    """
+
+    point: Tensor
+    converged: Tensor
+    rounds: int
+
+
+def minimise(
+    objective: Objective,
+    start: Tensor,
+    *,
+    tolerance: float,
+    max_rounds: int = 500,
+) -> Solution:
+    """Minimise a batch of convex, positive functions that are evaluated together.
+
+    A round evaluates every problem once. A problem whose step lowered its value enough goes on to
+    its next direction; another stays and halves its step. So none waits for another's line search.
+    Strengths leave the batch when all their folds are done.
+
+    Args:
+        objective: values and gradients at given points, for the strengths kept.
+        start: first points; variables should be scaled so that the Hessian is near a multiple of 1.
+        tolerance: decrease still predicted at which a problem is done, as a share of the decrease
+            so far or of the value, whichever is less.
+        max_rounds: evaluations after which the search ends, done or not.
+
+    Shape:
+        start `[F, S, N]`.
+    """
+    folds, strengths, _ = start.shape
+    found = Solution(
+        start.clone(), torch.zeros(folds, strengths, dtype=torch.bool, device=start.device), 0
+    )
+    kept = torch.arange(strengths, device=start.device)
+    point = start.clone()
+    value, gradient = objective(point, kept)
+    memory = _Memory(start)
+    direction, slope = memory.direction(gradient)
+    step = torch.ones_like(slope)
+    first = value
+    while True:
+        # A step too short to change a float32 sum means that rounding is all that is left.
+        scale = torch.minimum(value, first - value)
+        done = (-0.5 * slope <= tolerance * scale) | (step < 1e-6)
+        going = ~done.all(dim=0)
+        found.converged[:, kept] = done
+        if not going.any() or found.rounds == max_rounds:
+            found.point[:, kept] = point
+            return found
+        # Leaving costs a copy of the memory: it pays for a quarter of the batch at a time.
+        if 4 * int(going.sum()) <= 3 * len(going):
+            found.point[:, kept[~going]] = point[:, ~going]
+            kept, first, value = kept[going], first[:, going], value[:, going]
+            step, slope = step[:, going], slope[:, going]
+            point, gradient, direction = point[:, going], gradient[:, going], direction[:, going]
+            memory.keep(going)
+        move = direction.mul_(step[..., None].to(point.dtype))
+        new_value, new_gradient = objective(point + move, kept)
+        found.rounds += 1
+        better = new_value <= value + SUFFICIENT * step * slope + ROUNDING * value.abs()
+        moved = better[..., None]
+        memory.add(move, new_gradient - gradient, better)
+        point = torch.where(moved, point + move, point)
+        gradient = torch.where(moved, new_gradient, gradient)
+        value = torch.where(better, new_value, value)
+        step = torch.where(better, 1.0, 0.5 * step)
+        direction, slope = memory.direction(gradient)
+
+
+class _Memory:
+    """The last moves and gradient changes of each problem, and their inner products.
+
+    With those products the two-loop recursion runs on coefficients instead of long vectors
+    (W. Chen et al., "Large-scale L-BFGS using MapReduce", 2014): a direction then costs two passes
+    over the memory.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        """Start empty, for points shaped as `like` `[F, S, N]`."""
+        folds, strengths, size = like.shape
+        double = {"dtype": torch.float64, "device": like.device}
+        self.vectors = like.new_zeros(folds, strengths, 2 * MEMORY, size)
+        self.products = torch.zeros(folds, strengths, 2 * MEMORY, 2 * MEMORY, **double)
+        self.scale = torch.ones(folds, strengths, **double)
+        self.order: list[int] = []
+
+    def keep(self, going: Tensor) -> None:
+        """Forget the strengths that are not going on."""
+        self.vectors, self.products = self.vectors[:, going], self.products[:, going]
+        self.scale = self.scale[:, going]
+
+    def add(self, move: Tensor, change: Tensor, moved: Tensor) -> None:
+        """Store a round's moves; a problem that did not move gets an empty pair."""
+        slot = self.order.pop(0) if len(self.order) == MEMORY else len(self.order)
+        self.order.append(slot)
+        pair = [slot, MEMORY + slot]
+        used = moved[..., None]
+        self.vectors[:, :, slot] = torch.where(used, move, 0.0)
+        self.vectors[:, :, MEMORY + slot] = torch.where(used, change, 0.0)
+        products = self._times(self.vectors[:, :, pair])
+        self.products[:, :, :, pair] = products
+        self.products[:, :, pair, :] = products.transpose(2, 3)
+        curvature = self.products[:, :, slot, MEMORY + slot]
+        energy = self.products[:, :, MEMORY + slot, MEMORY + slot]
+        self.scale = torch.where(curvature > 0, curvature / energy, self.scale)
+
+    def direction(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Return minus the inverse Hessian's estimate times the gradient, and the slope along it.
+
+        Shape:
+            gradient `[F, S, N]` -> direction `[F, S, N]`, slope `[F, S]` float64.
+        """
+        along = self._times(gradient[:, :, None])[..., 0]
+        share = torch.zeros_like(along)
+        weights = {}
+        for slot in reversed(self.order):
+            curvature = self.products[:, :, slot, MEMORY + slot]
+            # An empty or a useless pair divides by infinity: it changes nothing.
+            divisor = torch.where(curvature > 0, curvature, torch.inf)
+            inner = along[:, :, slot] + (share * self.products[:, :, slot]).sum(2)
+            weights[slot] = inner / divisor, divisor
+            share[:, :, MEMORY + slot] -= weights[slot][0]
+        share *= self.scale[..., None]
+        for slot in self.order:
+            weight, divisor = weights[slot]
+            inner = self.scale * along[:, :, MEMORY + slot]
+            inner += (share * self.products[:, :, MEMORY + slot]).sum(2)
+            share[:, :, slot] += weight - inner / divisor
+        square = gradient.square().sum(2, dtype=torch.float64)
+        slope = -(self.scale * square + (share * along).sum(2))
+        direction = -self.scale[..., None].to(gradient.dtype) * gradient
+        mix = share.to(gradient.dtype).flatten(0, 1)[:, None]
+        flat = direction.flatten(0, 1)[:, None].baddbmm_(
+            mix, self.vectors.flatten(0, 1), alpha=-1.0
+        )
+        return flat.view_as(gradient), slope
+
+    def _times(self, others: Tensor) -> Tensor:
+        """Return the inner products with all vectors kept, `[F, S, M, N] -> [F, S, 2 m, M]`."""
+        held, others = self.vectors.flatten(0, 1), others.flatten(0, 1)
+        found = torch.bmm(held, others.transpose(1, 2)).double()
+        return found.unflatten(0, self.scale.shape)

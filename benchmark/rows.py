@@ -1,0 +1,92 @@
+"""Rows of an embedding array that are read only when asked for, and their statistics."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+BLOCK_BYTES = 1 << 26
+"""Bytes of one block of rows when an array is streamed: large enough for full matrix speed."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows `index` of an embedding array, a view that reads nothing by itself.
+
+    Args:
+        features: embeddings, float32, possibly memory-mapped.
+        labels: class numbers of all clips, each in [0, number of classes).
+        index: the rows meant, ascending.
+
+    Shape:
+        features `[N, D]`, labels `[N]`, index `[n]`.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.index)
+
+    @property
+    def width(self) -> int:
+        """The number of features."""
+        return int(self.features.shape[1])
+
+    def targets(self) -> np.ndarray:
+        """Return the class numbers of these rows, int64 `[n]`."""
+        return np.asarray(self.labels[self.index], dtype=np.int64)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Return rows start to stop of the view as a fresh float32 array `[stop - start, D]`."""
+        wanted = self.index[start:stop]
+        if len(wanted) and wanted[-1] - wanted[0] == len(wanted) - 1:
+            # A run of neighbours is one copy; a memory map reads it in order.
+            return np.array(self.features[wanted[0] : wanted[-1] + 1], dtype=np.float32)
+        return np.asarray(self.features[wanted], dtype=np.float32)
+
+    def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
+        """Yield all rows in order, a block of about `block_bytes` at a time."""
+        step = max(1, block_bytes // (4 * self.width))
+        for start in range(0, len(self), step):
+            yield self.read(start, min(start + step, len(self)))
+
+    def sample(self, count: int) -> np.ndarray:
+        """Return at most `count` rows spread evenly over the view, float32."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
+        return np.asarray(self.features[self.index[chosen]], dtype=np.float32)
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean and the standard deviation of each feature over these rows.
+
+        A feature that never changes gets the deviation 1, as in scikit-learn's StandardScaler, so
+        that it becomes zero and not a division by zero.
+
+        Shape:
+            two float32 arrays `[D]`.
+
+        Raises:
+            ValueError: there is no row, or a value is not finite.
+        """
+        if not len(self):
+            raise ValueError("no rows to train on: the split's training part is empty")
+        # Sums are taken about the first row, in double precision: the plain sum of squares loses
+        # all its digits where a feature's mean is large beside its deviation.
+        shift = self.read(0, 1)[0]
+        total = np.zeros(self.width)
+        square = np.zeros(self.width)
+        for block in self.blocks():
+            block -= shift
+            total += block.sum(axis=0, dtype=np.float64)
+            square += np.einsum("nd,nd->d", block, block, dtype=np.float64)
+        mean = total / len(self)
+        variance = np.maximum(square / len(self) - mean**2, 0.0)
+        if not np.isfinite(variance).all():
+            bad = int(np.flatnonzero(~np.isfinite(variance))[0])
+            raise ValueError(f"feature {bad} holds values that are not finite: check the embeddings")
+        deviation = np.sqrt(variance)
+        # A constant feature keeps a residue of rounding, in proportion to its size.
+        deviation[deviation <= 1e-7 * np.abs(mean + shift)] = 1.0
+        return (mean + shift).astype(np.float32), deviation.astype(np.float32)
