@@ -1,0 +1,64 @@
+# Two commands: `make bench` and `make test`. Both begin with `make env`, which makes .venv from
+# requirements/lock.txt and does nothing when nothing changed.
+#
+#   PYTHON=…       the Python 3.11 that .venv is made from
+#   TORCH_INDEX=…  an index asked for torch besides the registry, for example
+#                  https://download.pytorch.org/whl/cpu for the small CPU build
+#   ARGS=…         more arguments for the benchmark (make bench) or for pytest (make test)
+
+PYTHON ?= python3.11
+TORCH_INDEX ?=
+ARGS ?=
+
+LOCK := requirements/lock.txt
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PACKAGES := wavebyol_hear pretrain benchmark
+
+# A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
+TORCH := $(shell sed -n 's/^torch==//p' $(LOCK))
+LEND_TORCH = $(shell $(PYTHON) -c "from importlib.metadata import version; \
+	print('--system-site-packages' * (version('torch').split('+')[0] == '$(TORCH)'))" 2>/dev/null)
+# The lines of one part of the lock.
+part = awk '/^\# == / { keep = ($$3 == "$(1):") } keep' $(LOCK) > .venv/$(1).txt
+
+.PHONY: env env-test bench test lint types clean
+
+env: .venv/.bench-stamp
+
+env-test: .venv/.test-stamp
+
+.venv/.bench-stamp: $(LOCK) setup.cfg pyproject.toml tools/prune_torchaudio.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "make: $(PYTHON) is not Python 3.11; say where one is: make env PYTHON=/path/to/python3.11"; \
+		exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(LEND_TORCH) .venv
+	@$(call part,torch)
+	@$(call part,bench)
+	$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r .venv/torch.txt
+	$(PIP) install --no-deps -r .venv/bench.txt
+	$(BIN)/python tools/prune_torchaudio.py
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.test-stamp: .venv/.bench-stamp
+	@$(call part,test)
+	$(PIP) install --no-deps -r .venv/test.txt
+	@touch $@
+
+bench: env
+	$(BIN)/python -m benchmark.run $(ARGS)
+
+test: lint types
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: env-test
+	$(BIN)/ruff check .
+
+types: env-test
+	$(BIN)/mypy $(PACKAGES)
+
+# What tools left behind; .venv, results/ and runs/ stay.
+clean:
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
