@@ -8,7 +8,8 @@ divided by C n, on features standardised by the fold's own training rows. A bloc
 weights of all folds and strengths in one batched matrix product.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,10 @@ from benchmark.softmax import WORK_BYTES, SoftmaxLoss
 
 RESIDENT_BYTES = {"cpu": 1 << 30, "cuda": 1 << 34}
 """Features up to this size stay on the device while the probe trains, larger ones are streamed."""
+
+SMALL_ROUND = 2e8
+"""Operations of one round below which one thread is faster: threads would mostly wait, and on a
+busy machine they wait 50 times as long as the work takes."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +97,27 @@ def fit(
     place = torch.device(device)
     if resident_bytes is None:
         resident_bytes = RESIDENT_BYTES.get(place.type, RESIDENT_BYTES["cpu"])
-    with torch.inference_mode():
+    longest = max(len(rows) for rows in folds)
+    work = 4.0 * strengths.size * longest * min(longest, folds[0].width) * n_classes
+    with torch.inference_mode(), _threads_for(work):
         loss = SoftmaxLoss(folds, strengths, n_classes, place, resident_bytes)
         shape = (len(folds), strengths.shape[1], loss.width * n_classes)
         found = minimise(loss, torch.zeros(shape, device=place), tolerance=tolerance)
         weight, bias = loss.weights(found.point)
     converged = found.converged.cpu().numpy()
     return Fitted(loss.mean, loss.scale, weight, bias, converged, found.rounds)
+
+
+@contextmanager
+def _threads_for(work: float) -> Iterator[None]:
+    """Run with one thread where a round of `work` operations is too small to share."""
+    threads = torch.get_num_threads()
+    if work < SMALL_ROUND:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _check(folds: Sequence[Rows], strengths: np.ndarray, n_classes: int) -> None:

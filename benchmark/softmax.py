@@ -184,10 +184,11 @@ class SoftmaxLoss:
         # Eigenvalue problems of this size gain nothing from threads, and stall for seconds where
         # other work holds a core; folds side by side do gain.
         with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
-            for fold, (turn, found) in enumerate(pool.map(self._axes_of, range(len(self.folds)))):
-                axes[fold, :, : turn.shape[1]] = turn
-                variance[fold, : len(found)] = found
+            found = list(pool.map(self._axes_of, range(len(self.folds))))
         torch.set_num_threads(threads)
+        for fold, (turn, along) in enumerate(found):
+            axes[fold, :, : turn.shape[1]] = turn
+            variance[fold, : len(along)] = along
         return axes, variance
 
     def _axes_of(self, fold: int) -> tuple[Tensor, Tensor]:

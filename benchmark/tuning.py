@@ -1,0 +1,81 @@
+"""Choosing the probe's strength on validation rows; nothing here can be given a test row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.probe import Fitted, fit
+from benchmark.rows import Rows
+
+STRENGTHS = tuple(float(c) for c in np.logspace(-5, 0, 9))
+"""scikit-learn's C, strongest regularisation first: steps of a factor of 4.2."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The strength chosen for one fold and how it was chosen.
+
+    Attributes:
+        strength: scikit-learn's C.
+        curve: (strength, accuracy on the validation rows in percent), strongest first.
+        converged: whether all probes that were compared reached their tolerance.
+    """
+
+    strength: float
+    curve: tuple[tuple[float, float], ...]
+    converged: bool
+
+
+def choose_strengths(
+    train: Sequence[Rows],
+    valid: Sequence[Rows],
+    n_classes: int,
+    *,
+    strengths: Sequence[float] = STRENGTHS,
+    device: str = "cpu",
+) -> list[Choice]:
+    """Return the strength of each fold whose probe, fit on train, is most accurate on valid.
+
+    Of strengths that tie the strongest regularisation is taken.
+
+    Args:
+        train: training rows of each fold.
+        valid: validation rows of each fold.
+        n_classes: number of classes of the task.
+        strengths: to compare, scikit-learn's C, ascending.
+        device: torch device that does the work.
+
+    Raises:
+        ValueError: a fold has no training or no validation rows.
+    """
+    for number, rows in enumerate(valid, start=1):
+        if not len(rows):
+            raise ValueError(f"fold {number} of {len(valid)} has no validation rows to choose on")
+    fitted = fit(train, np.tile(strengths, (len(train), 1)), n_classes, device=device)
+    choices = []
+    for fold, rows in enumerate(valid):
+        accuracy = (fitted.predict(fold, rows) == rows.targets()).mean(axis=1)
+        curve = zip(strengths, (100.0 * accuracy).tolist(), strict=True)
+        best = strengths[int(accuracy.argmax())]
+        choices.append(Choice(best, tuple(curve), bool(fitted.converged[fold].all())))
+    return choices
+
+
+def refit(
+    development: Sequence[Rows],
+    choices: Sequence[Choice],
+    n_classes: int,
+    *,
+    device: str = "cpu",
+) -> Fitted:
+    """Return the probes fit on training and validation rows together at the strengths chosen.
+
+    Args:
+        development: training and validation rows of each fold.
+        choices: of the same folds.
+        n_classes: number of classes of the task.
+        device: torch device that does the work.
+    """
+    strengths = np.array([[choice.strength] for choice in choices])
+    return fit(development, strengths, n_classes, device=device)
