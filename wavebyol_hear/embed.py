@@ -82,9 +82,9 @@ class Embedder(nn.Module):
             for stage, statistics, values in zip(self.stages, running, maps, strict=True):
                 statistics.update(values[..., piece.kept(stage.step, frames.count)])
         parts = [
-            self.pooling.join(statistics.values(), statistics.wanted)
+            part.flatten(1)
             for statistics in running
-            if statistics.wanted
+            for part in self.pooling.parts(statistics.values(), statistics.wanted)
         ]
         return self._finish(torch.cat(parts, 1))
 
@@ -104,14 +104,13 @@ class Embedder(nn.Module):
         for piece in pieces(step * columns.stop, self.core, self.halo, end):
             image = _channels_last(frames.image(piece.start, piece.stop))
             here = range((piece.first - piece.start) // step, (piece.last - piece.start) // step)
-            embedded = self._embed_columns(image, here)
-            out[:, piece.first // step : piece.last // step] = embedded.transpose(1, 2)
+            self._embed_columns(image, here, out[:, piece.first // step : piece.last // step])
         times = self.grid.milliseconds(left, samples, self.sample_rate).to(audio.device)
         return self._finish(out[:, columns.start :]), times.expand(batch, -1)
 
-    def _embed_columns(self, image: Tensor, columns: range) -> Tensor:
-        """Return the embeddings of some columns of an image: [B, D, len(columns)]."""
-        parts = []
+    def _embed_columns(self, image: Tensor, columns: range, out: Tensor) -> None:
+        """Write the embeddings of some columns of an image to `out` [B, len(columns), D]."""
+        filled = 0
         wanted = self.pooling.of_stages(len(self.stages))
         maps = dense_maps(self.encoder, image, self.grid.step)
         for stage, statistics, dense in zip(self.stages, wanted, maps, strict=True):
@@ -122,8 +121,11 @@ class Embedder(nn.Module):
             local = windows(dense, begin, len(columns), width, stride)
             if width == 1:
                 statistics = self.pooling.of_one_column(statistics)
-            parts.append(self.pooling.join(window_statistics(local, statistics), statistics))
-        return torch.cat(parts, 1)
+            for part in self.pooling.parts(window_statistics(local, statistics), statistics):
+                size = part.shape[1] * part.shape[2]
+                place = out[..., filled : filled + size].unflatten(-1, part.shape[1:3])
+                place.copy_(part.permute(0, 3, 1, 2))
+                filled += size
 
     def _frames(self, audio: Tensor) -> Frames:
         """Check the audio and run the front end."""

@@ -7,6 +7,7 @@ time is the whole clip, and timestamps, where it is a window around each of them
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -50,17 +51,14 @@ class Pooling:
         """Return the statistics of a window of one column, where mean and max are the same."""
         return wanted[:1] if self.rows and not self.add else wanted
 
-    def join(self, values: dict[Statistic, Tensor], wanted: Sequence[Statistic]) -> Tensor:
-        """Return one stage's numbers.
+    def parts(self, values: dict[Statistic, Tensor], wanted: Sequence[Statistic]) -> list[Tensor]:
+        """Return what is kept of one stage's statistics, one tensor after another.
 
         Shape:
-            values [B, C, R, ...] each -> [B, N, ...].
+            values [B, C, R, ...] each -> [B, C, R or 1, ...] each.
         """
-        parts = [
-            (values[name] if self.rows else _over_rows(values[name], name)).flatten(1, 2)
-            for name in wanted
-        ]
-        return torch.stack(parts).sum(0) if self.add else torch.cat(parts, 1)
+        parts = [values[name] if self.rows else _over_rows(values[name], name) for name in wanted]
+        return [torch.stack(parts).sum(0)] if self.add and parts else parts
 
 
 # `global` is what the authors pretrain on, `bands` what they probe (FACTS: AdaptiveAvgPool +
@@ -127,12 +125,17 @@ class TimeStatistics:
         return values
 
 
-def window_statistics(windows: Tensor, wanted: Sequence[Statistic]) -> dict[Statistic, Tensor]:
-    """Return statistics over the first dimension: [w, B, C, R, t] -> [B, C, R, t] each."""
-    if windows.shape[0] == 1:
-        values: dict[Statistic, Tensor] = {"mean": windows[0], "max": windows[0]}
-    else:
-        values = {"mean": windows.mean(0), "max": windows.amax(0)}
+def window_statistics(
+    columns: list[Tensor], wanted: Sequence[Statistic]
+) -> dict[Statistic, Tensor]:
+    """Return statistics over windows, given their first columns, their second columns and so on.
+
+    Shape:
+        columns [B, C, R, t] each -> [B, C, R, t] each.
+    """
+    mean = torch.stack(columns).mean(0) if len(columns) > 1 else columns[0]
+    values: dict[Statistic, Tensor] = {"mean": mean, "max": reduce(torch.maximum, columns)}
     if "std" in wanted:
-        values["std"] = (windows.var(0, correction=0) + VARIANCE_FLOOR).sqrt()
+        squares = sum((column - mean).square() for column in columns)
+        values["std"] = (squares / len(columns) + VARIANCE_FLOOR).sqrt()
     return values

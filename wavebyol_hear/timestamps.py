@@ -135,8 +135,11 @@ def dense_pool(rows: Tensor, dilation: int) -> Tensor:
     return torch.maximum(rows[..., :-dilation], rows[..., dilation:])
 
 
-def windows(dense: Tensor, begin: int, count: int, width: int, stride: int) -> Tensor:
-    """Return `count` windows of columns from column `begin` on: [..., t] -> [width, ..., count]."""
+def windows(dense: Tensor, begin: int, count: int, width: int, stride: int) -> list[Tensor]:
+    """Return the first, second, ... columns of `count` windows that start at column `begin`.
+
+    Shape:
+        [..., t] -> `width` tensors [..., count].
+    """
     span = stride * (count - 1) + 1
-    shifts = range(begin, begin + width)
-    return torch.stack([dense[..., shift : shift + span : stride] for shift in shifts])
+    return [dense[..., shift : shift + span : stride] for shift in range(begin, begin + width)]
