@@ -1,0 +1,97 @@
+"""The real packs laid out as the official trees, and HEAR modules written for one test."""
+
+import importlib
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+
+
+def decode_pack(pack: Path, root: Path) -> Path:
+    """Unpack a tar of Ogg files with every file as 16-bit WAV and all else as it is."""
+    with tarfile.open(pack) as members:
+        for member in members:
+            if not member.isfile():
+                continue
+            path = root / member.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = members.extractfile(member)
+            if path.suffix == ".ogg":
+                wave, rate = soundfile.read(content, dtype="int16")
+                soundfile.write(path.with_suffix(".wav"), wave, rate, subtype="PCM_16")
+            else:
+                path.write_bytes(content.read())
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory, filled by the two fixtures below."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def esc50_root(shared_data: Path, real_data_dir: Path) -> Path:
+    """500 real clips of ESC-50 in the official layout: `<real_data_dir>/esc50`."""
+    return decode_pack(shared_data / "esc50.tar", real_data_dir / "esc50")
+
+
+@pytest.fixture(scope="session")
+def speech_commands_root(shared_data: Path, real_data_dir: Path) -> Path:
+    """1,500 real clips of the Speech Commands test set, without the lists."""
+    return decode_pack(shared_data / "speech_commands.tar", real_data_dir / "speech_commands")
+
+
+MODULE = """
+import torch
+
+class Model(torch.nn.Module):
+    sample_rate = 16000
+    scene_embedding_size = 3
+    timestamp_embedding_size = 3
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+def load_model(model_file_path=""):
+    model = Model()
+    if model_file_path:
+        model.scale.data.fill_(float(open(model_file_path).read()))
+    return model
+
+def get_timestamp_embeddings(audio, model):
+    stamps = torch.arange(0, audio.shape[1] / 16, 25.0).repeat(len(audio), 1)
+    return torch.zeros(*stamps.shape, 3), stamps
+
+def get_scene_embeddings(audio, model):
+    rows = torch.stack([audio.mean(1), audio.std(1, correction=0), audio.abs().amax(1)], 1)
+    return rows * model.scale
+"""
+
+
+@pytest.fixture
+def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """Write a HEAR module that can be imported by the name returned.
+
+    `write_module(name, more)` appends `more`, Python source that replaces what it redefines.
+    """
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    written = []
+
+    def write(name: str, more: str = "") -> str:
+        (folder / f"{name}.py").write_text(MODULE + "\n" + more)
+        sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        written.append(name)
+        return name
+
+    yield write
+    for name in written:
+        sys.modules.pop(name, None)

@@ -1,0 +1,80 @@
+"""Loading a HEAR module: what is wrong with it is one line with its name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.fingerprint import content_hashes, source_files
+from benchmark.hear_api import HearError, import_module, load
+from benchmark.records import Clip
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("del get_scene_embeddings", "lacks the function get_scene_embeddings"),
+        ("raise OSError('a library is\\nabsent')", "cannot be imported"),
+        ("def load_model(path=''):\n    return 3", "returned int"),
+        ("def load_model(path=''):\n    raise KeyError('w')", "load_model failed"),
+        ("Model.sample_rate = 8000", "sample_rate is 8000"),
+        ("del Model.sample_rate", "sample_rate is None"),
+        ("Model.scene_embedding_size = 3.0", r"scene_embedding_size is 3\.0"),
+        ("Model.timestamp_embedding_size = 0", "timestamp_embedding_size is 0"),
+    ],
+)
+def test_a_module_without_the_api_is_named(write_module, more: str, reason: str) -> None:
+    name = write_module("broken", more)
+    with pytest.raises(HearError, match=reason) as caught:
+        load(name)
+    assert str(caught.value).startswith(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_absent_modules_weights_and_devices_are_named(write_module) -> None:
+    with pytest.raises(HearError, match=r"no\.such\.module: cannot be imported"):
+        load("no.such.module")
+    name = write_module("whole")
+    with pytest.raises(HearError, match=r"no weights file absent\.pt"):
+        load(f"{name}:absent.pt")
+    with pytest.raises(HearError, match="device 'nowhere'"):
+        load(name, "nowhere")
+
+
+def test_a_loaded_model_is_in_evaluation_mode_and_answers(write_module) -> None:
+    model = load(write_module("fine"))
+    assert not model.model.training
+    answer = model.scenes(np.full((2, 100), 0.5, dtype=np.float32))
+    np.testing.assert_allclose(answer, [[0.5, 0.0, 0.5]] * 2)
+
+
+def test_the_code_of_a_model_includes_what_it_takes_from_its_siblings() -> None:
+    files = {f.name for f in source_files(import_module("benchmark.models.log_mel"))}
+    assert files == {"log_mel.py"}
+    package = {f.name for f in source_files(import_module("wavebyol_hear"))}
+    assert {"__init__.py", "encoder.py", "layers.py", "front_end.py"} <= package
+
+
+def test_only_changed_files_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmark import fingerprint
+
+    clips = []
+    for i in range(4):
+        (tmp_path / f"{i}.wav").write_bytes(bytes([i]) * 10)
+        clips.append(Clip(str(i), f"{i}.wav", "a", "fold01", "g"))
+    clips.append(Clip("absent", "absent.wav", "a", "fold01", "g"))
+    read = []
+    real = fingerprint.file_hash
+    monkeypatch.setattr(fingerprint, "file_hash", lambda p: read.append(p.name) or real(p))
+    memory = tmp_path / "cache" / "memory.json"
+    first = content_hashes(clips, tmp_path, memory)
+    assert len(set(first)) == 5
+    read.clear()
+    assert content_hashes(clips, tmp_path, memory) == first
+    assert read == []
+    (tmp_path / "2.wav").write_bytes(bytes([9]) * 10)
+    second = content_hashes(clips, tmp_path, memory)
+    assert read == ["2.wav"]
+    assert [a == b for a, b in zip(first, second, strict=True)] == [True, True, False, True, True]
+    memory.write_text("{ damaged")
+    assert content_hashes(clips, tmp_path, memory) == second

@@ -1,0 +1,79 @@
+"""The embedded task: the same sound at every rendering, programs kept apart, never half done."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from benchmark.records import TaskDataError
+from benchmark.tasks import notes
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "notes"
+    notes.index(root)
+    return root
+
+
+def test_every_note_is_sound_and_none_is_clipped(rendered: Path) -> None:
+    clips = notes.index(rendered)
+    assert len(clips) == notes.TASK.sample_counts == 576
+    for clip in clips:
+        wave, rate = soundfile.read(rendered / clip.path)
+        assert (len(wave), rate) == (rate, 32000)
+        assert 0.01 < np.abs(wave).max() < 0.99
+
+
+def test_folds_are_balanced_and_keep_programs_apart(rendered: Path) -> None:
+    clips = notes.index(rendered)
+    assert set(Counter((c.label, c.split) for c in clips).values()) == {12}
+    homes = defaultdict(set)
+    for clip in clips:
+        homes[clip.group].add(clip.split)
+    assert len(homes) == 96
+    assert all(len(splits) == 1 for splits in homes.values())
+
+
+def test_rendering_again_gives_the_same_bytes(rendered: Path, tmp_path: Path) -> None:
+    for clip in notes.index(tmp_path / "again"):
+        again = (tmp_path / "again" / clip.path).read_bytes()
+        assert again == (rendered / clip.path).read_bytes()
+
+
+def test_it_is_rendered_once(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        raise AssertionError("rendered again")
+
+    monkeypatch.setattr(notes, "render", fail)
+    assert len(notes.index(rendered)) == 576
+
+
+def test_an_interrupted_rendering_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(folder: Path) -> None:
+        (folder / "piano").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notes, "render", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        notes.index(tmp_path / "notes")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stranger_s_folder_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "diary.txt").write_text("mine")
+    with pytest.raises(TaskDataError, match="did not write"):
+        notes.index(tmp_path)
+    assert (tmp_path / "diary.txt").read_text() == "mine"
+
+
+def test_without_the_font_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(TaskDataError, match="pip install --no-deps pretty_midi tinysoundfont"):
+        notes.index(tmp_path / "notes")

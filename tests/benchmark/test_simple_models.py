@@ -1,0 +1,60 @@
+"""log_mel against torchaudio's spectrogram, content_random against its promise."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.models import content_random, log_mel
+
+
+def sound(clips: int, samples: int) -> torch.Tensor:
+    return torch.randn(clips, samples, generator=torch.Generator().manual_seed(1)) * 0.1
+
+
+def test_the_spectrogram_is_torchaudio_s() -> None:
+    transforms = pytest.importorskip("torchaudio.transforms", exc_type=(ImportError, OSError))
+    reference = transforms.MelSpectrogram(
+        16000, n_fft=1024, hop_length=160, n_mels=64, f_min=60, f_max=7800, pad_mode="constant"
+    )
+    wave = sound(2, 8000)
+    expected = torch.log(reference(wave) + torch.finfo(torch.float32).eps)
+    torch.testing.assert_close(log_mel.load_model()(wave), expected, atol=1e-3, rtol=0)
+
+
+def test_scene_statistics_are_those_of_the_spectrogram() -> None:
+    model, wave = log_mel.load_model(), sound(2, 8000)
+    bands = model(wave).numpy()
+    expected = np.concatenate(
+        [bands.mean(2), bands.std(2), bands.max(2), np.diff(bands, axis=2).std(2)], axis=1
+    )
+    np.testing.assert_allclose(log_mel.get_scene_embeddings(wave, model), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("samples", [1, 100, 159, 160, 512])
+def test_very_short_and_silent_clips_have_finite_statistics(samples: int) -> None:
+    model = log_mel.load_model()
+    for wave in (sound(1, samples), torch.zeros(1, samples)):
+        assert log_mel.get_scene_embeddings(wave, model).isfinite().all()
+
+
+def test_the_same_sound_gets_the_same_vector_in_any_batch() -> None:
+    model, wave = content_random.load_model(), sound(5, 1000)
+    together = content_random.get_scene_embeddings(wave, model)
+    alone = content_random.get_scene_embeddings(wave[3:4], model)
+    assert torch.equal(together[3:4], alone)
+    changed = wave[3:4].clone()
+    changed[0, 500] += 1e-4
+    assert not torch.equal(content_random.get_scene_embeddings(changed, model), alone)
+
+
+def test_the_vectors_are_standard_normal() -> None:
+    vectors = content_random.get_scene_embeddings(sound(2000, 10), content_random.load_model())
+    # 128,000 draws: the mean's deviation is 0.003, that of the deviation 0.002.
+    assert abs(float(vectors.mean())) < 0.012
+    assert abs(float(vectors.std()) - 1) < 0.01
+
+
+@pytest.mark.parametrize("module", [log_mel, content_random])
+def test_there_are_no_weights_to_load(module) -> None:
+    with pytest.raises(ValueError, match=r"w\.pt was given"):
+        module.load_model("w.pt")
