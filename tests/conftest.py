@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: the real packs of sound, and few threads."""
+"""Fixtures that every test may use: the real packs of sound, and one thread."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(1)  # the networks of tests are too small for more
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
