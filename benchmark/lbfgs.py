@@ -41,6 +41,7 @@ def minimise(
     *,
     tolerance: float,
     max_rounds: int = 500,
+    each_round: Callable[[], object] = lambda: None,
 ) -> Solution:
     """Minimise a batch of convex, positive functions that are evaluated together.
 
@@ -54,6 +55,7 @@ def minimise(
         tolerance: decrease still predicted at which a problem is done, as a share of the decrease
             so far or of the value, whichever is less.
         max_rounds: evaluations after which the search ends, done or not.
+        each_round: called after every evaluation, for a progress bar.
 
     Shape:
         start `[F, S, N]`.
@@ -88,6 +90,7 @@ def minimise(
         move = direction.mul_(step[..., None].to(point.dtype))
         new_value, new_gradient = objective(point + move, kept)
         found.rounds += 1
+        each_round()
         better = new_value <= value + SUFFICIENT * step * slope + ROUNDING * value.abs()
         moved = better[..., None]
         memory.add(move, new_gradient - gradient, better)
@@ -109,10 +112,11 @@ class _Memory:
     def __init__(self, like: Tensor) -> None:
         """Start empty, for points shaped as `like` `[F, S, N]`."""
         folds, strengths, size = like.shape
-        double = {"dtype": torch.float64, "device": like.device}
         self.vectors = like.new_zeros(folds, strengths, 2 * MEMORY, size)
-        self.products = torch.zeros(folds, strengths, 2 * MEMORY, 2 * MEMORY, **double)
-        self.scale = torch.ones(folds, strengths, **double)
+        self.products = like.new_zeros(
+            folds, strengths, 2 * MEMORY, 2 * MEMORY, dtype=torch.float64
+        )
+        self.scale = like.new_ones(folds, strengths, dtype=torch.float64)
         self.order: list[int] = []
 
     def keep(self, going: Tensor) -> None:

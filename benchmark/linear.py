@@ -54,7 +54,7 @@ def evaluate(
         embeddings `[n, D]`, labels `[n]`.
 
     Raises:
-        ValueError: a fold lacks rows, or a label or an embedding is out of range.
+        ProbeError: a fold lacks rows, or a label or an embedding is out of range.
     """
 
     def view(index: np.ndarray) -> Rows:

@@ -111,7 +111,8 @@ def score(labels: np.ndarray, predicted: np.ndarray, n_classes: int, *, seed: in
         size = min(step, RESAMPLES - start)
         sample = draw.multinomial(len(labels), counts / len(labels), size=size)
         drawn.append(_metrics(sample, row, column, n_classes))
-    overall, by_class = {}, {int(number): {} for number in present}
+    overall: dict[str, Interval] = {}
+    by_class: dict[int, dict[str, Interval]] = {int(number): {} for number in present}
     for name, value in point.items():
         overall[name] = _interval(value[0], np.concatenate([part[name] for part, _ in drawn]))
     for name, value in point_classes.items():

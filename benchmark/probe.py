@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from benchmark.lbfgs import minimise
-from benchmark.rows import Rows
+from benchmark.rows import ProbeError, Rows
 from benchmark.softmax import WORK_BYTES, SoftmaxLoss
 
 RESIDENT_BYTES = {"cpu": 1 << 30, "cuda": 1 << 34}
@@ -89,7 +90,7 @@ def fit(
         strengths `[F, S]`.
 
     Raises:
-        ValueError: a fold has no rows, a strength is not positive, a label is out of range, or a
+        ProbeError: a fold has no rows, a strength is not positive, a label is out of range, or a
             feature is not finite.
     """
     strengths = np.asarray(strengths, dtype=np.float64)
@@ -102,7 +103,9 @@ def fit(
     with torch.inference_mode(), _threads_for(work):
         loss = SoftmaxLoss(folds, strengths, n_classes, place, resident_bytes)
         shape = (len(folds), strengths.shape[1], loss.width * n_classes)
-        found = minimise(loss, torch.zeros(shape, device=place), tolerance=tolerance)
+        start = torch.zeros(shape, device=place)
+        with tqdm(desc="probe", unit="round", delay=2, leave=False) as bar:
+            found = minimise(loss, start, tolerance=tolerance, each_round=bar.update)
         weight, bias = loss.weights(found.point)
     converged = found.converged.cpu().numpy()
     return Fitted(loss.mean, loss.scale, weight, bias, converged, found.rounds)
@@ -123,13 +126,13 @@ def _threads_for(work: float) -> Iterator[None]:
 def _check(folds: Sequence[Rows], strengths: np.ndarray, n_classes: int) -> None:
     """Raise on input that no probe can be trained on."""
     if strengths.ndim != 2 or len(strengths) != len(folds) or not strengths.size:
-        raise ValueError(f"strengths have shape {strengths.shape}, not [{len(folds)} folds, S]")
+        raise ProbeError(f"strengths have shape {strengths.shape}, not [{len(folds)} folds, S]")
     if not (strengths > 0).all():
-        raise ValueError(f"strength {strengths.min()} is not above 0")
+        raise ProbeError(f"strength {strengths.min()} is not above 0")
     for number, rows in enumerate(folds, start=1):
         if not len(rows):
-            raise ValueError(f"fold {number} of {len(folds)} has no training rows")
+            raise ProbeError(f"fold {number} of {len(folds)} has no training rows")
         targets = rows.targets()
         if targets.min() < 0 or targets.max() >= n_classes:
             wrong = targets[(targets < 0) | (targets >= n_classes)][0]
-            raise ValueError(f"label {wrong} is not one of the {n_classes} classes")
+            raise ProbeError(f"label {wrong} is not one of the {n_classes} classes")

@@ -9,6 +9,10 @@ BLOCK_BYTES = 1 << 26
 """Bytes of one block of rows when an array is streamed: large enough for full matrix speed."""
 
 
+class ProbeError(ValueError):
+    """Embeddings, labels or strengths on which no probe can be trained."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows `index` of an embedding array, a view that reads nothing by itself.
@@ -68,10 +72,10 @@ class Rows:
             two float32 arrays `[D]`.
 
         Raises:
-            ValueError: there is no row, or a value is not finite.
+            ProbeError: there is no row, or a value is not finite.
         """
         if not len(self):
-            raise ValueError("no rows to train on: the split's training part is empty")
+            raise ProbeError("no rows to train on: the split's training part is empty")
         # Sums are taken about the first row, in double precision: the plain sum of squares loses
         # all its digits where a feature's mean is large beside its deviation.
         shift = self.read(0, 1)[0]
@@ -85,7 +89,9 @@ class Rows:
         variance = np.maximum(square / len(self) - mean**2, 0.0)
         if not np.isfinite(variance).all():
             bad = int(np.flatnonzero(~np.isfinite(variance))[0])
-            raise ValueError(f"feature {bad} holds values that are not finite: check the embeddings")
+            raise ProbeError(
+                f"feature {bad} holds values that are not finite: check the embeddings"
+            )
         deviation = np.sqrt(variance)
         # A constant feature keeps a residue of rounding, in proportion to its size.
         deviation[deviation <= 1e-7 * np.abs(mean + shift)] = 1.0

@@ -1,7 +1,6 @@
 """Which clips train, which choose and which test, from the split a data set was published with."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +97,6 @@ def check_groups(splits: np.ndarray, groups: np.ndarray) -> None:
             )
 
 
-def _natural(part: str) -> Sequence[str | int]:
-    """Order "fold2" before "fold10"."""
-    return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part)]
+def _natural(part: str) -> str:
+    """Return a key that orders "fold2" before "fold10": numbers padded to 20 digits."""
+    return re.sub(r"\d+", lambda number: number.group().zfill(20), part)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.probe import Fitted, fit
-from benchmark.rows import Rows
+from benchmark.rows import ProbeError, Rows
 
 STRENGTHS = tuple(float(c) for c in np.logspace(-5, 0, 9))
 """scikit-learn's C, strongest regularisation first: steps of a factor of 4.2."""
@@ -47,11 +47,11 @@ def choose_strengths(
         device: torch device that does the work.
 
     Raises:
-        ValueError: a fold has no training or no validation rows.
+        ProbeError: a fold has no training or no validation rows.
     """
     for number, rows in enumerate(valid, start=1):
         if not len(rows):
-            raise ValueError(f"fold {number} of {len(valid)} has no validation rows to choose on")
+            raise ProbeError(f"fold {number} of {len(valid)} has no validation rows to choose on")
     fitted = fit(train, np.tile(strengths, (len(train), 1)), n_classes, device=device)
     choices = []
     for fold, rows in enumerate(valid):

@@ -1,0 +1,146 @@
+"""Measure audio models on labelled sound: `python -m benchmark.run --tasks T,... --models M,...`.
+
+A model is the import path of a HEAR module, `module` or `module:weights`. Each clip is embedded
+once, a linear probe is trained on the embeddings, and one JSON file a task and model is written
+to --out. Without arguments it measures the default models on `notes`, which needs no download.
+
+Exit code: 0 when every task has a result from every model; 1 when something is missing, the rest
+having been measured all the same; 2 when the command line is wrong; 130 when interrupted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+DEFAULT_TASKS = ("notes",)
+DEFAULT_MODELS = (
+    "benchmark.models.content_random",
+    "benchmark.models.log_mel",
+    "benchmark.models.byol_a",
+    "benchmark.models.cola",
+    "wavebyol_hear",
+)
+NEED_WEIGHTS = ("benchmark.models.byol_a", "benchmark.models.cola")
+"""Left out of the default while no weights ship for them."""
+
+
+def default_models() -> list[str]:
+    """Return the default models that can run as shipped."""
+    shipped = Path(__file__).parent / "models" / "weights"
+    return [
+        model
+        for model in DEFAULT_MODELS
+        if model not in NEED_WEIGHTS
+        or (shipped / f"{model.rpartition('.')[2]}.safetensors").is_file()
+    ]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="benchmark.run", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--tasks", type=names, default=list(DEFAULT_TASKS), help="task names, comma between"
+    )
+    parser.add_argument(
+        "--models", type=names, default=None, help="module or module:weights, comma between"
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="folder of the data sets, one folder a task (default: $WAVEBYOL_DATA or "
+        "~/.cache/wavebyol_hear)",
+    )
+    parser.add_argument(
+        "--cache-dir", type=Path, help="folder of the embeddings (default: in the data folder)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    parser.add_argument("--device", help="torch device (default: cuda where there is one)")
+    parser.add_argument(
+        "--workers", type=int, default=_cores(), help="decoding processes (default: cores)"
+    )
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="measure on part of a data set and mark it"
+    )
+    parser.add_argument("--list", action="store_true", help="list the tasks and what is present")
+    return parser
+
+
+def _cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def names(text: str) -> list[str]:
+    """Return the names of a comma-separated list.
+
+    Raises:
+        ArgumentTypeError: a name is empty or comes twice.
+    """
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"an empty name in {text!r}")
+    twice = [name for name in found if found.count(name) > 1]
+    if twice:
+        raise argparse.ArgumentTypeError(f"{twice[0]} is named twice")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        arguments: of the command line; None takes the process's own.
+    """
+    parser = build_parser()
+    given = parser.parse_args(arguments)
+    if given.workers < 0:
+        parser.error(f"--workers is {given.workers}: give 0 or more")
+    # torch is imported from here on: --help and a wrong command line answer at once.
+    from benchmark.listing import catalogue
+    from benchmark.tasks.registry import load_tasks
+
+    known = load_tasks()
+    unknown = [name for name in given.tasks if name not in known]
+    if unknown:
+        parser.error(f"unknown task {unknown[0]!r}: the tasks are {', '.join(known)}")
+    if given.list:
+        sys.stdout.write(catalogue(known.values(), given.data_dir) + "\n")
+        return 0
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {given.out} cannot be made: {error.strerror}")
+    from benchmark.jobs import Settings, measure_all
+    from benchmark.table import tables
+
+    settings = Settings(
+        given.out,
+        given.data_dir,
+        given.cache_dir,
+        given.device,
+        given.workers,
+        given.allow_partial,
+    )
+    chosen = [known[name] for name in given.tasks]
+    try:
+        results, missing = measure_all(chosen, given.models or default_models(), settings)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what was embedded is kept, and the next run goes on\n")
+        return 130
+    sys.stdout.write(f"\n{tables(results, missing)}\n")
+    if results:
+        text = tables(results, missing, markdown=True)
+        (given.out / "table.md").write_text(text + "\n", encoding="utf-8")
+        sys.stdout.write(f"\n{len(results)} results and table.md are in {given.out}\n")
+    for (task, model), why in missing.items():
+        sys.stderr.write(f"no result of {model} on {task}: {why}\n")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Results as tables of models by tasks, one table a protocol, for the terminal and in Markdown."""
+
+from collections.abc import Mapping, Sequence
+
+from benchmark.results import Result
+
+DASH = "-"
+
+
+class TableError(ValueError):
+    """Results that must not stand in one table."""
+
+
+class _Notes:
+    """Numbered footnotes; the same text keeps its number."""
+
+    def __init__(self) -> None:
+        """Start without a note."""
+        self.texts: list[str] = []
+
+    def mark(self, text: str) -> str:
+        """Return the mark of a note, adding it where it is new."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return f"[{self.texts.index(text) + 1}]"
+
+    def lines(self) -> list[str]:
+        """Return the notes as lines."""
+        return [f"[{number}] {text}" for number, text in enumerate(self.texts, start=1)]
+
+
+def tables(
+    results: Sequence[Result],
+    missing: Mapping[tuple[str, str], str] | None = None,
+    *,
+    metric: str = "accuracy",
+    markdown: bool = False,
+) -> str:
+    """Return one table for every protocol among the results.
+
+    Args:
+        results: of any protocols.
+        missing: why a (task, model) has no result; they get a row and a column all the same.
+        metric: one of the results' metrics.
+        markdown: whether to write Markdown; otherwise aligned text.
+    """
+    protocols = sorted({result.protocol for result in results})
+    if not protocols:
+        return "\n".join(
+            f"{task}, {model}: {why}" for (task, model), why in (missing or {}).items()
+        )
+    parts = []
+    for protocol in protocols:
+        chosen = [result for result in results if result.protocol == protocol]
+        parts.append(table(chosen, missing, metric=metric, markdown=markdown))
+    return "\n\n".join(parts)
+
+
+def table(
+    results: Sequence[Result],
+    missing: Mapping[tuple[str, str], str] | None = None,
+    *,
+    metric: str = "accuracy",
+    markdown: bool = False,
+) -> str:
+    """Return the table of one protocol: a row a model, a column a task, and their mean.
+
+    A cell is the value with its 95 % interval, in percent. A dash stands where there is no result,
+    with its reason below; the mean is over all tasks of the table or not given.
+
+    Args:
+        results: of one protocol.
+        missing: why a (task, model) has no result.
+        metric: one of the results' metrics.
+        markdown: whether to write Markdown; otherwise aligned text.
+
+    Raises:
+        TableError: results of two protocols, two results for one cell, or none at all.
+    """
+    missing = missing or {}
+    protocols = sorted({result.protocol for result in results})
+    if len(protocols) != 1:
+        raise TableError(f"a table has one protocol, not {len(protocols)}: {', '.join(protocols)}")
+    cells: dict[tuple[str, str], Result] = {}
+    for result in results:
+        if cells.setdefault((result.task, result.model), result) is not result:
+            raise TableError(f"two results of {result.model} on {result.task}: keep one")
+    places = [*cells, *missing]
+    tasks = list(dict.fromkeys(task for task, _ in places))
+    models = list(dict.fromkeys(model for _, model in places))
+    notes = _Notes()
+    rows = [["model", *tasks] + (["mean"] if len(tasks) > 1 else [])]
+    for model in models:
+        untrained = any(cell.untrained for (_, name), cell in cells.items() if name == model)
+        row = [f"{model} (untrained)" if untrained else model]
+        for task in tasks:
+            found = cells.get((task, model))
+            why = f"{task}, {model}: {missing.get((task, model), 'not run')}"
+            row.append(_cell(found, metric, notes) if found else f"{DASH} {notes.mark(why)}")
+        if len(tasks) > 1:
+            values = [
+                cells[t, model].metrics[metric]["value"] for t in tasks if (t, model) in cells
+            ]
+            whole = len(values) == len(tasks)
+            row.append(f"{sum(values) / len(values):.1f}" if whole else DASH)
+        rows.append(row)
+    title = f"Protocol {protocols[0]}: {metric} in percent (95 % interval over clips)"
+    body = _markdown(rows) if markdown else _aligned(rows)
+    end = "  \n" if markdown else "\n"
+    footnotes = end.join(notes.lines())
+    return f"{title}\n\n{body}" + (f"\n\n{footnotes}" if footnotes else "")
+
+
+def _cell(result: Result, metric: str, notes: _Notes) -> str:
+    """Return value, interval and marks of one result."""
+    interval = result.metrics[metric]
+    text = f"{interval['value']:.1f} ({interval['low']:.1f}-{interval['high']:.1f})"
+    if result.partial:
+        why = f"{result.task}: partial, {result.n_clips} clips tested; {result.partial}"
+        text += f" partial {notes.mark(why)}"
+    if result.bad_clips:
+        why = (
+            f"{result.task}, {result.model}: {len(result.bad_clips)} of {result.n_listed} clips "
+            f"could not be used, the first: {result.bad_clips[0]['reason']}"
+        )
+        text += f" {notes.mark(why)}"
+    for note in result.notes:
+        text += f" {notes.mark(note)}"
+    return text
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as text with aligned columns and a line below the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as a Markdown table."""
+    lines = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows]
+    lines.insert(1, "| " + " | ".join("---" for _ in rows[0]) + " |")
+    return "\n".join(lines)
