@@ -1,16 +1,26 @@
 """BYOL: its loss re-computed by hand, its target, its gradients, and two processes against one."""
 
-import copy
 import dataclasses
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from torch import multiprocessing, nn
+from torch import nn
 
 from pretrain.byol import Byol, pool
 from pretrain.config import ByolConfig
-from pretrain.distributed import parallel, process_group
+from pretrain.monitor import spread
 from wavebyol_hear.encoder import PRESETS, Encoder
+
+_spec = importlib.util.spec_from_file_location(
+    "one_of_two", Path(__file__).with_name("one_of_two.py")
+)
+one_of_two = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(one_of_two)
 
 TINY = dataclasses.replace(PRESETS["slim"], widths="4 P 8 P", crop_samples=2560)
 HEADS = ByolConfig(projector=(16, 8), predictor=16)
@@ -33,8 +43,7 @@ def test_pool_is_max_plus_mean_of_unit_length():
 
 
 def test_byol_loss_equals_four_plain_passes():
-    model = make()
-    plain = copy.deepcopy(model)
+    model, plain = make(), make(mix_views=True)  # one call a view: its norms see that view alone
     a, b = two_views()
     loss, projections = model(a, b)
     online = [plain.online[1](pool(plain.online[0](v))) for v in (a, b)]
@@ -70,8 +79,6 @@ def test_target_moves_by_one_minus_tau_towards_online():
 
 
 def test_training_lowers_the_loss_and_keeps_the_projections_apart():
-    from pretrain.monitor import spread
-
     torch.manual_seed(2)
     clips = torch.randn(16, 1, 2560).cumsum(-1)
     model = make(loss="infonce")
@@ -88,60 +95,24 @@ def test_training_lowers_the_loss_and_keeps_the_projections_apart():
     assert spread(projections) > 0.5
 
 
-def norm_free(loss):
-    model = make(loss=loss)
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
-                setattr(parent, name, nn.Identity())
-    return model
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """What each of two processes, started by torchrun, saved for every loss."""
+    folder = tmp_path_factory.mktemp("two")
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         Path(__file__).with_name("one_of_two.py"), folder],
+        check=True, capture_output=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
-def one_of_two(rank, port, loss, folder):
-    import os
-
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank),
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    with process_group("cpu") as device:
-        model, runner = parallel(norm_free(loss), device)
-        part = slice(3 * rank, 3 * rank + 3)
-        value, _ = runner(*(v[part] for v in two_views()))
-        value.backward()
-        with torch.no_grad():
-            for p in model.online.parameters():
-                if p.grad is not None:
-                    p -= 0.1 * p.grad
-        model.update_target(0.9)
-        torch.save({
-            "loss": value.detach(),
-            "grads": {n: p.grad for n, p in model.named_parameters() if p.grad is not None},
-            "target": dict(model.target.named_parameters()) if model.target else {},
-        }, f"{folder}/{rank}.pt")
-
-
-@pytest.mark.parametrize("loss", ["byol", "infonce", "infonce_target"])
-def test_two_processes_have_the_loss_gradients_and_target_of_one(loss, tmp_path):
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    multiprocessing.spawn(one_of_two, (port, loss, str(tmp_path)), nprocs=2)
-    two = [torch.load(tmp_path / f"{r}.pt") for r in range(2)]
-    model = norm_free(loss)
-    value, _ = model(*two_views())
-    value.backward()
-    torch.testing.assert_close((two[0]["loss"] + two[1]["loss"]) / 2, value.detach())
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            for part in two:
-                torch.testing.assert_close(part["grads"][name], parameter.grad, msg=name)
-    with torch.no_grad():
-        for p in model.online.parameters():
-            if p.grad is not None:
-                p -= 0.1 * p.grad
-    model.update_target(0.9)
-    for name, parameter in model.target.named_parameters() if model.target else ():
-        for part in two:
-            torch.testing.assert_close(part["target"][name], parameter, msg=name)
+@pytest.mark.parametrize("loss", one_of_two.LOSSES)
+def test_two_processes_have_the_loss_gradients_and_target_of_one(loss, two):
+    want = one_of_two.step(*one_of_two.joined(loss))
+    parts = [part[loss] for part in two]
+    torch.testing.assert_close((parts[0]["loss"] + parts[1]["loss"]) / 2, want["loss"])
+    for part in parts:
+        torch.testing.assert_close(part["gradients"], want["gradients"])
+        torch.testing.assert_close(part["target"], want["target"])
+    assert want["gradients"] and bool(want["target"]) == (loss != "infonce")

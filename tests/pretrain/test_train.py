@@ -48,7 +48,7 @@ def weights_of(path):
 @pytest.mark.parametrize("loss", ["byol", "infonce"])
 def test_steps_kill_resume_steps_equal_steps_in_one_go(store, tmp_path, loss):
     clips = Store.open(store)
-    setting = ("optim.schedule=constant", f"byol.loss={loss}", "byol.tau_final=0.99")
+    setting = ("optim.schedule=constant", f"byol.loss={loss}", "byol.tau=0.99", "byol.tau_final=0.99")
     whole = train(config(8, *setting), clips, tmp_path / "whole", CPU)
     train(config(4, *setting), clips, tmp_path / "parts", CPU)
     torch.rand(17)  # the resumed process is in another place of the global generator

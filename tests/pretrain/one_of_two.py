@@ -1,0 +1,58 @@
+"""One step of BYOL without norms, by one process or by each of two; run by torchrun in a test."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pretrain.byol import Byol
+from pretrain.config import ByolConfig
+from pretrain.distributed import parallel, process_group, rank, share
+from wavebyol_hear.encoder import PRESETS, Encoder
+
+LOSSES = ("byol", "infonce", "infonce_target")
+BATCH = 6
+
+
+def joined(loss):
+    """Return a model and the two views of the whole batch."""
+    torch.manual_seed(0)
+    encoder = dataclasses.replace(PRESETS["slim"], widths="4 P 8 P", crop_samples=2560)
+    model = Byol(Encoder(encoder), ByolConfig(loss=loss, projector=(16, 8), predictor=16))
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+                setattr(parent, name, nn.Identity())
+    return model, model, [torch.randn(BATCH, 1, 2560) for _ in range(2)]
+
+
+def step(model, runner, views):
+    """Do one step of plain gradient descent and one of the target; return what came of it."""
+    loss, _ = runner(*views)
+    loss.backward()
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    with torch.no_grad():
+        for parameter in model.online.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.1 * parameter.grad
+    model.update_target(0.9)
+    target = dict(model.target.named_parameters()) if model.target else {}
+    return {"loss": loss.detach(), "gradients": gradients,
+            "target": {name: p.detach() for name, p in target.items()}}
+
+
+def main():
+    """Save this process's share of every loss."""
+    with process_group("cpu") as device:
+        found = {}
+        for loss in LOSSES:
+            model, _, views = joined(loss)
+            model, runner = parallel(model, device)
+            found[loss] = step(model, runner, [v[share(BATCH)] for v in views])
+        torch.save(found, Path(sys.argv[1]) / f"{rank()}.pt")
+
+
+if __name__ == "__main__":
+    main()
