@@ -33,37 +33,41 @@ def gather_crops(
         the samples' device.
     """
     device, rows = samples.device, len(starts)
-    starts, lengths = starts.to(device).long(), lengths.to(device).long()
+    starts, lengths = starts.to(device)[:, None], lengths.to(device)[:, None]
     # float64: a position in a 30-s clip needs 19 bits before the point and 10 or more behind
-    place = place.to(device, torch.float64)
-    span = (crop_samples - 1) * (1.0 if speed is None else speed.to(device, torch.float64))
-    first = place * (lengths - 1 - span)
+    place = place.to(device, torch.float64)[:, None]
+    pace = 1.0 if speed is None else speed.to(device, torch.float64)[:, None]
+    first = place * (lengths - 1 - (crop_samples - 1) * pace)
+    if speed is None:
+        first = first.round()
+    # Positions of the crop that lie within the signal; at the others a neighbour would be read
+    begin = (-first / pace).ceil().int()
+    end = ((lengths - 1 - first) / pace).floor().int()
     steps = torch.arange(crop_samples, device=device)
+    steps_32 = steps.int()
     out = torch.empty(rows, crop_samples, device=device)
     stride = max(1, rows) if samples.is_cuda else _CPU_ROWS
     for part in (slice(row, row + stride) for row in range(0, rows, stride)):
-        if speed is None:
-            left = first[part, None].round().long() + steps
-            out[part] = _read(samples, starts[part, None], left, lengths[part, None])
-            continue
-        position = torch.addcmul(
-            first[part, None], speed[part, None].to(device, torch.float64), steps
-        )
-        whole = position.floor()
-        left = whole.long()
-        torch.lerp(
-            _read(samples, starts[part, None], left, lengths[part, None]),
-            _read(samples, starts[part, None], left + 1, lengths[part, None]),
-            position.sub_(whole).float(),
-            out=out[part],
-        )
+        if isinstance(pace, float):
+            _read(samples, starts[part] + first[part].long() + steps, None, out[part])
+        else:
+            position = torch.addcmul(first[part], pace[part], steps)
+            whole = position.floor()
+            weight = position.sub_(whole).float()
+            _read(samples, whole.long().add_(starts[part]), weight, out[part])
+        out[part].mul_((steps_32 >= begin[part]) & (steps_32 <= end[part]))
     return out
 
 
-def _read(samples: Tensor, start: Tensor, position: Tensor, length: Tensor) -> Tensor:
-    """Read at whole positions of each signal; 0 outside it."""
-    index = torch.minimum(position.clamp(min=0), length - 1)
-    return samples[index + start].float().mul_(index == position)
+def _read(samples: Tensor, index: Tensor, weight: Tensor | None, out: Tensor) -> None:
+    """Write the samples at whole positions, or `weight` of the way to the next ones, into `out`."""
+    last = len(samples) - 1
+    left = samples[index.clamp_(0, last)]
+    if weight is None:
+        out.copy_(left)
+        return
+    right = samples[index.add_(1).clamp_(max=last)]
+    torch.lerp(left.float(), right.float(), weight, out=out)
 
 
 class CropSampler:

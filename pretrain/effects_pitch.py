@@ -77,7 +77,7 @@ class PitchShift(Effect):
         left = place.floor().long().clamp(max=frames - 2)
         weight = (place - left).clamp(max=1)[..., None]
         # What would pass the Nyquist frequency when played faster is taken out
-        kept = torch.arange(bins, device=wave.device) * ratio[:, None] < bins - 1
+        kept = torch.arange(bins, device=wave.device) * ratio[:, None] <= bins - 1
         level = spectrum.abs() * kept[:, None]
         step = (spectrum[:, 1:] * spectrum[:, :-1].conj()).angle()
         rows = torch.arange(batch, device=wave.device)[:, None]
