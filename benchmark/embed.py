@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from benchmark.cache import EmbeddingArray, cache_folder
 from benchmark.fingerprint import content_hashes, data_fingerprint, sound_fingerprint
-from benchmark.hear_api import EncodeError, HearModel, load
+from benchmark.hear_api import EncodeError, HearModel, load, one_line
 from benchmark.read_ahead import Batch, read_batches
 from benchmark.records import Clip, Task, TaskDataError
 
@@ -19,7 +19,7 @@ SAVE_SECONDS = 60.0
 
 
 class EmbedError(ValueError):
-    """A task of which no clip could be embedded."""
+    """A task of which no clip could be embedded, or whose embedding broke off."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,9 @@ def fill(
         workers: processes that decode; 0 decodes in this one.
         batch_seconds: sound in one batch, in seconds.
         title: of the bar.
+
+    Raises:
+        EmbedError: where a worker process dies.
     """
     array = embedder.array
     todo = array.todo()
@@ -136,6 +139,11 @@ def fill(
                 if time.monotonic() - saved > SAVE_SECONDS:
                     array.save()
                     saved = time.monotonic()
+        except RuntimeError as error:  # torch's word for a worker that died
+            raise EmbedError(
+                f"{title}: reading ahead failed ({one_line(error)}); what is done is kept, run it "
+                "again with more memory or with --workers 0"
+            ) from error
         finally:
             array.save()
 
@@ -200,7 +208,7 @@ def embed_task(
         HearError: where the module is no good or returns other shapes than it says.
         TaskDataError: where the list is no good.
         CacheError: where the cache cannot be written.
-        EmbedError: where not one clip could be embedded.
+        EmbedError: where not one clip could be embedded or a worker process dies.
     """
     good, errors = sort_out(task, clips)
     model = load(model_spec, device)

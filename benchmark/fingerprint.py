@@ -70,11 +70,11 @@ def weights_fingerprint(module: ModuleType, model: nn.Module, weights: str) -> s
             digest.update(f"{name} {value!r}".encode())
     for file in source_files(module):
         digest.update(f"{file.name} {file_hash(file)}".encode())
-    digest.update(file_hash(Path(weights)).encode() if weights else b"")
+    digest.update(file_hash(weights).encode() if weights else b"")
     return digest.hexdigest()
 
 
-def file_hash(path: Path) -> str:
+def file_hash(path: str | Path) -> str:
     """Return the hash of a file's bytes, or "unreadable" where it cannot be read."""
     try:
         with open(path, "rb") as content:
@@ -85,7 +85,7 @@ def file_hash(path: Path) -> str:
         return "unreadable"
 
 
-def file_stamp(path: Path) -> str:
+def file_stamp(path: str) -> str:
     """Return size and times of a file; they change with its content, as Git relies on too.
 
     The change time is part of it, so a file put in another's place with its size and modification
@@ -119,8 +119,10 @@ def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]
             absent or damaged.
     """
     known = recall(memory)
-    stamps = [file_stamp(root / clip.path) for clip in clips]
-    paths = [str((root / clip.path).absolute()) for clip in clips]
+    # Plain strings: 300,000 Path objects would take longer than asking the disk.
+    base = root.absolute()
+    paths = [f"{base}/{clip.path}" for clip in clips]
+    stamps = [file_stamp(path) for path in paths]
     stale = {
         path: stamp
         for path, stamp in zip(paths, stamps, strict=True)
@@ -129,7 +131,7 @@ def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]
     if stale:
         with ThreadPoolExecutor(HASHING_THREADS) as pool:  # hashing releases the interpreter lock
             hashes = tqdm(
-                pool.map(lambda path: file_hash(Path(path)), stale),
+                pool.map(file_hash, stale),
                 desc="hashing sound",
                 total=len(stale),
                 unit="file",

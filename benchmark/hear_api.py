@@ -122,8 +122,8 @@ class HearModel:
             HearError: where the answer is not float32 of that shape.
             EncodeError: where the module raises.
         """
-        audio = torch.from_numpy(waves).to(self.device)
         try:
+            audio = torch.from_numpy(waves).to(self.device)
             with torch.inference_mode():
                 answer = self.module.get_scene_embeddings(audio, self.model)
         except Exception as error:  # foreign code: the batch is lost, not the run

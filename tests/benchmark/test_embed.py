@@ -13,7 +13,7 @@ import torch
 from benchmark.embed import EmbeddedTask, EmbedError, embed_task
 from benchmark.hear_api import HearError
 from benchmark.models import content_random
-from benchmark.read_ahead import plan_batches
+from benchmark.read_ahead import Reader, plan_batches
 from benchmark.records import Clip, Source, Task, TaskDataError
 from tests.synth import noisy_tone
 from wavebyol_hear.audio import read_audio
@@ -201,6 +201,16 @@ def test_half_done_work_goes_on(
     rest = run(tmp_path, clips, name)
     assert rest.encoder_calls == whole.encoder_calls - 2
     np.testing.assert_array_equal(rest.embeddings, whole.embeddings)
+
+
+def test_a_worker_that_dies_is_an_error_and_not_a_hang(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reader, "read", lambda self, row: os._exit(3))
+    with pytest.raises(EmbedError, match="--workers 0"):
+        run(tmp_path, clips, workers=1)
+    monkeypatch.undo()
+    assert run(tmp_path, clips).errors == ()
 
 
 def the_array(tmp_path: Path) -> Path:

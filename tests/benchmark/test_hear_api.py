@@ -65,7 +65,7 @@ def test_only_changed_files_are_read_again(tmp_path: Path, monkeypatch: pytest.M
     clips.append(Clip("absent", "absent.wav", "a", "fold01", "g"))
     read = []
     real = fingerprint.file_hash
-    monkeypatch.setattr(fingerprint, "file_hash", lambda p: read.append(p.name) or real(p))
+    monkeypatch.setattr(fingerprint, "file_hash", lambda p: read.append(Path(p).name) or real(p))
     memory = tmp_path / "cache" / "memory.json"
     first = content_hashes(clips, tmp_path, memory)
     assert len(set(first)) == 5
