@@ -133,7 +133,7 @@ def _load_authors(path: Path, preset: str | None) -> tuple[Encoder, dict[str, An
     """Read an authors' checkpoint {model_state_dict, optimizer_state_dict, epoch, loss}."""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"weights {path} are damaged or not plain tensors: {reason}") from error
     if not isinstance(saved, dict) or not isinstance(saved.get("model_state_dict"), dict):

@@ -1,0 +1,86 @@
+"""The two front ends: what the filters respond to, and where a frame is centred."""
+
+import math
+
+import pytest
+import torch
+
+from wavebyol_hear.front_end import (
+    ConvFrontEndConfig,
+    GaborFrontEndConfig,
+    build_front_end,
+    mel_spaced,
+)
+
+RATE = 16_000
+CONFIGS = {"conv": ConvFrontEndConfig(channels=6), "gabor": GaborFrontEndConfig()}
+
+
+@pytest.fixture
+def gabor():
+    return build_front_end(GaborFrontEndConfig(), RATE).eval()
+
+
+def test_filters_have_unit_energy_in_both_parts_together(gabor):
+    energy = gabor.filters().square().sum((1, 2))
+    both = energy[:96] + energy[96:]
+    torch.testing.assert_close(both, torch.ones(96), atol=1e-5, rtol=0)
+
+
+def test_filters_respond_most_at_their_centre_frequency(gabor):
+    taps = gabor.filters()[:, 0]
+    response = torch.fft.fft(torch.complex(taps[:96], taps[96:]).conj(), 16_384).abs()
+    frequencies = torch.arange(16_384) * RATE / 16_384
+    mirrored = RATE - frequencies[response.argmax(-1)]  # Of the conjugate.
+    torch.testing.assert_close(mirrored, gabor.centre.detach(), atol=1.0, rtol=0)
+
+
+def test_a_tone_is_loudest_in_the_filter_nearest_it(gabor):
+    for hz in (100.0, 1000.0, 5000.0):
+        tone = torch.sin(2 * math.pi * hz * torch.arange(RATE) / RATE)[None, None]
+        loudest = gabor.log_energy(tone)[0, :, 50].argmax()
+        assert loudest == (gabor.centre - hz).abs().argmin()
+
+
+def test_white_noise_of_unit_variance_has_energy_one(gabor):
+    noise = torch.randn(1, 1, 60 * RATE, generator=torch.Generator().manual_seed(0))
+    energy = gabor.log_energy(noise).exp().mean(-1)[0]
+    torch.testing.assert_close(energy[5:-5], torch.ones(86), atol=0.1, rtol=0)
+
+
+def test_centres_are_evenly_spaced_in_mel():
+    mel = 2595 * torch.log10(1 + mel_spaced(60, 7800, 96) / 700)
+    torch.testing.assert_close(mel.diff(), mel.diff().mean().expand(95), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 100), (200, 100), (60, 8001)])
+def test_filters_that_do_not_fit_are_refused(low, high):
+    with pytest.raises(ValueError, match="do not fit"):
+        build_front_end(GaborFrontEndConfig(low_hz=low, high_hz=high), RATE)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_frame_is_centred_on_what_it_sees(kind):
+    front_end = build_front_end(CONFIGS[kind], RATE).eval()
+    for frame in (5, 12):
+        wave = torch.randn(1, 1, 3200, requires_grad=True)
+        # Softly, so that no ReLU hides what its unit sees.
+        for module in front_end.modules():
+            if isinstance(module, torch.nn.ReLU):
+                module.forward = torch.nn.functional.softplus
+        front_end(wave)[..., frame].sum().backward()
+        seen = wave.grad[0, 0].nonzero()[:, 0]
+        middle_halves = int(seen[0] + seen[-1])
+        assert middle_halves == 2 * frame * front_end.hop + front_end.centre_halves
+
+
+@pytest.mark.parametrize(("kind", "frames"), [("conv", 130), ("gabor", 128)])
+def test_a_crop_gives_the_stated_frames(kind, frames):
+    front_end = build_front_end(CONFIGS[kind], RATE).eval()
+    assert front_end.hop == 160
+    assert front_end(torch.randn(1, 1, 20_480)).shape == (1, CONFIGS[kind].channels, frames)
+
+
+def test_filters_are_frozen_unless_trained():
+    assert not build_front_end(GaborFrontEndConfig(), RATE).centre.requires_grad
+    assert build_front_end(GaborFrontEndConfig(trained=True), RATE).bandwidth.requires_grad

@@ -1,0 +1,166 @@
+"""Scene embeddings: the poolings by their definition, training through them, bad audio."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from wavebyol_hear.embed import Embedder
+from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
+from wavebyol_hear.front_end import ConvFrontEndConfig, GaborFrontEndConfig
+from wavebyol_hear.hear import get_scene_embeddings
+from wavebyol_hear.pooling import Pooling
+
+CONV = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32 P")
+GABOR = EncoderConfig(
+    GaborFrontEndConfig(channels=96), widths="8 P 8 P 16 P 16 P 32 P", input_norm="rms"
+)
+
+
+def embedder(config=CONV, pooling=None, **options):
+    torch.manual_seed(0)
+    return Embedder(Encoder(config), pooling, **options)
+
+
+@pytest.fixture
+def audio():
+    return torch.randn(3, 30_011, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("config", [CONV, GABOR], ids=["conv", "gabor"])
+def test_poolings_are_what_they_say(config, audio):
+    model = embedder(config)
+    with torch.no_grad():
+        maps = model.encoder.stages(audio[:, None])
+    last = maps[-1]
+    rows = last.shape[2]
+    pooled = {
+        "global": functional.adaptive_avg_pool2d(last, 1) + functional.adaptive_max_pool2d(last, 1),
+        "bands": functional.adaptive_avg_pool2d(last, (rows, 1))
+        + functional.adaptive_max_pool2d(last, (rows, 1)),
+    }
+    expected = {name: values.flatten(1) for name, values in pooled.items()}
+    image = maps[0].flatten(1, 2)
+    parts = [image.mean(-1), image.amax(-1), image.std(-1, correction=0)]
+    for values in maps[1:]:
+        parts += [values.mean(-1).flatten(1), values.amax(-1).flatten(1)]
+    expected["stages"] = torch.cat(parts, 1)
+    for name, values in expected.items():
+        model = embedder(config, name)
+        found = get_scene_embeddings(audio, model)
+        assert found.shape == (3, model.scene_embedding_size)
+        torch.testing.assert_close(found, values, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "pooling", "size"),
+    [("h2", "global", 1024), ("h2", "bands", 10_240), ("h2", None, 1024), ("h4", "global", 2048)],
+)
+def test_sizes_are_the_published_ones(preset, pooling, size):
+    with torch.device("meta"):
+        model = Embedder(Encoder(PRESETS[preset]), pooling)
+    assert model.scene_embedding_size == size
+
+
+def test_every_stage_of_slim_is_pooled_by_default():
+    model = Embedder(Encoder(PRESETS["slim"]))
+    assert model.pooling == Embedder(Encoder(PRESETS["slim"]), "stages").pooling
+    assert 1000 < model.scene_embedding_size < 6000
+
+
+def test_normalised_embeddings_have_unit_norm_and_the_same_direction(audio):
+    plain = get_scene_embeddings(audio, embedder())
+    unit = get_scene_embeddings(audio, embedder(normalise=True))
+    torch.testing.assert_close(unit, functional.normalize(plain, dim=-1))
+
+
+def test_an_embedding_does_not_depend_on_its_batch(audio):
+    model = embedder()
+    alone = torch.cat([get_scene_embeddings(clip[None], model) for clip in audio])
+    torch.testing.assert_close(get_scene_embeddings(audio, model), alone, atol=1e-5, rtol=1e-5)
+
+
+def test_large_batches_are_cut(audio):
+    model = embedder(seconds_at_once=4)
+    batches = []
+    model.register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
+    get_scene_embeddings(audio, model)
+    assert batches == [2, 1]
+    get_scene_embeddings(torch.randn(5, 100), model)
+    assert batches == [2, 1, 3, 2]
+
+
+def test_the_whole_network_can_be_trained_through_the_embedding(audio):
+    model = embedder()
+    model(audio).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    assert model.encoder.front_end.layers[0][0].weight.grad.abs().max() > 0
+
+
+def test_silence_has_finite_embeddings_and_gradients():
+    for config in (CONV, GABOR):
+        model = embedder(config, "stages")
+        out = model(torch.zeros(1, 30_000))
+        out.sum().backward()
+        assert out.isfinite().all()
+        assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 159, 160, 8000, 20_479, 20_480, 20_481])
+@pytest.mark.parametrize("config", [CONV, GABOR], ids=["conv", "gabor"])
+def test_any_length_gives_a_finite_embedding_of_the_stated_size(config, samples):
+    model = embedder(config)
+    out = get_scene_embeddings(torch.randn(1, samples), model)
+    assert out.shape == (1, model.scene_embedding_size)
+    assert out.dtype == torch.float32
+    assert out.isfinite().all()
+
+
+def test_the_result_can_feed_a_network_that_learns(audio):
+    probe = torch.nn.Linear(embedder().scene_embedding_size, 2)
+    probe(get_scene_embeddings(audio, embedder())).sum().backward()
+    assert probe.weight.grad is not None
+
+
+def test_a_model_left_in_training_mode_embeds_the_same_and_learns_nothing(audio):
+    model = embedder()
+    expected = get_scene_embeddings(audio, model)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    torch.testing.assert_close(get_scene_embeddings(audio, model), expected)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (torch.zeros(100), r"\[100\]"),
+        (torch.zeros(1, 1, 100), r"\[1, 1, 100\]"),
+        (torch.zeros(1, 100, dtype=torch.int16), "torch.int16"),
+        (torch.zeros(1, 0), "one sample at least"),
+        (torch.zeros(0, 100), "one clip"),
+        (torch.tensor([[0.0, 1.0], [0.0, torch.nan]]), "clip 1"),
+        (torch.tensor([[0.0, -torch.inf]]), "non-finite"),
+        ([[0.0]], "list"),
+    ],
+)
+def test_bad_audio_is_named_in_one_line(audio, message):
+    model = embedder()
+    with pytest.raises(ValueError, match=message) as caught:
+        get_scene_embeddings(audio, model)
+    assert "\n" not in str(caught.value)
+
+
+def test_double_precision_audio_is_taken(audio):
+    model = embedder()
+    assert torch.equal(get_scene_embeddings(audio.double(), model), model(audio).detach())
+
+
+def test_bad_options_are_named():
+    with pytest.raises(ValueError, match="'median' is unknown: it is one of global"):
+        embedder(pooling="median")
+    with pytest.raises(ValueError, match="seconds_at_once is 0"):
+        embedder(seconds_at_once=0)
+    with pytest.raises(ValueError, match="deviation over the rows"):
+        Pooling(last=("std",), rows=False)
