@@ -92,7 +92,8 @@ def time_plain(config: Config, store: Store, steps: int) -> float:
         run=dataclasses.replace(config.run, precision="fp32", compile=False),
     )
     learner = Learner(small, device, len(store.starts))
-    learner.network.to(memory_format=torch.contiguous_format)
+    for parameter in learner.network.parameters():
+        parameter.data = parameter.data.contiguous()
     optimizer = build_optimizer(learner.network, small.optim)
     augment = AugmentationLayer(config.views.augment)
     generator = torch.Generator().manual_seed(0)

@@ -5,11 +5,13 @@ It watches and decides nothing; the benchmark measures what a representation is 
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pretrain.methods import Method
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.encoder import EncoderConfig
 
@@ -52,7 +54,7 @@ def knn_accuracy(method: nn.Module, probe: Probe, device: torch.device) -> float
     """
     was_training = method.training
     method.eval()
-    embed = method.get_submodule("").embed
+    embed = cast(Method, method).embed
     rows = torch.cat([embed(b.to(device)).float().cpu() for b in probe.waves.split(BATCH)])
     method.train(was_training)
     rows = (rows - rows.mean(0)) / rows.std(0).clamp_min(1e-6)

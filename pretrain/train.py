@@ -59,10 +59,11 @@ class Views:
 
     def draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Return this process's two views of a step, [B, 1, T] each."""
-        seed = step_seed(self.config.seed, step, rank())
-        self.chance.manual_seed(seed)
-        self.chance_there.manual_seed(seed)
-        clips = batch_of_step(step, self.clips, self.config.optim.batch, self.config.seed)
+        seed = self.config.seed
+        # Seeds apart: with one, the places of crops would go with the parameters of effects.
+        self.chance.manual_seed(step_seed(seed, step, 2 * rank()))
+        self.chance_there.manual_seed(step_seed(seed, step, 2 * rank() + 1))
+        clips = batch_of_step(step, self.clips, self.config.optim.batch, seed)
         view_a, view_b = (v.to(self.device) for v in self.crops.draw(clips[self.part]))
         self.clock.lap("data")
         views = self.augment(view_a, self.chance_there), self.augment(view_b, self.chance_there)
@@ -148,9 +149,10 @@ def train(config: Config, store: Store, out: Path, device: torch.device) -> Path
     views = Views(store, config, device, clock)
     learner = Learner(config, device, len(store.starts))
     state, start, steps = out / "state.pt", 0, config.optim.steps
-    places = {"config": config, "data": store.hash}
     if state.is_file():
-        start = load_state(state, learner.network, learner.optimizer, device, **places)
+        start = load_state(
+            state, learner.network, learner.optimizer, device, config=config, data=store.hash
+        )
     learner.wrap()
     probe = read_probe(config.run.probe, config.encoder) if config.run.probe else None
     saved, losses = time.monotonic(), []
@@ -177,7 +179,9 @@ def train(config: Config, store: Store, out: Path, device: torch.device) -> Path
             if (due or done == steps) and rank() == 0:
                 if losses:
                     _finite_mean(losses, done, state)
-                save_state(state, done, learner.network, learner.optimizer, **places)
+                save_state(
+                    state, done, learner.network, learner.optimizer, config=config, data=store.hash
+                )
                 saved = time.monotonic()
             monitor.advance()
     weights = out / "weights.safetensors"

@@ -7,7 +7,7 @@ the Gabor front end of `slim`.
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -39,7 +39,7 @@ class EncoderConfig:
         crop_samples: length of a training crop; shorter clips are zero-padded to it.
     """
 
-    front_end: FrontEndConfig = ConvFrontEndConfig()
+    front_end: FrontEndConfig = field(default_factory=ConvFrontEndConfig)
     widths: str = H2
     chunks: int = 3
     input_norm: Literal["l2", "rms"] = "l2"
@@ -136,7 +136,7 @@ class Encoder(nn.Module):
         start = 0
         for end, layer in enumerate(self.features, 1):
             if isinstance(layer, nn.MaxPool2d) or end == len(self.features):
-                yield self.features[start:end]
+                yield nn.Sequential(*self.features[start:end])
                 start = end
 
     def stages(self, wave: Tensor) -> list[Tensor]:

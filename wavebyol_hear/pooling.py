@@ -136,6 +136,6 @@ def window_statistics(
     mean = torch.stack(columns).mean(0) if len(columns) > 1 else columns[0]
     values: dict[Statistic, Tensor] = {"mean": mean, "max": reduce(torch.maximum, columns)}
     if "std" in wanted:
-        squares = sum((column - mean).square() for column in columns)
+        squares = torch.stack([(column - mean).square() for column in columns]).sum(0)
         values["std"] = (squares / len(columns) + VARIANCE_FLOOR).sqrt()
     return values

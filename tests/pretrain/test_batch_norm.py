@@ -20,7 +20,8 @@ def test_one_pass_with_views_apart_equals_two_passes():
     a, b = torch.randn(6, 2, 5, 5), torch.randn(6, 2, 5, 5) * 3 + 1
     together = apart(torch.cat([a, b]))
     torch.testing.assert_close(together, torch.cat([plain(a), plain(b)]))
-    for (name, got), want in zip(apart.state_dict().items(), plain.state_dict().values()):
+    for (name, got), want in zip(apart.state_dict().items(), plain.state_dict().values(),
+                                  strict=True):
         torch.testing.assert_close(got, want, msg=name)
 
 

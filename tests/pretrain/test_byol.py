@@ -115,4 +115,5 @@ def test_two_processes_have_the_loss_gradients_and_target_of_one(loss, two):
     for part in parts:
         torch.testing.assert_close(part["gradients"], want["gradients"])
         torch.testing.assert_close(part["target"], want["target"])
-    assert want["gradients"] and bool(want["target"]) == (loss != "infonce")
+    assert want["gradients"]
+    assert bool(want["target"]) == (loss != "infonce")

@@ -48,7 +48,8 @@ def weights_of(path):
 @pytest.mark.parametrize("loss", ["byol", "infonce"])
 def test_steps_kill_resume_steps_equal_steps_in_one_go(store, tmp_path, loss):
     clips = Store.open(store)
-    setting = ("optim.schedule=constant", f"byol.loss={loss}", "byol.tau=0.99", "byol.tau_final=0.99")
+    tau = ("byol.tau=0.99", "byol.tau_final=0.99")
+    setting = ("optim.schedule=constant", f"byol.loss={loss}", *tau)
     whole = train(config(8, *setting), clips, tmp_path / "whole", CPU)
     train(config(4, *setting), clips, tmp_path / "parts", CPU)
     torch.rand(17)  # the resumed process is in another place of the global generator
@@ -74,7 +75,7 @@ def test_a_killed_command_goes_on_from_its_state(store, tmp_path):
     from wavebyol_hear.checkpoint import load_encoder
 
     _, provenance = load_encoder(tmp_path / "weights.safetensors")
-    assert provenance["steps"] == 30 and provenance["data_clips"] == 24
+    assert (provenance["steps"], provenance["data_clips"]) == (30, 24)
 
 
 def test_another_setting_or_store_refuses_the_state(store, tmp_path):
