@@ -133,11 +133,14 @@ class Encoder(nn.Module):
 
     def blocks(self) -> Iterator[nn.Sequential]:
         """Yield the Conv2d stack in blocks; each ends with its pool."""
-        start = 0
-        for end, layer in enumerate(self.features, 1):
-            if isinstance(layer, nn.MaxPool2d) or end == len(self.features):
-                yield nn.Sequential(*self.features[start:end])
-                start = end
+        block: list[nn.Module] = []
+        for layer in self.features:
+            block.append(layer)
+            if isinstance(layer, nn.MaxPool2d):
+                yield nn.Sequential(*block)
+                block = []
+        if block:
+            yield nn.Sequential(*block)
 
     def stages(self, wave: Tensor) -> list[Tensor]:
         """Return the image and every block's map, [B, channels, rows, frames] each."""
