@@ -1,0 +1,140 @@
+"""Paired tests against scipy, plain resampling and worked examples."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from benchmark.compare import compare_pair, holm, main, mcnemar, render
+from benchmark.results import Result, ResultError, write_result
+
+
+def made(task: str, model: str, hits: np.ndarray, **changes: object) -> Result:
+    """A result on two classes that is right where `hits` says so."""
+    labels = np.arange(len(hits)) % 2
+    interval = {"value": 50.0, "low": 0.0, "high": 100.0}
+    values = {
+        "task": task,
+        "model": model,
+        "protocol": "linear-1",
+        "n_clips": len(hits),
+        "n_listed": len(hits),
+        "classes": ["cat", "dog"],
+        "metrics": {name: interval for name in ("accuracy", "precision", "recall", "f1")},
+        "by_class": {},
+        "fold_mean": {},
+        "folds": [],
+        "predictions": {
+            "clip": [f"clip{i}" for i in range(len(hits))],
+            "label": labels.tolist(),
+            "predicted": np.where(hits, labels, 1 - labels).tolist(),
+        },
+        "bad_clips": [],
+        "untrained": False,
+        "partial": None,
+        "notes": [],
+        "provenance": {},
+    }
+    return Result(**{**values, **changes})
+
+
+def hits(n: int, share: float, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(n) < share
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (0, 6), (5, 5), (12, 3), (900, 1100)])
+def test_mcnemar_equals_the_exact_binomial_test(gained: int, lost: int) -> None:
+    wanted = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert mcnemar(gained, lost) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_holm_on_a_worked_example() -> None:
+    # Sorted .005 .01 .03 .04 times 4 3 2 1 is .02 .03 .06 .04, never falling: .02 .03 .06 .06.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_difference_and_interval_equal_those_of_resampled_pairs() -> None:
+    left, right = hits(300, 0.7, 1), hits(300, 0.6, 2)
+    found = compare_pair(made("t", "a", left), made("t", "b", right))
+    assert found.left - found.right == pytest.approx(100 * (left.mean() - right.mean()))
+    draw = np.random.default_rng(0)
+    clips = draw.integers(0, 300, (4000, 300))
+    wanted = np.percentile(100 * (left[clips].mean(1) - right[clips].mean(1)), [2.5, 97.5])
+    assert np.percentile(found.resampled, [2.5, 97.5]) == pytest.approx(wanted, abs=0.6)
+
+
+def test_pairs_are_matched_by_clip_and_class_name_not_by_place() -> None:
+    left, right = made("t", "a", hits(80, 0.7, 1)), made("t", "b", hits(80, 0.6, 2))
+    turned = {name: column[::-1] for name, column in right.predictions.items()}
+    for name in ("label", "predicted"):
+        turned[name] = [1 - number for number in turned[name]]
+    other = made("t", "b", hits(80, 0.6, 2), predictions=turned, classes=["dog", "cat"])
+    first, second = compare_pair(left, right), compare_pair(left, other)
+    assert (first.only_left, first.only_right) == (second.only_left, second.only_right)
+
+
+def test_equal_models_differ_by_nothing() -> None:
+    same = hits(50, 0.5, 1)
+    found = compare_pair(made("t", "a", same), made("t", "b", same))
+    assert found.p == 1.0
+    assert not found.resampled.any()
+
+
+def test_only_shared_clips_count() -> None:
+    found = compare_pair(made("t", "a", np.ones(30, bool)), made("t", "b", np.ones(20, bool)))
+    assert found.n_clips == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"protocol": "mlp-1"}, "cannot be compared"),
+        ({"classes": ["dog", "cat"]}, "two labels"),
+        ({"predictions": {"clip": ["other"] * 10, "label": [], "predicted": []}}, "no clip"),
+    ],
+)
+def test_what_cannot_be_paired_is_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ResultError, match=message):
+        compare_pair(
+            made("t", "a", np.ones(10, bool)), made("t", "b", np.ones(10, bool), **changes)
+        )
+
+
+def test_the_mean_over_tasks_is_that_of_their_differences() -> None:
+    pairs = [
+        compare_pair(made(t, "a", hits(200, p, 1)), made(t, "b", hits(200, q, 2)), seed=i)
+        for i, (t, p, q) in enumerate([("one", 0.9, 0.5), ("two", 0.6, 0.6)])
+    ]
+    last = render(pairs, "linear-1").splitlines()[-1]
+    wanted = np.mean([found.left - found.right for found in pairs])
+    assert f"{wanted:+.2f}" in last
+    assert last.startswith("mean of 2 tasks")
+
+
+def test_the_command_prints_every_shared_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for task in ("one", "two"):
+        write_result(made(task, "a", hits(60, 0.9, 1)), tmp_path / "a")
+        write_result(made(task, "b", hits(60, 0.5, 2)), tmp_path / "b")
+    write_result(made("three", "a", hits(60, 0.9, 1)), tmp_path / "a")
+    assert main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    text = capsys.readouterr().out
+    assert "one " in text
+    assert "two " in text
+    assert "left out: three" in text
+
+
+def test_the_command_asks_which_model_and_says_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for model in ("a", "b"):
+        write_result(made("one", model, hits(60, 0.9, 1)), tmp_path)
+    place = str(tmp_path)
+    assert main([place, place]) == 1
+    assert "choose one with --model-a" in capsys.readouterr().err
+    assert main([place, place, "--model-a", "a", "--model-b", "b"]) == 0
+    assert main([place, place, "--model-a", "a", "--model-b", "c"]) == 1
+    assert "no result of c" in capsys.readouterr().err
