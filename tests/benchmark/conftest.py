@@ -2,29 +2,12 @@
 
 import importlib
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import soundfile
 
-
-def decode_pack(pack: Path, root: Path) -> Path:
-    """Unpack a tar of Ogg files with every file as 16-bit WAV and all else as it is."""
-    with tarfile.open(pack) as members:
-        for member in members:
-            if not member.isfile():
-                continue
-            path = root / member.name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = members.extractfile(member)
-            if path.suffix == ".ogg":
-                wave, rate = soundfile.read(content, dtype="int16")
-                soundfile.write(path.with_suffix(".wav"), wave, rate, subtype="PCM_16")
-            else:
-                path.write_bytes(content.read())
-    return root
+from tools.lay_out_packs import decode_pack
 
 
 @pytest.fixture(scope="session")
