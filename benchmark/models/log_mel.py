@@ -1,13 +1,12 @@
 """Log-mel statistics as a HEAR module: mean, standard deviation, maximum, deviation of change.
 
 No weights. The spectrogram is that of BYOL-A's evaluation (n_fft 1024, window 1024, hop 160, 64 mel
-bands from 60 to 7800 Hz, power, natural log of x + eps), in plain torch.
+bands from 60 to 7800 Hz, power, natural log of x + eps), by torchaudio as there.
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
+from torchaudio.transforms import MelSpectrogram
 
 SAMPLE_RATE = 16000
 N_FFT, HOP, BANDS = 1024, 160, 64
@@ -15,25 +14,6 @@ LOW_HZ, HIGH_HZ = 60.0, 7800.0
 # float32's epsilon, as in BYOL-A's code: the log of silence is -15.9.
 EPS = torch.finfo(torch.float32).eps
 FRAMES_PER_STAMP = 5  # 50 ms
-
-
-def mel_filters() -> Tensor:
-    """Return triangular filters evenly spaced on the HTK mel scale, without area normalisation.
-
-    Shape:
-        result: `[BANDS, N_FFT // 2 + 1]`, each filter's peak at most 1.
-    """
-
-    def to_mel(hertz: float) -> float:
-        return 2595.0 * math.log10(1.0 + hertz / 700.0)
-
-    mels = torch.linspace(to_mel(LOW_HZ), to_mel(HIGH_HZ), BANDS + 2, dtype=torch.float64)
-    corners = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
-    bins = torch.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1, dtype=torch.float64)
-    left, centre, right = (c[:, None] for c in (corners[:-2], corners[1:-1], corners[2:]))
-    rising = (bins - left) / (centre - left)
-    falling = (right - bins) / (right - centre)
-    return torch.minimum(rising, falling).clamp(min=0).float()
 
 
 class LogMel(nn.Module):
@@ -47,22 +27,26 @@ class LogMel(nn.Module):
     sample_rate = SAMPLE_RATE
     scene_embedding_size = 4 * BANDS
     timestamp_embedding_size = BANDS
-    window: Tensor
-    filters: Tensor
 
     def __init__(self) -> None:
         """Make the window and the filters."""
         super().__init__()
-        self.register_buffer("window", torch.hann_window(N_FFT))
-        self.register_buffer("filters", mel_filters())
+        # Zeros at the ends, where BYOL-A mirrors: a mirror needs more than N_FFT / 2 samples.
+        self.mel = MelSpectrogram(
+            SAMPLE_RATE,
+            N_FFT,
+            hop_length=HOP,
+            f_min=LOW_HZ,
+            f_max=HIGH_HZ,
+            n_mels=BANDS,
+            power=2.0,
+            pad_mode="constant",
+        )
 
     def forward(self, wave: Tensor) -> Tensor:
         """Return the log-mel spectrogram of a batch of waves."""
-        # Zeros at the ends, where torchaudio mirrors: a mirror needs more than N_FFT / 2 samples.
-        spectrum = torch.stft(
-            wave, N_FFT, HOP, window=self.window, pad_mode="constant", return_complex=True
-        )
-        return torch.log(self.filters @ spectrum.abs().square() + EPS)
+        energy: Tensor = self.mel(wave)
+        return torch.log(energy + EPS)
 
 
 def load_model(model_file_path: str = "") -> LogMel:
