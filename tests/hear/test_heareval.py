@@ -1,0 +1,118 @@
+"""The real heareval 2021.1.3, unmodified, from our module's embeddings to its scores file."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from scipy.optimize import linear_sum_assignment
+
+import wavebyol_hear
+from tests.hear.hear_tasks import RATE, sound_events, spoken_digit
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")
+
+
+def heareval(runner: str, *arguments: str, folder: Path) -> None:
+    """Run one of heareval's commands in a process of its own."""
+    # Its checkpoints hold more than tensors, which torch no longer reads unless told to.
+    told = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"heareval.{runner}.runner", *arguments],
+        cwd=folder,
+        env=os.environ | told | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def embedded(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders of embeddings and scores that the two runners leave, by embedding type."""
+    folder = tmp_path_factory.mktemp("hear")
+    tasks = folder / "tasks"
+    tasks.mkdir()
+    made = {"scene": spoken_digit(shared_data, tasks), "event": sound_events(tasks)}
+    heareval("embeddings", "wavebyol_hear", "--tasks-dir", "tasks", folder=folder)
+    done = [folder / "embeddings" / "wavebyol_hear" / task.name for task in made.values()]
+    options = ("--grid", "faster", "--grid-points", "1")
+    heareval("predictions", *map(str, done), *options, folder=folder)
+    return dict(zip(made, done, strict=True))
+
+
+def scores(folder: Path) -> dict:
+    return json.loads((folder / "test.predicted-scores.json").read_text())
+
+
+def predictions(folder: Path, split: str) -> dict:
+    return pickle.loads((folder / f"{split}.predictions.pkl").read_bytes())
+
+
+def test_it_is_the_real_package() -> None:
+    assert metadata.version("heareval") == "2021.1.3"
+
+
+def test_scene_scores_are_the_accuracy_of_the_predictions_of_every_fold(
+    embedded: dict[str, Path],
+) -> None:
+    found = scores(embedded["scene"])
+    folds = [f"fold{number:02d}" for number in range(5)]
+    for fold in folds:
+        outcome = predictions(embedded["scene"], fold)
+        assert outcome["target"].shape == (20, 10)
+        hits = outcome["prediction"].argmax(1) == outcome["target"].argmax(1)
+        assert found[fold]["test_score"] == pytest.approx(hits.float().mean().item(), abs=1e-6)
+    mean = np.mean([found[fold]["test_score"] for fold in folds])
+    assert found["aggregated_scores"]["test_score_mean"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_scene_embeddings_are_those_of_one_clip_alone(embedded: dict[str, Path]) -> None:
+    model = wavebyol_hear.load_model()
+    stored = sorted((embedded["scene"] / "fold00").glob("*.embedding.npy"))
+    assert len(stored) == 20
+    tasks = embedded["scene"].parents[2] / "tasks"
+    for path in stored[:3]:
+        name = path.name.removesuffix(".embedding.npy")
+        wave, _ = soundfile.read(
+            tasks / embedded["scene"].name / str(RATE) / "fold00" / name, dtype="float32"
+        )
+        alone = wavebyol_hear.get_scene_embeddings(torch.from_numpy(wave)[None], model)
+        np.testing.assert_allclose(np.load(path), alone[0].numpy(), atol=1e-5, rtol=1e-4)
+
+
+def test_events_made_on_the_spot_are_found(embedded: dict[str, Path]) -> None:
+    found = scores(embedded["event"])["test"]
+    outcome = predictions(embedded["event"], "test")
+    assert len(outcome["target_events"]) == 6
+    assert sum(map(len, outcome["target_events"].values())) == 24
+    for within_ms in (50, 200):
+        ours = onset_f(outcome["target_events"], outcome["predicted_events"], within_ms)
+        assert found[f"test_event_onset_{within_ms}ms_fms"] == pytest.approx(ours, abs=1e-6)
+    assert found["test_event_onset_200ms_fms"] > 0.5
+
+
+def onset_f(targets: dict, predicted: dict, within_ms: float) -> float:
+    """F measure of onsets, each target matched by at most one event of its clip and label."""
+    hits = 0
+    for clip, events in targets.items():
+        near = np.array(
+            [
+                [
+                    event["label"] == other["label"]
+                    and abs(event["start"] - other["start"]) <= within_ms
+                    for other in predicted.get(clip, [])
+                ]
+                for event in events
+            ]
+        ).reshape(len(events), -1)
+        hits += near[linear_sum_assignment(near, maximize=True)].sum()
+    return 2 * hits / (sum(map(len, targets.values())) + sum(map(len, predicted.values())))
