@@ -87,9 +87,10 @@ class ByolA(nn.Module):
     def images(self, view_a: Tensor, view_b: Tensor) -> Tensor:
         """Return both views' log-mels, mixed, resized and normalised again: [2B, 1, 64, F]."""
         with torch.autocast(view_a.device.type, enabled=False):
-            images = self.norm(self.log_mel(torch.cat([view_a, view_b])[:, 0]))
-            views = [random_resize_crop(mix(part)) for part in images.chunk(2)]
-            images = torch.cat(views)
+            waves = [view_a] if torch.equal(view_a, view_b) else [view_a, view_b]
+            images = self.norm(self.log_mel(torch.cat(waves)[:, 0]))
+            views = images.chunk(2) if len(waves) == 2 else (images, images)
+            images = torch.cat([random_resize_crop(mix(view)) for view in views])
             return (images - images.mean()) / images.std().clamp_min(1e-6)
 
     @torch.no_grad()
