@@ -37,9 +37,9 @@ def authors_state():
     for side in ("online", "target"):
         for i, layer in enumerate(encoder.front_end.layers):
             for name, value in layer.state_dict().items():
-                state[
-                    f"{side}_encoder_network.feature_extractor_step.encoder_layer_{i}.{name}"
-                ] = value
+                state[f"{side}_encoder_network.feature_extractor_step.encoder_layer_{i}.{name}"] = (
+                    value
+                )
         for name, value in encoder.features.state_dict().items():
             key = f"{side}_encoder_network.feature_encoding_step.feature_extractor_layer.{name}"
             state[key] = value
@@ -116,9 +116,7 @@ def test_the_authors_checkpoint_loads_and_its_preset_is_found(tmp_path, authors_
 )
 def test_an_authors_checkpoint_that_differs_is_refused(tmp_path, authors_state, change, message):
     state = dict(authors_state[1])
-    change(
-        state, "online_encoder_network.feature_encoding_step.feature_extractor_layer.0.weight"
-    )
+    change(state, "online_encoder_network.feature_encoding_step.feature_extractor_layer.0.weight")
     with pytest.raises(WeightsError, match=message) as caught:
         load_encoder(save_authors(tmp_path / "model.pt", state))
     assert "\n" not in str(caught.value)
@@ -167,7 +165,7 @@ def test_a_file_of_another_kind_is_named(tmp_path, content):
 
 
 def test_an_absent_file_and_a_folder_are_named(tmp_path):
-    with pytest.raises(WeightsError, match="none.safetensors cannot be read: No such file"):
+    with pytest.raises(WeightsError, match=r"none\.safetensors cannot be read: No such file"):
         load_encoder(tmp_path / "none.safetensors")
     with pytest.raises(WeightsError, match="cannot be read"):
         load_encoder(tmp_path)

@@ -45,13 +45,13 @@ def h2_by_hand(wave, state):
     x = torch.stack([x[:, :171], x[:, 171:342], x[:, 342:]], 1)
     x = x / x.norm(dim=-1, keepdim=True).clamp_min(1e-12)
     j = 0
-    for token in "64 128 P 256 512 P 512 512 P 1024 1024 P".split():
+    for token in (64, 128, "P", 256, 512, "P", 512, 512, "P", 1024, 1024, "P"):
         if token == "P":
             x = functional.max_pool2d(x, 2)
             j += 1
             continue
         key = f"features.{j}"
-        assert state[f"{key}.weight"].shape[0] == int(token)
+        assert state[f"{key}.weight"].shape[0] == token
         x = functional.conv2d(x, state[f"{key}.weight"], state[f"{key}.bias"], padding=1)
         x = normalised(x, f"features.{j + 1}")
         j += 3
@@ -127,9 +127,9 @@ def test_noise_of_any_length_embeds_alike_only_thanks_to_the_time_norms():
         return ((short - long).norm() / short.norm()).item()
 
     ours = drift()
-    encoder.input_norm.gain = encoder.image_norm.gain = lambda energy, _: (
-        energy.clamp_min(1e-24).rsqrt()
-    )
+    encoder.input_norm.gain = encoder.image_norm.gain = lambda energy, _: energy.clamp_min(
+        1e-24
+    ).rsqrt()
     assert ours < 0.2 * drift()
 
 

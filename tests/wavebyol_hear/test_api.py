@@ -1,0 +1,144 @@
+"""The HEAR module as its users see it."""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+
+import wavebyol_hear
+from wavebyol_hear import load
+from wavebyol_hear.checkpoint import WeightsError, save_encoder
+from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
+from wavebyol_hear.front_end import GaborFrontEndConfig
+
+TINY = EncoderConfig(GaborFrontEndConfig(channels=12), widths="4 P 8 P", input_norm="rms")
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*UNTRAINED")
+        yield
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(1)
+    save_encoder(tmp_path / "tiny.safetensors", Encoder(TINY), {})
+    return str(tmp_path / "tiny.safetensors")
+
+
+def test_the_face_is_the_three_functions():
+    assert wavebyol_hear.__all__ == [
+        "get_scene_embeddings",
+        "get_timestamp_embeddings",
+        "load_model",
+    ]
+
+
+def test_the_default_model_has_what_hear_asks_for():
+    model = wavebyol_hear.load_model()
+    assert isinstance(model, torch.nn.Module)
+    assert model.config == PRESETS["slim"]
+    assert model.sample_rate == 16_000
+    for name in ("sample_rate", "scene_embedding_size", "timestamp_embedding_size"):
+        assert type(getattr(model, name)) is int
+    assert not model.training
+
+
+@pytest.mark.parametrize("seconds", [1.07, 1.98, 4.0, 2.74])
+def test_the_validators_clips(seconds):
+    model = wavebyol_hear.load_model()
+    audio = torch.rand(2, int(seconds * 16_000)) * 2 - 1
+    scene = wavebyol_hear.get_scene_embeddings(audio, model)
+    assert scene.shape == (2, model.scene_embedding_size)
+    out, times = wavebyol_hear.get_timestamp_embeddings(audio, model)
+    assert out.shape == (*times.shape, model.timestamp_embedding_size)
+    hops = times.diff()
+    assert (hops - hops.mean()).abs().max() < 1
+    assert hops.max() <= 50
+    assert times.min() <= hops.mean()
+    assert 1000 * seconds - hops.mean() <= times.max() <= 1000 * seconds
+
+
+def test_untrained_weights_are_seeded_and_warned_of_once():
+    torch.manual_seed(123)
+    before = torch.random.get_rng_state()
+    with pytest.warns(UserWarning, match="h1 is UNTRAINED") as caught:
+        first = wavebyol_hear.load_model(preset="h1")
+    assert len(caught) == 1
+    assert torch.equal(torch.random.get_rng_state(), before)
+    second = wavebyol_hear.load_model(preset="h1")
+    for name, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value)
+
+
+def test_shipped_weights_are_used_without_a_word(tmp_path, monkeypatch):
+    torch.manual_seed(5)
+    shipped = Encoder(PRESETS["slim"])
+    (tmp_path / "weights").mkdir()
+    save_encoder(tmp_path / "weights" / "slim.safetensors", shipped, {})
+    monkeypatch.setattr(load.resources, "files", lambda package: tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = wavebyol_hear.load_model()
+    for name, value in shipped.state_dict().items():
+        assert torch.equal(model.encoder.state_dict()[name], value)
+
+
+def test_a_weights_file_brings_its_own_network(weights):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = wavebyol_hear.load_model(weights, pooling="bands")
+    assert model.config == TINY
+    assert model.scene_embedding_size == 8
+
+
+def test_options_reach_the_model(weights):
+    model = wavebyol_hear.load_model(weights, pooling="global", normalise=True, seconds_at_once=5)
+    scene = wavebyol_hear.get_scene_embeddings(torch.randn(2, 16_000), model)
+    torch.testing.assert_close(scene.norm(dim=1), torch.ones(2))
+    assert model.clips_at_once(80_000) == 1
+
+
+def test_bad_arguments_are_named(weights, tmp_path):
+    with pytest.raises(ValueError, match="'h9' is unknown: it is one of h1"):
+        wavebyol_hear.load_model(preset="h9")
+    with pytest.raises(WeightsError, match="not of preset 'h1'"):
+        wavebyol_hear.load_model(weights, preset="h1")
+    with pytest.raises(WeightsError, match="No such file"):
+        wavebyol_hear.load_model(str(tmp_path / "none.pt"))
+
+
+def test_the_model_follows_its_device(weights):
+    model = wavebyol_hear.load_model(weights).to("meta")
+    out = model.encoder(torch.empty(1, 1, 20_480, device="meta"))
+    assert out.device.type == "meta"
+
+
+def test_importing_seeds_nothing_and_sets_no_threads():
+    code = """
+import torch
+before = torch.random.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled()
+import wavebyol_hear
+wavebyol_hear.load_model()
+after = torch.random.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled()
+assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_real_sound_of_different_kinds_embeds_differently(shared_data, tmp_path):
+    import tarfile
+
+    from wavebyol_hear.audio import read_audio
+
+    with tarfile.open(shared_data / "esc50.tar") as tar:
+        members = [m for m in tar.getmembers() if m.name.endswith(".ogg")][:2]
+        tar.extractall(tmp_path, members=members, filter="data")
+    clips = [torch.from_numpy(read_audio(str(tmp_path / m.name), 16_000)) for m in members]
+    model = wavebyol_hear.load_model()
+    first, second = wavebyol_hear.get_scene_embeddings(torch.stack(clips), model)
+    assert torch.cosine_similarity(first, second, dim=0) < 0.999

@@ -1,0 +1,146 @@
+"""Long audio in pieces: the numbers of the whole, in bounded memory."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from wavebyol_hear.embed import Embedder
+from wavebyol_hear.encoder import PRESETS, Encoder
+from wavebyol_hear.pooling import TimeStatistics
+from wavebyol_hear.stream import Frames, pieces, stages_of
+
+
+def changing_sound(samples):
+    """Noise that grows, with a silence and a tone: each piece has other statistics."""
+    time = torch.arange(samples) / 16_000
+    wave = torch.randn(samples, generator=torch.Generator().manual_seed(3)) * time
+    wave[samples // 3 : samples // 2] = 0
+    return (wave + torch.sin(2000 * time))[None]
+
+
+def error(found, expected):
+    """Largest difference, as a share of the largest number where that is above 1."""
+    return ((found - expected).abs().max() / expected.abs().max().clamp_min(1)).item()
+
+
+@pytest.mark.parametrize("total", [1, 63, 64, 65, 1000])
+@pytest.mark.parametrize("halo", [0, 48, 200])
+def test_pieces_keep_every_frame_once_and_read_around(total, halo):
+    kept = []
+    for piece in pieces(total, 64, halo):
+        kept += range(piece.first, piece.last)
+        assert piece.start == max(piece.first - halo, 0)
+        assert piece.stop == min(piece.last + halo, total)
+    assert kept == list(range(total))
+
+
+def test_the_last_piece_reads_to_the_end():
+    assert [p.stop for p in pieces(130, 64, 8, end=150)] == [72, 136, 150]
+
+
+def test_merged_statistics_are_those_of_the_whole():
+    values = torch.randn(2, 3, 4, 501) + 1000
+    running = TimeStatistics(("mean", "max", "std"))
+    for piece in values.split(57, -1):
+        running.update(piece)
+        running.update(piece[..., :0])
+    found = running.values()
+    exact = values.double()
+    torch.testing.assert_close(found["mean"].double(), exact.mean(-1), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        found["std"].double(), exact.std(-1, correction=0), rtol=1e-3, atol=0
+    )
+    assert torch.equal(found["max"], values.amax(-1))
+
+
+@pytest.mark.parametrize(
+    ("preset", "pooling", "samples"),
+    [
+        ("slim", "stages", 50_001),
+        ("slim", "bands", 47_839),
+        ("h1", "global", 30_877),
+        ("h2", "stages", 24_111),
+    ],
+)
+def test_pieces_give_the_numbers_of_the_whole(preset, pooling, samples):
+    torch.manual_seed(0)
+    encoder = Encoder(PRESETS[preset])
+    wave = changing_sound(samples)
+    whole = Embedder(encoder, pooling, seconds_at_once=60)
+    parts = Embedder(encoder, pooling, seconds_at_once=0.64)
+    with torch.no_grad():
+        expected, found = whole(wave), parts(wave)
+        assert error(found, expected) < 1e-5
+        expected, times = whole.timestamps(wave)
+        found, found_times = parts.timestamps(wave)
+    assert error(found, expected) < 1e-5
+    assert torch.equal(times, found_times)
+
+
+@pytest.mark.parametrize("preset", ["slim", "h1"])
+def test_frames_in_pieces_are_the_encoders_image(preset):
+    torch.manual_seed(0)
+    encoder = Encoder(PRESETS[preset]).eval()
+    wave = changing_sound(40_003)[:, None]
+    with torch.no_grad():
+        frames = Frames(encoder, wave, core=32)
+        expected = encoder.image(wave)
+        assert frames.count == expected.shape[-1]
+        found = frames.image(0, frames.count)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        beyond = frames.image(frames.count - 2, frames.count + 3)
+        torch.testing.assert_close(beyond[..., 2:], found[..., -1:].expand(*beyond.shape[:3], 3))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_stages_have_the_shapes_they_are_said_to_have(preset):
+    with torch.device("meta"):
+        encoder = Encoder(PRESETS[preset]).eval()
+        maps = encoder.stages(torch.empty(1, 1, 20_480))
+    for stage, values in zip(stages_of(encoder), maps, strict=True):
+        assert (stage.channels, stage.rows) == values.shape[1:3]
+        assert values.shape[3] == maps[0].shape[3] // stage.step
+
+
+# Bytes a second of sound: channels in float32, twice while the pieces are joined; the audio, its
+# padded copy and its squares.
+STORE = 2 * 100 * 513 * 4 + 3 * 16_000 * 4
+
+MEASURE = """
+import resource, sys, warnings
+import torch
+from wavebyol_hear import get_scene_embeddings, get_timestamp_embeddings, load_model
+warnings.simplefilter("ignore")
+torch.set_num_threads(2)
+preset, seconds, function = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+model = load_model(preset=preset)
+embed = {"scene": get_scene_embeddings, "timestamps": get_timestamp_embeddings}[function]
+embed(torch.randn(1, 16_000 * seconds), model)
+sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+"""
+
+
+def peak_memory(preset, seconds, function):
+    """Peak resident bytes of a fresh process that embeds one clip."""
+    command = [sys.executable, "-c", MEASURE, preset, str(seconds), function]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.slow
+def test_timestamps_of_twenty_minutes_stay_below_two_gigabytes():
+    assert peak_memory("slim", 1200, "timestamps") < 2e9
+
+
+@pytest.mark.slow
+def test_memory_grows_by_the_frame_store_alone():
+    # h1 has h2's front end, and so its store, under a stack that takes a sixth of the time.
+    short, long = (peak_memory("h1", seconds, "scene") for seconds in (60, 240))
+    assert long - short < 180 * STORE + 100e6  # For what the allocator keeps.
+
+
+@pytest.mark.slow
+def test_twenty_minutes_of_h2_stay_below_two_gigabytes():
+    # 45 s are the longest piece there is, with neighbours on both sides; the rest is the store.
+    assert peak_memory("h2", 45, "scene") + (1200 - 45) * STORE < 2e9
