@@ -66,6 +66,11 @@ class Embedder(nn.Module):
         """What defines the encoder."""
         return self.encoder.config
 
+    @property
+    def _like(self) -> Tensor:
+        """A weight, whose device and type audio is brought to."""
+        return next(self.encoder.features.parameters())
+
     def clips_at_once(self, samples: int) -> int:
         """Return how many clips of a length are computed together."""
         longest = max(samples, self.config.crop_samples)
@@ -77,8 +82,8 @@ class Embedder(nn.Module):
         wanted = self.pooling.of_stages(len(self.stages))
         running = [TimeStatistics(statistics) for statistics in wanted]
         for piece in pieces(frames.count, self.core, self.halo):
-            layer_input = frames.image(piece.start, piece.stop)
-            maps = dense_maps(self.encoder, _channels_last(layer_input), self.stages[-1].step)
+            image = _channels_last(frames.image(piece.start, piece.stop))
+            maps = dense_maps(self.encoder, image, self.stages[-1].step)
             for stage, statistics, values in zip(self.stages, running, maps, strict=True):
                 statistics.update(values[..., piece.kept(stage.step, frames.count)])
         parts = [
@@ -94,18 +99,18 @@ class Embedder(nn.Module):
         Shape:
             [B, n] -> ([B, T, timestamp_embedding_size], float64 [B, T]).
         """
-        batch, samples = audio.shape
         frames = self._frames(audio)
+        batch, samples = audio.shape
         left = max(self.config.crop_samples - samples, 0) // 2
         columns = self.grid.columns(left, samples)
         step = self.grid.step
         end = max(frames.count, step * (columns.stop + 1))
-        out = audio.new_empty(batch, columns.stop, self.timestamp_embedding_size).float()
+        out = frames.channels.new_empty(batch, columns.stop, self.timestamp_embedding_size)
         for piece in pieces(step * columns.stop, self.core, self.halo, end):
             image = _channels_last(frames.image(piece.start, piece.stop))
             here = range((piece.first - piece.start) // step, (piece.last - piece.start) // step)
             self._embed_columns(image, here, out[:, piece.first // step : piece.last // step])
-        times = self.grid.milliseconds(left, samples, self.sample_rate).to(audio.device)
+        times = self.grid.milliseconds(left, samples, self.sample_rate).to(out.device)
         return self._finish(out[:, columns.start :]), times.expand(batch, -1)
 
     def _embed_columns(self, image: Tensor, columns: range, out: Tensor) -> None:
@@ -128,9 +133,9 @@ class Embedder(nn.Module):
                 filled += size
 
     def _frames(self, audio: Tensor) -> Frames:
-        """Check the audio and run the front end."""
+        """Check the audio, bring it to the weights' device and run the front end."""
         check_audio(audio)
-        wave = pad_to(audio.to(torch.float32)[:, None], self.config.crop_samples)
+        wave = pad_to(audio.to(self._like)[:, None], self.config.crop_samples)
         return Frames(self.encoder, wave, self.core)
 
     def _finish(self, embeddings: Tensor) -> Tensor:
