@@ -1,0 +1,148 @@
+"""What a report shows of one protocol: models by tasks, each compared with a baseline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.compare import RESAMPLES, Comparison, compare_pair, holm
+from benchmark.metrics import Interval
+from benchmark.results import Result, ResultError
+from benchmark.table import TableError
+
+BASELINES = ("benchmark.models.log_mel", "benchmark.models.content_random")
+"""Taken as the baseline where none is named: features without any learning."""
+LEVEL = 0.05
+"""Of significance, after the correction."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model on one task.
+
+    Attributes:
+        result: what was measured.
+        comparison: with the baseline on shared clips; None for the baseline itself.
+        adjusted: McNemar's p after Holm's correction over all comparisons of the board.
+        why: the reason there is no comparison, where there should be one.
+    """
+
+    result: Result
+    comparison: Comparison | None = None
+    adjusted: float | None = None
+    why: str = ""
+
+    @property
+    def verdict(self) -> int:
+        """1 where significantly better than the baseline, -1 where worse, else 0."""
+        if self.comparison is None or self.adjusted is None or self.adjusted >= LEVEL:
+            return 0
+        return 1 if self.comparison.left > self.comparison.right else -1
+
+
+@dataclass(frozen=True)
+class Board:
+    """The results of one protocol.
+
+    Attributes:
+        protocol: name and version.
+        tasks: by name, ascending.
+        models: with the highest mean first; models without all tasks come last.
+        baseline: the model that others are compared with; None where it has no result here.
+        cells: by task and model.
+        means: over all tasks by model, for models that have all.
+    """
+
+    protocol: str
+    tasks: list[str]
+    models: list[str]
+    baseline: str | None
+    cells: dict[tuple[str, str], Cell]
+    means: dict[str, Interval]
+
+    def of_task(self, task: str) -> list[Cell]:
+        """Return the cells of a task, best accuracy first."""
+        found = [self.cells[task, model] for model in self.models if (task, model) in self.cells]
+        return sorted(found, key=lambda cell: -cell.result.metrics["accuracy"]["value"])
+
+
+def boards(results: Sequence[Result], baseline: str | None = None) -> list[Board]:
+    """Return one board for every protocol among the results.
+
+    Args:
+        results: of any protocols.
+        baseline: the model to compare with; None takes the first of `BASELINES` that is there, or
+            the first model by name.
+
+    Raises:
+        TableError: the baseline has no result, or a model has two on one task under one protocol.
+    """
+    models = sorted({result.model for result in results})
+    if baseline is not None and baseline not in models:
+        raise TableError(f"no result of the baseline {baseline}: choose one of {', '.join(models)}")
+    protocols = sorted({result.protocol for result in results})
+    return [
+        _board(protocol, [r for r in results if r.protocol == protocol], baseline)
+        for protocol in protocols
+    ]
+
+
+def _board(protocol: str, results: Sequence[Result], wanted: str | None) -> Board:
+    """Return the board of results of one protocol."""
+    by_place: dict[tuple[str, str], Result] = {}
+    for result in results:
+        if by_place.setdefault((result.task, result.model), result) is not result:
+            raise TableError(
+                f"two results of {result.model} on {result.task} under {protocol}: keep one"
+            )
+    tasks = sorted({task for task, _ in by_place})
+    models = sorted({model for _, model in by_place})
+    baseline = wanted or next((name for name in BASELINES if name in models), models[0])
+    means = {
+        model: _mean([by_place[task, model] for task in tasks])
+        for model in models
+        if all((task, model) in by_place for task in tasks)
+    }
+    models.sort(key=lambda model: -means[model].value if model in means else 1.0)
+    present = baseline if baseline in models else None
+    return Board(protocol, tasks, models, present, _compared(by_place, baseline), means)
+
+
+def _compared(
+    by_place: dict[tuple[str, str], Result], baseline: str
+) -> dict[tuple[str, str], Cell]:
+    """Return all results with their comparison to the baseline."""
+    cells = {place: Cell(result) for place, result in by_place.items()}
+    compared: dict[tuple[str, str], Comparison] = {}
+    for (task, model), result in by_place.items():
+        if model == baseline:
+            continue
+        if (task, baseline) not in by_place:
+            cells[task, model] = Cell(result, why="the baseline has no result here")
+            continue
+        try:
+            compared[task, model] = compare_pair(result, by_place[task, baseline])
+        except ResultError as error:
+            cells[task, model] = Cell(result, why=str(error))
+    corrected = holm([comparison.p for comparison in compared.values()])
+    for (place, comparison), adjusted in zip(compared.items(), corrected, strict=True):
+        cells[place] = Cell(by_place[place], comparison, adjusted)
+    return cells
+
+
+def _mean(results: Sequence[Result]) -> Interval:
+    """Return the mean accuracy over tasks; its interval has the tasks fixed, the clips resampled.
+
+    A resample of clips that are right or wrong is a draw from a binomial distribution.
+    """
+    draw = np.random.default_rng(0)
+    shares = [float((result.labels() == result.predicted()).mean()) for result in results]
+    sampled = np.mean(
+        [
+            draw.binomial(result.n_clips, share, size=RESAMPLES) / result.n_clips
+            for result, share in zip(results, shares, strict=True)
+        ],
+        axis=0,
+    )
+    low, high = np.percentile(sampled, [2.5, 97.5])
+    return Interval(100 * float(np.mean(shares)), 100 * float(low), 100 * float(high))

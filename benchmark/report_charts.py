@@ -1,0 +1,235 @@
+"""Charts of one result as inline SVG, coloured by the page's own style."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from benchmark.metrics import confusion_matrix
+from benchmark.results import Result
+
+MOST_CLASSES = 60
+"""A matrix of more classes is not legible; the commonest confusions are listed instead."""
+COUNTED_CLASSES = 20
+"""Up to so many classes the counts are written into the cells."""
+MOST_BARS = 30
+LETTER = 6.2
+"""Width of an average letter at 11 pixels, in pixels."""
+
+
+def svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+    """Return a drawing of a size in pixels that says in words what it shows."""
+    return (
+        f'<svg role="img" aria-label="{escape(title)}" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}">{"".join(parts)}</svg>'
+    )
+
+
+def text(x: float, y: float, content: str, kind: str = "", more: str = "") -> str:
+    """Return a text at a place; kind is its style, with "end" or "mid" for its anchor."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" {more}>{escape(content)}</text>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """Return a straight line."""
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+
+
+def confusion(result: Result) -> str:
+    """Return the confusion matrix: rows are true classes, shade is a cell's share of its row.
+
+    Args:
+        result: of at most `MOST_CLASSES` classes.
+    """
+    counts = confusion_matrix(result.labels(), result.predicted(), len(result.classes))
+    size = len(counts)
+    side = 32.0 if size <= COUNTED_CLASSES else max(11.0, 620.0 / size)
+    gutter = LETTER * max(len(label) for label in result.classes) + 14
+    # Labels above the columns lean by 60 degrees: they rise by sin 60, and reach right by cos 60.
+    rise, reach = 0.87 * gutter + 4, 0.5 * gutter
+    kind = "small" if side < 14 else ""
+    parts = []
+    for place, label in enumerate(result.classes):
+        middle = place * side + side / 2
+        x = gutter + middle
+        turn = f'transform="rotate(-60 {x:.1f} {rise - 6:.1f})"'
+        parts.append(text(x, rise - 6, label, kind, turn))
+        parts.append(text(gutter - 7, rise + middle + 4, label, f"end {kind}"))
+    totals = counts.sum(axis=1)
+    for row, column in np.argwhere(counts).tolist():
+        count, total = int(counts[row, column]), int(totals[row])
+        share = count / total
+        x, y = gutter + column * side, rise + row * side
+        told = f"{result.classes[row]} taken for {result.classes[column]}: {count} of {total}"
+        if row == column:
+            told = f"{result.classes[row]} right: {count} of {total}"
+        parts.append(
+            f'<g><title>{escape(told)}</title><rect x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" '
+            f'width="{side - 1:.1f}" height="{side - 1:.1f}" class="cell" '
+            f'fill-opacity="{0.08 + 0.92 * share:.2f}"/>'
+        )
+        if size <= COUNTED_CLASSES:
+            shade = "mid on" if share > 0.45 else "mid"
+            parts.append(text(x + side / 2, y + side / 2 + 4, str(count), shade))
+        parts.append("</g>")
+    frame = f'x="{gutter:.1f}" y="{rise:.1f}" width="{size * side:.1f}" height="{size * side:.1f}"'
+    parts.append(f'<rect {frame} class="frame"/>')
+    title = f"Confusion matrix of {result.model} on {result.task}, {size} classes"
+    return svg(gutter + size * side + reach, rise + size * side + 2, title, parts)
+
+
+def confused(result: Result, most: int = 20) -> list[tuple[str, str, int, int]]:
+    """Return the commonest confusions: true class, class given, clips, clips of the true class."""
+    counts = confusion_matrix(result.labels(), result.predicted(), len(result.classes))
+    totals = counts.sum(axis=1)
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    rows, columns = np.unravel_index(order, wrong.shape)
+    return [
+        (result.classes[r], result.classes[c], int(wrong[r, c]), int(totals[r]))
+        for r, c in zip(rows.tolist(), columns.tolist(), strict=True)
+        if wrong[r, c]
+    ]
+
+
+def bar_classes(result: Result, baseline: Result | None) -> list[str]:
+    """Return the classes to draw, most ahead of the baseline first.
+
+    Of more than `MOST_BARS` classes those furthest ahead and furthest behind are taken; without a
+    baseline the order is by F1.
+    """
+    f1 = {label: values["f1"]["value"] for label, values in result.by_class.items()}
+    other = baseline.by_class if baseline else {}
+    gain = {
+        label: value - (other[label]["f1"]["value"] if label in other else 0.0)
+        for label, value in f1.items()
+    }
+    order = sorted(gain, key=lambda label: -gain[label])
+    if len(order) <= MOST_BARS:
+        return order
+    return order[: MOST_BARS // 2] + order[-MOST_BARS // 2 :]
+
+
+def f1_bars(result: Result, baseline: Result | None) -> str:
+    """Return F1 by class as bars with intervals, above the baseline's.
+
+    Args:
+        result: whose classes are drawn.
+        baseline: of the same task; None draws the result alone.
+    """
+    classes = bar_classes(result, baseline)
+    other = baseline.by_class if baseline else {}
+    gutter = LETTER * max(len(label) for label in classes) + 14
+    wide, pitch, top = 300.0, 26.0, 20.0
+    bottom = top + pitch * len(classes)
+
+    def at(value: float) -> float:
+        return gutter + wide * value / 100
+
+    parts = []
+    for tick in (0, 25, 50, 75, 100):
+        parts.append(line(at(tick), top - 2, at(tick), bottom, "grid"))
+        parts.append(text(at(tick), top - 7, str(tick), "mid muted"))
+    if other:
+        parts.append(text(at(100) + 88, top - 7, "difference", "end muted"))
+    for place, label in enumerate(classes):
+        y = top + pitch * place + 4
+        f1 = result.by_class[label]["f1"]
+        told = f"{label}: F1 {f1['value']:.1f} ({f1['low']:.1f} to {f1['high']:.1f})"
+        thick = 9 if other else 14
+        shapes = [_bar(at(0), y, at(f1["value"]) - at(0), thick, "bar")]
+        middle = y + thick / 2
+        shapes.append(line(at(f1["low"]), middle, at(f1["high"]), middle, "whisker"))
+        parts.append(text(gutter - 7, y + 12, label, "end"))
+        parts.append(text(at(100) + 34, y + 12, f"{f1['value']:.1f}", "end"))
+        if label in other:
+            base = other[label]["f1"]["value"]
+            told += f"; baseline {base:.1f}"
+            shapes.append(_bar(at(0), y + 10, at(base) - at(0), 6, "base"))
+            parts.append(text(at(100) + 88, y + 12, _signed(f1["value"] - base), "end"))
+        parts.append(f"<g><title>{escape(told)}</title>{''.join(shapes)}</g>")
+    title = f"F1 by class of {result.model} on {result.task}, in percent"
+    return svg(at(100) + 92, bottom + 4, title, parts)
+
+
+def _bar(x: float, y: float, width: float, height: float, kind: str) -> str:
+    """Return a bar, a hair wide at least so that a zero is seen to be drawn."""
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.8):.1f}" height="{height}" '
+        f'class="{kind}"/>'
+    )
+
+
+def _signed(value: float) -> str:
+    """Return a difference with its sign; a typographic minus is as wide as the plus."""
+    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def curves(result: Result) -> list[list[tuple[float, float]]]:
+    """Return of each fold the strengths that were compared and their validation accuracies.
+
+    A protocol that compares no strengths has none.
+    """
+    found = []
+    for fold in result.folds:
+        points = fold.get("validation") or []
+        if points and all({"strength", "accuracy"} <= set(p) and p["strength"] > 0 for p in points):
+            found.append([(float(p["strength"]), float(p["accuracy"])) for p in points])
+    return found
+
+
+def validation(result: Result) -> str:
+    """Return validation accuracy over the strength of the probe: each fold, their mean, choices.
+
+    Args:
+        result: for which `curves` has some.
+    """
+    folds = curves(result)
+    xs = [math.log10(strength) for strength, _ in folds[0]]
+    values = [accuracy for fold in folds for _, accuracy in fold]
+    step = 5 if max(values) - min(values) < 30 else 10 if max(values) - min(values) < 60 else 20
+    low = step * math.floor(min(values) / step)
+    high = min(100, max(step * math.ceil(max(values) / step), low + step))
+    left, top, wide, tall = 40.0, 12.0, 380.0, 220.0
+    reach = max(xs) - min(xs) or 1.0
+
+    def at(strength: float, accuracy: float) -> tuple[float, float]:
+        x = left + wide * (math.log10(strength) - min(xs)) / reach
+        return x, top + tall * (high - accuracy) / (high - low)
+
+    parts = []
+    for tick in range(low, high + 1, step):
+        y = at(folds[0][0][0], tick)[1]
+        parts.append(line(left, y, left + wide, y, "grid"))
+        parts.append(text(left - 7, y + 4, str(tick), "end muted"))
+    for power in range(math.ceil(min(xs) - 1e-9), math.floor(max(xs) + 1e-9) + 1):
+        x = at(10.0**power, low)[0]
+        parts.append(line(x, top + tall, x, top + tall + 4, "grid"))
+        name = f"{10.0**power:g}" if power > -3 else f"1e\N{MINUS SIGN}{-power}"
+        parts.append(text(x, top + tall + 17, name, "mid muted"))
+    about = "weaker regularisation (C) \N{RIGHTWARDS ARROW}"
+    parts.append(text(left + wide, top + tall + 34, about, "end muted"))
+    for fold in folds:
+        parts.append(_path([at(*point) for point in fold], "thin" if len(folds) > 1 else "curve"))
+    if len(folds) > 1 and len({len(fold) for fold in folds}) == 1:
+        means = [float(np.mean([fold[i][1] for fold in folds])) for i in range(len(folds[0]))]
+        drawn = [at(s, mean) for (s, _), mean in zip(folds[0], means, strict=True)]
+        parts.append(_path(drawn, "curve"))
+    for fold, told in zip(folds, result.folds, strict=False):
+        for strength, accuracy in fold:
+            if strength == told.get("strength"):
+                x, y = at(strength, accuracy)
+                about = f"{told['name']}: C {strength:.2g}, {accuracy:.1f} % on validation clips"
+                parts.append(
+                    f'<g><title>{escape(about)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" '
+                    'class="chosen"/></g>'
+                )
+    title = f"Validation accuracy of {result.model} on {result.task} by strength of the probe"
+    return svg(left + wide + 14, top + tall + 42, title, parts)
+
+
+def _path(points: Sequence[tuple[float, float]], kind: str) -> str:
+    """Return a line through points."""
+    listed = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline points="{listed}" class="{kind}"/>'
