@@ -38,6 +38,7 @@ class Solution:
 def minimise(
     objective: Objective,
     start: Tensor,
+    baseline: Tensor,
     *,
     tolerance: float,
     max_rounds: int = 500,
@@ -52,13 +53,14 @@ def minimise(
     Args:
         objective: values and gradients at given points, for the strengths kept.
         start: first points; variables should be scaled so that the Hessian is near a multiple of 1.
+        baseline: values from which decreases count, wherever the search starts.
         tolerance: decrease still predicted at which a problem is done, as a share of the decrease
-            so far or of the value, whichever is less.
+            from the baseline or of the value, whichever is less.
         max_rounds: evaluations after which the search ends, done or not.
         each_round: called after every evaluation, for a progress bar.
 
     Shape:
-        start `[F, S, N]`.
+        start `[F, S, N]`, baseline `[F, S]`.
     """
     folds, strengths, _ = start.shape
     found = Solution(
@@ -70,10 +72,9 @@ def minimise(
     memory = _Memory(start)
     direction, slope = memory.direction(gradient)
     step = torch.ones_like(slope)
-    first = value
     while True:
         # A step too short to change a float32 sum means that rounding is all that is left.
-        scale = torch.minimum(value, first - value)
+        scale = torch.minimum(value, (baseline - value).clamp(min=0.0))
         done = (-0.5 * slope <= tolerance * scale) | (step < 1e-6)
         going = ~done.all(dim=0)
         found.converged[:, kept] = done
@@ -83,7 +84,7 @@ def minimise(
         # Leaving costs a copy of the memory: it pays for a quarter of the batch at a time.
         if 4 * int(going.sum()) <= 3 * len(going):
             found.point[:, kept[~going]] = point[:, ~going]
-            kept, first, value = kept[going], first[:, going], value[:, going]
+            kept, baseline, value = kept[going], baseline[:, going], value[:, going]
             step, slope = step[:, going], slope[:, going]
             point, gradient, direction = point[:, going], gradient[:, going], direction[:, going]
             memory.keep(going)

@@ -61,9 +61,9 @@ def evaluate(
         return Rows(embeddings, labels, index)
 
     train, valid = [view(fold.train) for fold in folds], [view(fold.valid) for fold in folds]
-    choices = choose_strengths(train, valid, n_classes, device=device)
+    choices, chosen = choose_strengths(train, valid, n_classes, device=device)
     development = [view(fold.development) for fold in folds]
-    final = refit(development, choices, n_classes, device=device)
+    final = refit(development, choices, chosen, n_classes, device=device)
     predicted = np.full(len(labels), -1, dtype=np.int64)
     for number, fold in enumerate(folds):
         predicted[fold.test] = final.predict(number, view(fold.test))[0]

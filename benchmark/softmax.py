@@ -32,6 +32,7 @@ class SoftmaxLoss:
         n_classes: number of classes K.
         device: torch device that does the work.
         resident_bytes: features up to this size are kept on the device, larger ones streamed.
+        axes: orthonormal axes `[F, D, D]` of earlier rows to use again; None finds new ones.
 
     Shape:
         strengths `[F, S]`; points and gradients `[F, S, R K]`, where R counts the axes and the
@@ -45,6 +46,7 @@ class SoftmaxLoss:
         n_classes: int,
         device: torch.device,
         resident_bytes: int,
+        axes: Tensor | None = None,
     ) -> None:
         """Take the statistics and the axes of each fold; keep the features if they fit."""
         self.folds, self.device, self.n_classes = folds, device, n_classes
@@ -66,7 +68,7 @@ class SoftmaxLoss:
         sizes = torch.tensor([len(rows) for rows in folds], dtype=torch.float64)
         self.penalty = (1.0 / (sizes[:, None] * torch.from_numpy(strengths))).to(device)
         self.incomplete = bool(torch.isinf(absent).any())
-        self.axes, variance = self._principal_axes()
+        self.axes, variance = self._principal_axes(axes)
         # 1 / sqrt of the Hessian's diagonal at zero weights; the bias's feature has variance 1.
         variance = torch.cat([variance, torch.ones_like(variance[:, :1])], dim=1)
         curvature = variance[:, None] / n_classes + self.penalty[..., None].float()
@@ -80,6 +82,18 @@ class SoftmaxLoss:
     def width(self) -> int:
         """The number of variables R that a class has: the axes and the bias."""
         return self.scaling.shape[2]
+
+    def at_zero(self, strengths: int) -> Tensor:
+        """Return the values at zero weights, `[F, S]`: the logarithm of the classes present."""
+        present = torch.isfinite(self.absent).sum(dim=1, dtype=torch.float64)
+        return present.log()[:, None].repeat(1, strengths)
+
+    def points(self, weights: Tensor, bias: Tensor) -> Tensor:
+        """Return the points of given weights `[F, D, S, K]` and biases `[F, S, K]`."""
+        turned = weights if self.axes is None else _turn(self.axes.transpose(1, 2), weights)
+        known = torch.where(torch.isfinite(bias), bias, 0.0)[:, None]
+        points = torch.cat([turned, known], dim=1).permute(0, 2, 1, 3)
+        return (points / self.scaling[..., None]).flatten(2)
 
     def weights(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights of standardised features `[F, D, S, K]` and the biases `[F, S, K]`."""
@@ -167,7 +181,7 @@ class SoftmaxLoss:
             kept[:, start : start + step, :-1] = turned
         return kept
 
-    def _principal_axes(self) -> tuple[Tensor | None, Tensor]:
+    def _principal_axes(self, given: Tensor | None) -> tuple[Tensor | None, Tensor]:
         """Return orthonormal axes `[F, D, R - 1]` and the variances along them `[F, R - 1]`.
 
         With fewer rows than features the axes span the rows: the best weights lie there, for any
@@ -175,6 +189,8 @@ class SoftmaxLoss:
         eigenvalue problem there are no axes, and the search takes more rounds.
         """
         width = self.mean.shape[1]
+        if given is not None and self.length < width:
+            given = None
         if min(width, self.length) > ROTATION_LIMIT:
             return None, torch.ones(len(self.folds), width, device=self.device)
         count = min(width, self.length)
@@ -184,19 +200,22 @@ class SoftmaxLoss:
         # Eigenvalue problems of this size gain nothing from threads, and stall for seconds where
         # other work holds a core; folds side by side do gain.
         with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
-            found = list(pool.map(self._axes_of, range(len(self.folds))))
+            found = list(pool.map(partial(self._axes_of, given), range(len(self.folds))))
         torch.set_num_threads(threads)
         for fold, (turn, along) in enumerate(found):
             axes[fold, :, : turn.shape[1]] = turn
             variance[fold, : len(along)] = along
         return axes, variance
 
-    def _axes_of(self, fold: int) -> tuple[Tensor, Tensor]:
+    def _axes_of(self, given: Tensor | None, fold: int) -> tuple[Tensor, Tensor]:
         """Return one fold's axes `[D, r]` and variances `[r]`."""
         rows = self.folds[fold]
         wide = len(rows) < rows.width
         sample = torch.from_numpy(rows.sample(len(rows) if wide else ROTATION_ROWS))
         sample = (sample.to(self.device) - self.mean[fold]) / self.scale[fold]
+        if given is not None and given.shape[1] == given.shape[2]:
+            # Square axes lose nothing, whichever rows they come from.
+            return given[fold], (sample @ given[fold]).square().mean(dim=0)
         if not wide:
             variance, turn = torch.linalg.eigh(sample.T @ sample / len(sample))
             return turn, variance.clamp(min=0.0)

@@ -34,8 +34,8 @@ def choose_strengths(
     *,
     strengths: Sequence[float] = STRENGTHS,
     device: str = "cpu",
-) -> list[Choice]:
-    """Return the strength of each fold whose probe, fit on train, is most accurate on valid.
+) -> tuple[list[Choice], Fitted]:
+    """Choose for each fold the strength whose probe, fit on train, is most accurate on valid.
 
     Of strengths that tie the strongest regularisation is taken.
 
@@ -46,25 +46,32 @@ def choose_strengths(
         strengths: to compare, scikit-learn's C, ascending.
         device: torch device that does the work.
 
+    Returns:
+        the choice of each fold, and the probes chosen.
+
     Raises:
         ProbeError: a fold has no training or no validation rows.
     """
     for number, rows in enumerate(valid, start=1):
         if not len(rows):
             raise ProbeError(f"fold {number} of {len(valid)} has no validation rows to choose on")
-    fitted = fit(train, np.tile(strengths, (len(train), 1)), n_classes, device=device)
-    choices = []
+    table = np.tile(strengths, (len(train), 1))
+    fitted = fit(train, table, n_classes, device=device)
+    choices, columns = [], []
     for fold, rows in enumerate(valid):
         accuracy = (fitted.predict(fold, rows) == rows.targets()).mean(axis=1)
         curve = zip(strengths, (100.0 * accuracy).tolist(), strict=True)
-        best = strengths[int(accuracy.argmax())]
-        choices.append(Choice(best, tuple(curve), bool(fitted.converged[fold].all())))
-    return choices
+        columns.append(int(accuracy.argmax()))
+        choices.append(
+            Choice(strengths[columns[-1]], tuple(curve), bool(fitted.converged[fold].all()))
+        )
+    return choices, fitted.at(columns)
 
 
 def refit(
     development: Sequence[Rows],
     choices: Sequence[Choice],
+    start: Fitted,
     n_classes: int,
     *,
     device: str = "cpu",
@@ -74,8 +81,9 @@ def refit(
     Args:
         development: training and validation rows of each fold.
         choices: of the same folds.
+        start: the probes chosen, from which the search starts.
         n_classes: number of classes of the task.
         device: torch device that does the work.
     """
     strengths = np.array([[choice.strength] for choice in choices])
-    return fit(development, strengths, n_classes, device=device)
+    return fit(development, strengths, n_classes, device=device, start=start)

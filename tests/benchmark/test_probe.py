@@ -71,6 +71,22 @@ def test_streamed_blocks_give_the_resident_answer(tmp_path) -> None:
         assert (held.predict(number, test) == streamed.predict(number, test)).mean() > 0.998
 
 
+@pytest.mark.parametrize("width", [30, 400], ids=["axes used again", "new axes"])
+def test_a_start_elsewhere_ends_at_the_same_optimum(width: int) -> None:
+    features, labels = made(300, width, 4)
+    search = [Rows(features, labels, np.arange(a, a + 150)) for a in (0, 100)]
+    final = [Rows(features, labels, np.arange(a, a + 200)) for a in (0, 100)]
+    warm = fit(search, np.array([[1e-3, 0.1]] * 2), 4).at([1, 0])
+    strengths = np.array([[0.1], [1e-3]])
+    started = fit(final, strengths, 4, start=warm)
+    fresh = fit(final, strengths, 4)
+    largest = fresh.weight.abs().amax(dim=(1, 2, 3), keepdim=True)
+    assert ((started.weight - fresh.weight).abs() / largest).max() < 0.02
+    test = every(features, labels)
+    for fold in range(2):
+        assert (started.predict(fold, test) == fresh.predict(fold, test)).mean() > 0.99
+
+
 def test_a_fold_is_what_it_is_alone() -> None:
     features, labels = made(300, 30, 4)
     folds = [Rows(features, labels, np.arange(200)), Rows(features, labels, np.arange(50, 300))]
