@@ -13,6 +13,8 @@ MOST_CLASSES = 60
 """A matrix of more classes is not legible; the commonest confusions are listed instead."""
 COUNTED_CLASSES = 20
 """Up to so many classes the counts are written into the cells."""
+DARK_SHARE = 0.73
+"""Of a cell's shade; black reads better below it, white above it."""
 MOST_BARS = 30
 LETTER = 6.2
 """Width of an average letter at 11 pixels, in pixels."""
@@ -44,8 +46,8 @@ def confusion(result: Result) -> str:
     """
     counts = confusion_matrix(result.labels(), result.predicted(), len(result.classes))
     size = len(counts)
-    side = 32.0 if size <= COUNTED_CLASSES else max(11.0, 620.0 / size)
-    gutter = LETTER * max(len(label) for label in result.classes) + 14
+    side = 30.0 if size <= COUNTED_CLASSES else max(11.0, 620.0 / size)
+    gutter = (5.1 if side < 14 else LETTER) * max(len(label) for label in result.classes) + 14
     # Labels above the columns lean by 60 degrees: they rise by sin 60, and reach right by cos 60.
     rise, reach = 0.87 * gutter + 4, 0.5 * gutter
     kind = "small" if side < 14 else ""
@@ -70,7 +72,7 @@ def confusion(result: Result) -> str:
             f'fill-opacity="{0.08 + 0.92 * share:.2f}"/>'
         )
         if size <= COUNTED_CLASSES:
-            shade = "mid on" if share > 0.45 else "mid"
+            shade = "mid on-cell" if share > DARK_SHARE else "mid on-faint"
             parts.append(text(x + side / 2, y + side / 2 + 4, str(count), shade))
         parts.append("</g>")
     frame = f'x="{gutter:.1f}" y="{rise:.1f}" width="{size * side:.1f}" height="{size * side:.1f}"'
@@ -121,7 +123,7 @@ def f1_bars(result: Result, baseline: Result | None) -> str:
     classes = bar_classes(result, baseline)
     other = baseline.by_class if baseline else {}
     gutter = LETTER * max(len(label) for label in classes) + 14
-    wide, pitch, top = 300.0, 26.0, 20.0
+    wide, pitch, top = 240.0, 26.0, 20.0
     bottom = top + pitch * len(classes)
 
     def at(value: float) -> float:

@@ -18,10 +18,12 @@ class Column:
     Attributes:
         head: its name, as HTML.
         text: whether it holds text, aligned left and sorted by the alphabet; else numbers.
+        below: small print below the name, as HTML.
     """
 
     head: str
     text: bool = False
+    below: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def sorting_table(caption: str, columns: Sequence[Column], rows: Sequence[Sequen
     """Return a table whose columns sort when their head is clicked or pressed.
 
     Args:
-        caption: says what is shown, as HTML.
+        caption: says what is shown, as HTML; "" where the text around says it.
         columns: the first names the rows.
         rows: as many entries as columns each.
     """
@@ -52,11 +54,14 @@ def sorting_table(caption: str, columns: Sequence[Column], rows: Sequence[Sequen
         kind = "sorts name" if column.text else "sorts"
         kind += " sticky" if place == 0 else ""
         heads.append(
-            f'<th scope="col" class="{kind}"><button type="button">{column.head}</button></th>'
+            f'<th scope="col" class="{kind}"><button type="button">{column.head}</button>'
+            f"{small(column.below) if column.below else ''}</th>"
         )
     body = "".join(f"<tr>{_row(columns, row)}</tr>" for row in rows)
+    # No <caption>: it would be as narrow as a table of two columns.
+    told = f'<p class="note">{caption}</p>' if caption else ""
     return (
-        f'<div class="scroll"><table><caption>{caption}</caption>'
+        f'{told}<div class="scroll"><table>'
         f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -75,23 +80,29 @@ def _row(columns: Sequence[Column], row: Sequence[Entry]) -> str:
     return "".join(cells)
 
 
-def number(value: float | None, digits: int = 1, *, signed: bool = False) -> Entry:
+def number(value: float | None, digits: int = 1, *, signed: bool = False, below: str = "") -> Entry:
     """Return a number as an entry, a dash where there is none.
 
     Args:
         value: finite, or None.
         digits: after the point.
         signed: whether a plus is written.
+        below: small print below it, as HTML.
     """
     if value is None:
         return Entry(NONE)
     shown = f"{value:{'+' if signed else ''},.{digits}f}".replace(",", THIN).replace("-", MINUS)
-    return Entry(shown, value)
+    return Entry(shown + (small(below) if below else ""), value)
 
 
 def count(value: int) -> str:
     """Return a whole number with its thousands apart."""
     return f"{value:,}".replace(",", THIN)
+
+
+def small(content: str) -> str:
+    """Return content as a small line of its own, below a value or a name."""
+    return f'<span class="sub">{content}</span>'
 
 
 def span(low: float, high: float, *, signed: bool = False) -> str:

@@ -26,6 +26,7 @@ from benchmark.report_html import (
     mark,
     model_name,
     number,
+    small,
     sorting_table,
     span,
 )
@@ -106,8 +107,9 @@ def _facts(cells: list[Cell], task: Task | None) -> str:
             for cell in cells
             if cell.result.bad_clips
         ),
-        "Notes": "; ".join(dict.fromkeys(note for cell in cells for note in cell.result.notes)),
-        "Data": f"{task.citation} Licence: {task.licence}." if task else "",
+        "Notes": "\n".join(dict.fromkeys(note for cell in cells for note in cell.result.notes)),
+        "Citation": task.citation if task else "",
+        "Licence": task.licence if task else "",
     }
     listed = "".join(
         f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items() if value
@@ -117,9 +119,8 @@ def _facts(cells: list[Cell], task: Task | None) -> str:
 
 def _comparison(board: Board, cells: list[Cell]) -> str:
     """Return the table of models against the baseline."""
-    columns = [Column("Model", text=True), Column("Accuracy"), Column("95 % interval")]
-    columns += [Column("Mean of folds"), Column("F1"), Column("Difference")]
-    columns += [Column("95 % interval"), Column("p"), Column("p (Holm)")]
+    columns = [Column("Model", text=True), Column("Accuracy"), Column("Mean of folds")]
+    columns += [Column("F1"), Column("Difference"), Column("p"), Column("p (Holm)")]
     rows = []
     for cell in cells:
         result, found = cell.result, cell.comparison
@@ -127,29 +128,27 @@ def _comparison(board: Board, cells: list[Cell]) -> str:
         folds = NONE
         if len(result.folds) > 1:
             folds = f"{result.fold_mean['accuracy']:.1f} ± {result.fold_mean['deviation']:.1f}"
-        tag = ("baseline",) if result.model == board.baseline else ()
+        tags = ["baseline"] if result.model == board.baseline else []
+        tags += ["untrained"] if result.untrained else []
         row = [
-            Entry(model_name(result.model, *tag), result.model),
-            number(accuracy["value"]),
-            Entry(span(accuracy["low"], accuracy["high"]), accuracy["low"]),
+            Entry(model_name(result.model, *tags), result.model),
+            number(accuracy["value"], below=span(accuracy["low"], accuracy["high"])),
             Entry(folds, result.fold_mean.get("accuracy")),
             number(result.metrics["f1"]["value"]),
         ]
         if found is None:
-            row += [Entry(NONE)] * 4
+            row += [Entry(NONE)] * 3
         else:
             low, high = np.percentile(found.resampled, [2.5, 97.5])
+            under = small(span(low, high, signed=True))
             gain = number(found.left - found.right, signed=True)
-            row += [
-                Entry(gain.shown + mark(cell), gain.value),
-                Entry(span(low, high, signed=True), low),
-                chance(found.p),
-                chance(cell.adjusted),
-            ]
+            row.append(Entry(gain.shown + mark(cell) + under, gain.value))
+            row += [chance(found.p), chance(cell.adjusted)]
         rows.append(row)
     caption = (
-        "Percent, and differences to the baseline in points on the clips both were tested on. "
-        "F1 is the mean over classes; ± is the deviation over folds."
+        "Percent, with 95 % intervals over clips. F1 is the mean over classes; ± is the deviation "
+        "over folds. Differences to the baseline are in points, with the paired bootstrap's 95 % "
+        "interval and McNemar's exact p, on the clips that both were tested on."
     )
     reasons = "; ".join(dict.fromkeys(f"{c.result.model}: {c.why}" for c in cells if c.why))
     shared = "; ".join(
