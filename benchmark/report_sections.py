@@ -68,11 +68,9 @@ def _counted(result: Result) -> dict[str, float]:
 def _device(result: Result) -> str:
     """Return where a result was measured."""
     machine = result.provenance.get("machine", {})
-    cores = machine.get("cores")
-    processor = machine.get("processor", "unknown")
-    return f"{machine.get('device', 'unknown')}: {processor}" + (
-        f", {cores} core{'s' * (cores != 1)}" * bool(cores)
-    )
+    told = f"{machine.get('device', 'unknown')}: {machine.get('processor', 'unknown')}"
+    cores = machine.get("cores", 0)
+    return told + f", {cores} core{'s' * (cores != 1)}" * bool(cores)
 
 
 def published(figures: Sequence[Figure]) -> str:

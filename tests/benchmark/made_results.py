@@ -1,0 +1,60 @@
+"""Results made up for tests of what shows them."""
+
+import numpy as np
+
+from benchmark.metrics import score
+from benchmark.results import Result
+
+BASE = "benchmark.models.log_mel"
+
+
+def made(
+    task: str, model: str, share: float, *, n: int = 400, classes: int = 5, **changes: object
+) -> Result:
+    """A result of a model that is right on about a share of clips, and wrong at random."""
+    draw = np.random.default_rng(sum(map(ord, task + model)))
+    labels = np.arange(n) % classes
+    wrong = (labels + draw.integers(1, classes, n)) % classes
+    predicted = np.where(draw.random(n) < share, labels, wrong)
+    scores = score(labels, predicted, classes)
+    names = [f"class {i}" for i in range(classes)]
+    plain = {name: vars(interval) for name, interval in scores.overall.items()}
+    curve = [{"strength": 10.0**k, "accuracy": 40.0 + 3 * k} for k in range(-5, 1)]
+    fold = {"name": "test", "n_train": 60, "n_valid": 20, "n_test": n, "metrics": plain}
+    values = {
+        "task": task,
+        "model": model,
+        "protocol": "linear-1",
+        "n_clips": n,
+        "n_listed": n,
+        "classes": names,
+        "metrics": plain,
+        "by_class": {
+            names[i]: {name: vars(x) for name, x in found.items()}
+            for i, found in scores.by_class.items()
+        },
+        "fold_mean": {"accuracy": plain["accuracy"]["value"], "deviation": 0.0},
+        "folds": [fold | {"strength": 1.0, "validation": curve}],
+        "predictions": {
+            "clip": [f"{task}/{i}" for i in range(n)],
+            "label": labels.tolist(),
+            "predicted": predicted.tolist(),
+        },
+        "bad_clips": [],
+        "untrained": False,
+        "partial": None,
+        "notes": [],
+        "provenance": {"embedding_size": 64, "clips_per_second": 50.0, "git_revision": "abc"},
+    }
+    return Result(**{**values, **changes})
+
+
+def some() -> list[Result]:
+    return [
+        made("birds", BASE, 0.5),
+        made("birds", "good", 0.8),
+        made("birds", "bad", 0.3),
+        made("cars", BASE, 0.6, partial="400 of 900 clips are listed"),
+        made("cars", "good", 0.63),
+        made("birds", "good", 0.9, n=200, protocol="mlp-1"),
+    ]

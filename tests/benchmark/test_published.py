@@ -1,0 +1,30 @@
+"""Published figures are the given ones, and doubtful ones are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.published import FIGURES, PublishedError, read_published
+
+
+def test_the_published_table_is_the_given_one(shared_data: Path) -> None:
+    given = shared_data.parent / "published.csv"
+    assert FIGURES.read_text(encoding="utf-8") == given.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("m,AudioSet,linear,esc50,80,,", "source is empty"),
+        ("m,AudioSet,linear,esc50,eighty,,paper", "give numbers"),
+        ("m,AudioSet,linear,esc50,nan,,paper", "give a percentage"),
+        ("m,AudioSet,linear,esc50,80,paper", "needs 7 columns"),
+        ("m,AudioSet,linear,esc50,80,,a\nm,AudioSet,linear,esc50,81,,b", "comes twice"),
+    ],
+)
+def test_doubtful_published_figures_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "published.csv"
+    head = FIGURES.read_text(encoding="utf-8").splitlines()[0]
+    path.write_text(f"{head}\n{line}\n", encoding="utf-8")
+    with pytest.raises(PublishedError, match=message):
+        read_published(path)
