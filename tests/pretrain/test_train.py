@@ -5,9 +5,7 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 
 from pretrain.config import read_config
@@ -18,21 +16,6 @@ from pretrain.train import DivergedError, train
 SHORT = ["encoder.widths=4 P 8 P", "encoder.crop_samples=4096", "optim.batch=8",
          "optim.warmup=2", "byol.projector=[16, 8]", "byol.predictor=16", "run.log_every=2"]
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """Twenty-four made-up clips, decoded by the command itself."""
-    root = tmp_path_factory.mktemp("clips")
-    chance = np.random.default_rng(0)
-    for number in range(24):
-        tone = np.sin(np.arange(6000) * chance.uniform(0.02, 0.8))
-        soundfile.write(root / f"{number:02}.wav", 0.3 * tone + 0.01 * chance.normal(size=6000),
-                        16_000)
-    out = tmp_path_factory.mktemp("store")
-    subprocess.run([sys.executable, "-m", "pretrain.store", root, "--out", out, "--workers", "1"],
-                   check=True, capture_output=True)
-    return out
 
 
 def config(steps, *more):

@@ -1,0 +1,23 @@
+"""A small store of made-up clips for the tests of training."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """Twenty-four made-up clips, decoded by the command itself."""
+    root = tmp_path_factory.mktemp("clips")
+    chance = np.random.default_rng(0)
+    for number in range(24):
+        tone = np.sin(np.arange(6000) * chance.uniform(0.02, 0.8))
+        soundfile.write(root / f"{number:02}.wav", 0.3 * tone + 0.01 * chance.normal(size=6000),
+                        16_000)
+    out = tmp_path_factory.mktemp("store")
+    subprocess.run([sys.executable, "-m", "pretrain.store", root, "--out", out, "--workers", "1"],
+                   check=True, capture_output=True)
+    return out
