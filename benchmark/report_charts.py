@@ -47,9 +47,15 @@ def confusion(result: Result) -> str:
     counts = confusion_matrix(result.labels(), result.predicted(), len(result.classes))
     size = len(counts)
     side = 30.0 if size <= COUNTED_CLASSES else max(11.0, 620.0 / size)
-    gutter = (5.1 if side < 14 else LETTER) * max(len(label) for label in result.classes) + 14
-    # Labels above the columns lean by 60 degrees: they rise by sin 60, and reach right by cos 60.
-    rise, reach = 0.87 * gutter + 4, 0.5 * gutter
+    letter = 5.1 if side < 14 else LETTER
+    gutter = letter * max(len(label) for label in result.classes) + 14
+    # Labels above the columns lean by 60 degrees: they rise by sin 60 of their length and reach to
+    # the right by cos 60 of it, past the matrix where the label is long and its column far right.
+    rise = 0.87 * gutter + 4
+    reach = max(
+        letter * len(label) / 2 + 14 - (size - place - 0.5) * side
+        for place, label in enumerate(result.classes)
+    )
     kind = "small" if side < 14 else ""
     parts = []
     for place, label in enumerate(result.classes):
@@ -78,7 +84,7 @@ def confusion(result: Result) -> str:
     frame = f'x="{gutter:.1f}" y="{rise:.1f}" width="{size * side:.1f}" height="{size * side:.1f}"'
     parts.append(f'<rect {frame} class="frame"/>')
     title = f"Confusion matrix of {result.model} on {result.task}, {size} classes"
-    return svg(gutter + size * side + reach, rise + size * side + 2, title, parts)
+    return svg(gutter + size * side + max(reach, 2), rise + size * side + 2, title, parts)
 
 
 def confused(result: Result, most: int = 20) -> list[tuple[str, str, int, int]]:

@@ -170,7 +170,7 @@ def _panel(cell: Cell, baseline: Result | None) -> str:
     figures = [_confusions(result)]
     keys = '<span class="key bar"></span>this model, with its 95 % interval'
     if other:
-        keys += f' &ensp;<span class="key base"></span>baseline, {escape(other.model)}'
+        keys += f'<br><span class="key base"></span>baseline, {escape(other.model)}'
     drawn, held = len(bar_classes(result, other)), len(result.by_class)
     if drawn < held:
         by = "difference" if other else "F1"
