@@ -48,6 +48,7 @@ env-test: .venv/.test-stamp
 
 bench: env
 	$(BIN)/python -m benchmark.run $(ARGS)
+	$(BIN)/python -m benchmark.report
 
 test: lint types
 	$(BIN)/python -m pytest $(ARGS)
