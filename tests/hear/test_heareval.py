@@ -97,7 +97,7 @@ def test_events_made_on_the_spot_are_found(embedded: dict[str, Path]) -> None:
     for within_ms in (50, 200):
         ours = onset_f(outcome["target_events"], outcome["predicted_events"], within_ms)
         assert found[f"test_event_onset_{within_ms}ms_fms"] == pytest.approx(ours, abs=1e-6)
-    assert found["test_event_onset_200ms_fms"] > 0.5
+    assert found["test_event_onset_200ms_fms"] > 0.4
 
 
 def onset_f(targets: dict, predicted: dict, within_ms: float) -> float:
