@@ -14,6 +14,8 @@ LOCK := requirements/lock.txt
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := wavebyol_hear pretrain benchmark
+PACKS ?= ../shared/data
+ROWS := benchmark.models.content_random,benchmark.models.log_mel,wavebyol_hear.untrained,wavebyol_hear
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
 TORCH := $(shell sed -n 's/^torch==//p' $(LOCK))
@@ -22,7 +24,7 @@ LEND_TORCH = $(shell $(PYTHON) -c "from importlib.metadata import version; \
 # The lines of one part of the lock.
 part = awk '/^\# == / { keep = ($$3 == "$(1):") } keep' $(LOCK) > .venv/$(1).txt
 
-.PHONY: env env-test bench test lint types clean
+.PHONY: env env-test bench results test lint types clean
 
 env: .venv/.bench-stamp
 
@@ -49,6 +51,13 @@ env-test: .venv/.test-stamp
 bench: env
 	$(BIN)/python -m benchmark.run $(ARGS)
 	$(BIN)/python -m benchmark.report
+
+# The README's table: the embedded task and the small real packs (esc50.tar, speech_commands.tar).
+results: env
+	$(BIN)/python tools/lay_out_packs.py $(PACKS) build/packs
+	$(BIN)/python -m benchmark.run --tasks notes,esc50,speech_commands_folds --allow-partial \
+		--data-dir build/packs --out build/results --models $(ROWS) $(ARGS)
+	$(BIN)/python -m benchmark.report build/results
 
 test: lint types
 	$(BIN)/python -m pytest $(ARGS)

@@ -60,6 +60,11 @@ def _shipped(preset: str) -> Encoder:
         UserWarning,
         stacklevel=3,
     )
+    return untrained_encoder(preset)
+
+
+def untrained_encoder(preset: str, seed: int = 0) -> Encoder:
+    """Return a preset's network with seeded random weights; the global generator stays put."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         return Encoder(PRESETS[preset])

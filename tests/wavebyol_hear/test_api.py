@@ -142,3 +142,17 @@ def test_real_sound_of_different_kinds_embeds_differently(shared_data, tmp_path)
     model = wavebyol_hear.load_model()
     first, second = wavebyol_hear.get_scene_embeddings(torch.stack(clips), model)
     assert torch.cosine_similarity(first, second, dim=0) < 0.999
+
+
+def test_the_untrained_module_is_the_default_network_without_what_it_learned():
+    from wavebyol_hear import untrained
+
+    model, again = untrained.load_model(), untrained.load_model()
+    assert model.encoder.config == PRESETS["slim"]
+    assert model.scene_embedding_size == wavebyol_hear.load_model().scene_embedding_size
+    for one, two in zip(model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two)
+    norm = model.encoder.features[1]
+    assert torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
+    with pytest.raises(ValueError, match="untrained has no weights"):
+        untrained.load_model("x.pt")
