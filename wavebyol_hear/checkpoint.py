@@ -196,7 +196,8 @@ def _fill(config: EncoderConfig, tensors: dict[str, Tensor], path: Path) -> Enco
     infinite = [name for name, value in tensors.items() if not value.isfinite().all()]
     if infinite:
         raise WeightsError(f"weights {path} have non-finite values in {_some(infinite)}")
-    encoder = Encoder(config)
+    with torch.random.fork_rng(devices=[]):  # the first weights are drawn, then overwritten
+        encoder = Encoder(config)
     encoder.load_state_dict(tensors)
     return encoder.eval()
 
