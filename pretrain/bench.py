@@ -16,7 +16,6 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 import soundfile
 import torch
 from torch import Tensor
@@ -118,7 +117,7 @@ def _as_files(store: Store, folder: Path) -> list[Path]:
     paths = []
     for clip in batch_of_step(0, len(store.starts), PLAIN_CLIPS, seed=0).tolist():
         start, length = int(store.starts[clip]), int(store.lengths[clip])
-        wave = np.array(store.samples[start : start + length])
+        wave = store.samples[start : start + length].numpy()
         paths.append(folder / f"{clip}.flac")
         data = io.BytesIO()
         soundfile.write(data, wave, 16_000, format="FLAC")

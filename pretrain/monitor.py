@@ -10,7 +10,6 @@ from types import TracebackType
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
@@ -81,6 +80,9 @@ class Monitor:
         self.warned = False
         self.bar = tqdm(total=steps, initial=start, unit="step", disable=not active, mininterval=2)
         if active:
+            # Here, not above: where TensorFlow is installed this import takes seconds.
+            from torch.utils.tensorboard import SummaryWriter
+
             self.lines = (folder / "log.jsonl").open("a")
             self.board = SummaryWriter(str(folder))
 
