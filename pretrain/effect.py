@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+SAMPLE_RATE = 16_000  # Hz, of the store and of every effect
+
 
 @dataclass(frozen=True)
 class EffectConfig:

@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from pretrain.crops import gather_crops
-from pretrain.effect import Effect, EffectConfig, Parameters, uniform
-
-SAMPLE_RATE = 16_000
+from pretrain.effect import SAMPLE_RATE, Effect, EffectConfig, Parameters, uniform
 
 
 @dataclass(frozen=True)

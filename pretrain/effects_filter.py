@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrain.effect import Effect, EffectConfig, Parameters, uniform
+from pretrain.effect import SAMPLE_RATE, Effect, EffectConfig, Parameters, uniform
 
-SAMPLE_RATE = 16_000
 NYQUIST = SAMPLE_RATE / 2
 TAIL_SAMPLES = 12_288  # longest response: with crops of 20,480 samples an FFT of 32,768
 

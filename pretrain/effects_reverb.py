@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pretrain.effect import EffectConfig, Parameters, uniform
-from pretrain.effects_filter import NYQUIST, SAMPLE_RATE, TAIL_SAMPLES, Filter, fft_size
+from pretrain.effect import SAMPLE_RATE, EffectConfig, Parameters, uniform
+from pretrain.effects_filter import NYQUIST, TAIL_SAMPLES, Filter, fft_size
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from benchmark.tasks.layout import sound_files, subfolders
 # In the order of the third field of the file name, from 01.
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 FOLDS = 6
-ACTORS = 24
 
 
 def spoken_sentences(task: Task, root: Path) -> Iterator[tuple[str, str, int]]:
