@@ -97,12 +97,16 @@ def test_training_lowers_the_loss_and_keeps_the_projections_apart():
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """What each of two processes, started by torchrun, saved for every loss."""
+    """What each of two processes, started by torchrun, saved for every loss.
+
+    Both meet on the loopback address, since a machine's own name need not resolve.
+    """
     folder = tmp_path_factory.mktemp("two")
     subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         Path(__file__).with_name("one_of_two.py"), folder],
-        check=True, capture_output=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
+         "--nproc-per-node", "2", Path(__file__).with_name("one_of_two.py"), folder],
+        check=True, capture_output=True, timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
     )
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
