@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from benchmark.cache import CacheError
-from benchmark.embed import EmbedError, embed_task
+from benchmark.embed import EmbeddedTask, EmbedError, embed_task
 from benchmark.hear_api import HearError
-from benchmark.measure import measure
+from benchmark.measure import measure, probe
+from benchmark.protocols import PROTOCOLS, Protocol
 from benchmark.records import Clip, Task, TaskDataError, missing_data
 from benchmark.results import Result, ResultError, write_result
 from benchmark.rows import ProbeError
@@ -33,6 +34,7 @@ class Settings:
         device: torch device; None takes cuda where there is one.
         workers: processes that decode, 0 or more.
         allow_partial: whether to measure on part of a data set.
+        protocols: names in `PROTOCOLS`.
     """
 
     out: Path
@@ -41,12 +43,58 @@ class Settings:
     device: str | None = None
     workers: int = 2
     allow_partial: bool = False
+    protocols: tuple[str, ...] = ("linear",)
+
+    @property
+    def place(self) -> str:
+        """The torch device, chosen."""
+        return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the embeddings, chosen."""
+        return self.cache_dir or data_folder(self.data_dir) / "embeddings"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model on a task.
+
+    Attributes:
+        task: to measure on.
+        clips: that the task lists.
+        root: of the task's data.
+        partial: what the data lacks of the official set.
+        model: `module` or `module:weights`.
+    """
+
+    task: Task
+    clips: list[Clip]
+    root: Path
+    partial: str | None
+    model: str
+
+
+EXPECTED = (
+    TaskDataError,
+    HearError,
+    CacheError,
+    EmbedError,
+    SplitError,
+    ProbeError,
+    ResultError,
+    OSError,
+)
+"""What may go wrong with one model, task or protocol; the others are measured all the same."""
+
+Place = tuple[str, str, str]
+"""Task, model and version of the protocol."""
 
 
 def measure_all(
     tasks: Sequence[Task], models: Sequence[str], settings: Settings
-) -> tuple[list[Result], dict[tuple[str, str], str]]:
-    """Measure every model on every task and write the results.
+) -> tuple[list[Result], dict[Place, str]]:
+    """Measure every model on every task under every protocol and write the results.
 
     Args:
         tasks: to measure on.
@@ -54,30 +102,31 @@ def measure_all(
         settings: how to measure.
 
     Returns:
-        the results, and for each (task, model) without one the reason.
+        the results, and for each (task, model, protocol) without one the reason.
     """
     results: list[Result] = []
-    missing: dict[tuple[str, str], str] = {}
+    missing: dict[Place, str] = {}
+    versions = [PROTOCOLS[name].version for name in settings.protocols]
     for task in tasks:
         try:
             clips, partial = _clips(task, settings)
         except (TaskDataError, OSError) as error:
-            missing |= {(task.name, model): str(error) for model in models}
+            missing |= {(task.name, m, version): str(error) for m in models for version in versions}
             continue
         for model in models:
+            job = Job(task, clips, task_root(task, settings.data_dir), partial, model)
             try:
-                results.append(_measure_one(task, clips, partial, model, settings))
-            except (
-                TaskDataError,
-                HearError,
-                CacheError,
-                EmbedError,
-                SplitError,
-                ProbeError,
-                ResultError,
-                OSError,
-            ) as error:
-                missing[task.name, model] = str(error)
+                embedded, notes, untrained = _embed(job, settings)
+            except EXPECTED as error:
+                missing |= {(task.name, model, version): str(error) for version in versions}
+                continue
+            for protocol in _protocols(job, settings):
+                try:
+                    result = _measure(job, embedded, protocol, notes, untrained, settings)
+                except EXPECTED as error:
+                    missing[task.name, model, protocol.version] = str(error)
+                else:
+                    results.append(result)
     return results, missing
 
 
@@ -99,29 +148,50 @@ def _clips(task: Task, settings: Settings) -> tuple[list[Clip], str | None]:
     return clips, lack
 
 
-def _measure_one(
-    task: Task, clips: list[Clip], partial: str | None, model: str, settings: Settings
-) -> Result:
-    """Return the result of a model on a task after writing it."""
-    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    root = task_root(task, settings.data_dir)
-    cache = settings.cache_dir or data_folder(settings.data_dir) / "embeddings"
+def _embed(job: Job, settings: Settings) -> tuple[EmbeddedTask, list[str], bool]:
+    """Return a job's embeddings, what a reader must know, and whether the model is untrained."""
+    task = job.task
     notes = [f"{task.name}: {task.note}"] if task.note else []
     if task.convention:
-        notes.append(f"{task.name}: {task.convention(root)}")
+        notes.append(f"{task.name}: {task.convention(job.root)}")
     with _untrained(notes) as untrained:
         embedded = embed_task(
-            task, clips, root, model, device=device, cache_dir=cache, workers=settings.workers
+            task,
+            job.clips,
+            job.root,
+            job.model,
+            device=settings.place,
+            cache_dir=settings.cache,
+            workers=settings.workers,
         )
+    return embedded, notes, bool(untrained)
+
+
+def _protocols(job: Job, settings: Settings) -> list[Protocol]:
+    """Return the protocols asked for; one that needs more than embeddings gets the job here."""
+    return [PROTOCOLS[name] for name in settings.protocols]
+
+
+def _measure(
+    job: Job,
+    embedded: EmbeddedTask,
+    protocol: Protocol,
+    notes: list[str],
+    untrained: bool,
+    settings: Settings,
+) -> Result:
+    """Return the result of a job under a protocol after writing it."""
+    probed = probe(job.task, embedded, protocol, device=settings.place)
     result = measure(
-        task,
+        job.task,
         embedded,
-        model,
-        n_listed=len(clips),
-        partial=partial,
+        job.model,
+        probed,
+        n_listed=len(job.clips),
+        partial=job.partial,
         notes=notes,
-        untrained=bool(untrained),
-        device=device,
+        untrained=untrained,
+        device=settings.place,
     )
     write_result(result, settings.out)
     return result

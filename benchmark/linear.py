@@ -1,36 +1,16 @@
 """The protocol "linear-1": choose, refit, then look at the test rows of every fold once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.outcome import Outcome
 from benchmark.rows import Rows
 from benchmark.splits import Fold
-from benchmark.tuning import Choice, choose_strengths, refit
+from benchmark.tuning import choose_strengths, refit
 
 PROTOCOL = "linear-1"
 """Changes whenever the same embeddings could score otherwise; results then no longer mix."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the protocol found.
-
-    Attributes:
-        rows: the rows tested, ascending.
-        predicted: the class number given to each by the fold that tested it.
-        choices: of each fold.
-        converged: whether every probe reached its tolerance.
-
-    Shape:
-        rows and predicted `[n]`.
-    """
-
-    rows: np.ndarray
-    predicted: np.ndarray
-    choices: tuple[Choice, ...]
-    converged: bool
 
 
 def evaluate(
@@ -40,6 +20,7 @@ def evaluate(
     n_classes: int,
     *,
     device: str = "cpu",
+    seed: int = 0,
 ) -> Outcome:
     """Return a prediction for every row that a fold tests.
 
@@ -49,6 +30,7 @@ def evaluate(
         folds: whose test rows do not overlap.
         n_classes: number of classes of the task.
         device: torch device that does the work.
+        seed: changes nothing, as nothing is drawn at random.
 
     Shape:
         embeddings `[n, D]`, labels `[n]`.
@@ -67,6 +49,11 @@ def evaluate(
     predicted = np.full(len(labels), -1, dtype=np.int64)
     for number, fold in enumerate(folds):
         predicted[fold.test] = final.predict(number, view(fold.test))[0]
+
+    def predict(number: int, others: np.ndarray) -> np.ndarray:
+        rows = np.arange(len(others))
+        return final.predict(number, Rows(others, np.zeros_like(rows), rows))[0]
+
     rows = np.sort(np.concatenate([fold.test for fold in folds]))
     converged = all(choice.converged for choice in choices) and bool(final.converged.all())
-    return Outcome(rows, predicted[rows], tuple(choices), converged)
+    return Outcome(rows, predicted[rows], tuple(choices), converged, predict)

@@ -1,29 +1,70 @@
-"""From the embeddings of a task to its result under the protocol "linear-1"."""
+"""From the embeddings of a task to its result under one protocol."""
 
 import dataclasses
 import datetime
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmark.embed import EmbeddedTask
-from benchmark.linear import PROTOCOL, Outcome, evaluate
 from benchmark.metrics import RESAMPLES, Interval, score
+from benchmark.outcome import Outcome
+from benchmark.protocols import Protocol
 from benchmark.provenance import git_revision, machine, package_versions
 from benchmark.records import Task
 from benchmark.results import Result
 from benchmark.splits import Fold, make_folds
 
 SEED = 0
-"""Of the bootstrap, the only thing here that is drawn at random."""
+"""Of the bootstrap, and of the first run of a protocol that draws at random."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A protocol run on the embeddings of a task.
+
+    Attributes:
+        protocol: that was run.
+        folds: of the task.
+        outcome: what it found, with the heads it trained.
+        seconds: time it took.
+    """
+
+    protocol: Protocol
+    folds: list[Fold]
+    outcome: Outcome
+    seconds: float
+
+
+def probe(task: Task, embedded: EmbeddedTask, protocol: Protocol, *, device: str = "cpu") -> Probed:
+    """Run a protocol on the embeddings of a task.
+
+    Args:
+        task: whose classes the labels count.
+        embedded: what the model made of its clips.
+        protocol: to run.
+        device: torch device that trains the heads.
+
+    Raises:
+        SplitError: the clips do not make the task's split.
+        ProbeError: nothing can be trained on a fold.
+    """
+    folds = make_folds(task.split_policy, embedded.splits, embedded.groups)
+    start = time.monotonic()
+    outcome = protocol.evaluate(
+        embedded.embeddings, embedded.labels, folds, len(task.classes), device=device, seed=SEED
+    )
+    return Probed(protocol, folds, outcome, time.monotonic() - start)
 
 
 def measure(
     task: Task,
     embedded: EmbeddedTask,
     model: str,
+    probed: Probed,
     *,
     n_listed: int,
     partial: str | None = None,
@@ -31,34 +72,23 @@ def measure(
     untrained: bool = False,
     device: str = "cpu",
 ) -> Result:
-    """Probe the embeddings of a task and return the result.
+    """Return the result of a protocol on a task.
 
     Args:
         task: whose classes the labels count.
         embedded: what the model made of its clips.
         model: as it was asked for.
+        probed: what the protocol found on them.
         n_listed: clips the task listed, usable or not.
         partial: what the data lacks of the official set.
         notes: what a reader of the score must know.
         untrained: whether the model's weights are untrained.
-        device: torch device that trains the probe.
-
-    Raises:
-        SplitError: the clips do not make the task's split.
-        ProbeError: no probe can be trained on a fold.
+        device: torch device that trained the heads.
     """
-    folds = make_folds(task.split_policy, embedded.splits, embedded.groups)
-    start = time.monotonic()
-    classes = len(task.classes)
-    found = evaluate(embedded.embeddings, embedded.labels, folds, classes, device=device)
-    seconds = time.monotonic() - start
+    found = probed.outcome
     labels = embedded.labels[found.rows]
-    scores = score(labels, found.predicted, classes, seed=SEED)
-    by_class = {
-        task.classes[number]: {name: dataclasses.asdict(x) for name, x in values.items()}
-        for number, values in scores.by_class.items()
-    }
-    by_fold = _by_fold(folds, found, embedded.labels, classes)
+    scores = score(labels, found.predicted, len(task.classes), seed=SEED)
+    by_fold = _by_fold(probed, embedded.labels, len(task.classes))
     accuracies = [fold["metrics"]["accuracy"]["value"] for fold in by_fold]
     notes = list(notes)
     if not found.converged:
@@ -66,12 +96,12 @@ def measure(
     return Result(
         task=task.name,
         model=model,
-        protocol=PROTOCOL,
+        protocol=probed.protocol.version,
         n_clips=len(found.rows),
         n_listed=n_listed,
         classes=list(task.classes),
         metrics=_plain(scores.overall),
-        by_class=by_class,
+        by_class={task.classes[number]: _plain(x) for number, x in scores.by_class.items()},
         fold_mean={"accuracy": float(np.mean(accuracies)), "deviation": float(np.std(accuracies))},
         folds=by_fold,
         predictions={
@@ -83,31 +113,35 @@ def measure(
         untrained=untrained,
         partial=partial,
         notes=notes,
-        provenance={
-            "git_revision": git_revision(),
-            "packages": package_versions(),
-            "weights_hash": embedded.weights_hash,
-            "data_hash": embedded.data_hash,
-            "protocol": PROTOCOL,
-            "seeds": {"bootstrap": SEED},
-            "resamples": RESAMPLES,
-            "embedding_size": int(embedded.embeddings.shape[1]),
-            "encoder_calls": embedded.encoder_calls,
-            "embed_seconds": embedded.seconds,
-            "clips_per_second": embedded.clips_per_second,
-            "probe_seconds": seconds,
-            "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": machine(device),
-        },
+        provenance=_provenance(embedded, probed, device),
     )
 
 
-def _by_fold(
-    folds: Sequence[Fold], found: Outcome, labels: np.ndarray, n_classes: int
-) -> list[dict[str, Any]]:
-    """Return name, sizes, metrics, strength and validation curve of each fold."""
+def _provenance(embedded: EmbeddedTask, probed: Probed, device: str) -> dict[str, Any]:
+    """Return where the numbers come from."""
+    return {
+        "git_revision": git_revision(),
+        "packages": package_versions(),
+        "weights_hash": embedded.weights_hash,
+        "data_hash": embedded.data_hash,
+        "protocol": probed.protocol.version,
+        "seeds": {"bootstrap": SEED} | ({"protocol": SEED} if probed.protocol.random else {}),
+        "resamples": RESAMPLES,
+        "embedding_size": int(embedded.embeddings.shape[1]),
+        "encoder_calls": embedded.encoder_calls,
+        "embed_seconds": embedded.seconds,
+        "clips_per_second": embedded.clips_per_second,
+        "probe_seconds": probed.seconds,
+        "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(device),
+    }
+
+
+def _by_fold(probed: Probed, labels: np.ndarray, n_classes: int) -> list[dict[str, Any]]:
+    """Return name, sizes, metrics, chosen setting and validation curve of each fold."""
+    found, setting = probed.outcome, probed.protocol.setting
     listed = []
-    for fold, choice in zip(folds, found.choices, strict=True):
+    for fold, choice in zip(probed.folds, found.choices, strict=True):
         predicted = found.predicted[np.searchsorted(found.rows, fold.test)]
         scores = score(labels[fold.test], predicted, n_classes, seed=SEED)
         listed.append(
@@ -117,8 +151,8 @@ def _by_fold(
                 "n_valid": len(fold.valid),
                 "n_test": len(fold.test),
                 "metrics": _plain(scores.overall),
-                "strength": choice.strength,
-                "validation": [{"strength": c, "accuracy": a} for c, a in choice.curve],
+                setting: choice.value,
+                "validation": [{setting: value, "accuracy": a} for value, a in choice.curve],
             }
         )
     return listed

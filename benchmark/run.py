@@ -1,8 +1,9 @@
 """Measure audio models on labelled sound: `python -m benchmark.run --tasks T,... --models M,...`.
 
 A model is the import path of a HEAR module, `module` or `module:weights`. Each clip is embedded
-once, a linear probe is trained on the embeddings, and one JSON file a task and model is written
-to --out. Without arguments it measures the default models on `notes`, which needs no download.
+once, heads are trained on the embeddings as each --protocol says, and one JSON file a task, model
+and protocol is written to --out. Without arguments it measures the default models on `notes`,
+which needs no download.
 
 Exit code: 0 when every task has a result from every model; 1 when something is missing, the rest
 having been measured all the same; 2 when the command line is wrong; 130 when interrupted.
@@ -46,6 +47,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--models", type=names, default=None, help="module or module:weights, comma between"
+    )
+    parser.add_argument(
+        "--protocol",
+        type=names,
+        default=["linear"],
+        help="how embeddings are judged, comma between: linear (default)",
     )
     parser.add_argument(
         "--data-dir",
@@ -102,12 +109,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--workers is {given.workers}: give 0 or more")
     # torch is imported from here on: --help and a wrong command line answer at once.
     from benchmark.listing import catalogue
+    from benchmark.protocols import PROTOCOLS
     from benchmark.tasks.registry import load_tasks
 
     known = load_tasks()
     unknown = [name for name in given.tasks if name not in known]
     if unknown:
         parser.error(f"unknown task {unknown[0]!r}: the tasks are {', '.join(known)}")
+    strange = [name for name in given.protocol if name not in PROTOCOLS]
+    if strange:
+        parser.error(f"unknown protocol {strange[0]!r}: they are {', '.join(PROTOCOLS)}")
     if given.list:
         sys.stdout.write(catalogue(known.values(), given.data_dir) + "\n")
         return 0
@@ -125,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.device,
         given.workers,
         given.allow_partial,
+        tuple(given.protocol),
     )
     chosen = [known[name] for name in given.tasks]
     try:
@@ -137,8 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = tables(results, missing, markdown=True)
         (given.out / "table.md").write_text(text + "\n", encoding="utf-8")
         sys.stdout.write(f"\n{len(results)} results and table.md are in {given.out}\n")
-    for (task, model), why in missing.items():
-        sys.stderr.write(f"no result of {model} on {task}: {why}\n")
+    for (task, model, protocol), why in missing.items():
+        sys.stderr.write(f"no result of {model} on {task} under {protocol}: {why}\n")
     return 1 if missing else 0
 
 

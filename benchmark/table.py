@@ -31,7 +31,7 @@ class _Notes:
 
 def tables(
     results: Sequence[Result],
-    missing: Mapping[tuple[str, str], str] | None = None,
+    missing: Mapping[tuple[str, str, str], str] | None = None,
     *,
     metric: str = "accuracy",
     markdown: bool = False,
@@ -40,19 +40,23 @@ def tables(
 
     Args:
         results: of any protocols.
-        missing: why a (task, model) has no result; they get a row and a column all the same.
+        missing: why a (task, model, protocol) has no result; task and model get a column and a
+            row all the same.
         metric: one of the results' metrics.
         markdown: whether to write Markdown; otherwise aligned text.
     """
-    protocols = sorted({result.protocol for result in results})
-    if not protocols:
-        return "\n".join(
-            f"{task}, {model}: {why}" for (task, model), why in (missing or {}).items()
-        )
+    lacking: dict[str, dict[tuple[str, str], str]] = {}
+    for (task, model, protocol), why in (missing or {}).items():
+        lacking.setdefault(protocol, {})[task, model] = why
     parts = []
-    for protocol in protocols:
+    for protocol in sorted({result.protocol for result in results} | lacking.keys()):
         chosen = [result for result in results if result.protocol == protocol]
-        parts.append(table(chosen, missing, metric=metric, markdown=markdown))
+        reasons = lacking.get(protocol, {})
+        if chosen:
+            parts.append(table(chosen, reasons, metric=metric, markdown=markdown))
+        else:
+            lines = [f"{task}, {model}: {why}" for (task, model), why in reasons.items()]
+            parts.append("\n".join([f"Protocol {protocol}: no result", "", *lines]))
     return "\n\n".join(parts)
 
 

@@ -1,30 +1,15 @@
 """Choosing the probe's strength on validation rows; nothing here can be given a test row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.outcome import Choice
 from benchmark.probe import Fitted, fit
 from benchmark.rows import ProbeError, Rows
 
 STRENGTHS = tuple(float(c) for c in np.logspace(-5, 0, 9))
 """scikit-learn's C, strongest regularisation first: steps of a factor of 4.2."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The strength chosen for one fold and how it was chosen.
-
-    Attributes:
-        strength: scikit-learn's C.
-        curve: (strength, accuracy on the validation rows in percent), strongest first.
-        converged: whether all probes that were compared reached their tolerance.
-    """
-
-    strength: float
-    curve: tuple[tuple[float, float], ...]
-    converged: bool
 
 
 def choose_strengths(
@@ -85,5 +70,5 @@ def refit(
         n_classes: number of classes of the task.
         device: torch device that does the work.
     """
-    strengths = np.array([[choice.strength] for choice in choices])
+    strengths = np.array([[choice.value] for choice in choices])
     return fit(development, strengths, n_classes, device=device, start=start)

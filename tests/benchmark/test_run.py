@@ -118,6 +118,7 @@ def test_bad_clips_are_named_and_the_others_counted(data: Path, tmp_path: Path) 
         (["--tasks", "notes,notes"], "named twice"),
         (["--tasks", "notes,"], "an empty name"),
         (["--tasks", "nots"], "unknown task 'nots'"),
+        (["--protocol", "line"], "unknown protocol 'line'"),
         (["--workers", "-1"], "--workers is -1"),
     ],
 )

@@ -78,4 +78,12 @@ def test_markdown_has_a_cell_for_every_model_and_task() -> None:
 
 
 def test_no_result_at_all_gives_the_reasons() -> None:
-    assert tables([], {("a", "m"): "absent"}) == "a, m: absent"
+    text = tables([], {("a", "m", "linear-1"): "absent"})
+    assert text.splitlines() == ["Protocol linear-1: no result", "", "a, m: absent"]
+
+
+def test_a_reason_stands_only_under_its_own_protocol() -> None:
+    results = [made("a", "m"), made("a", "m", protocol="mlp-1"), made("b", "m", protocol="mlp-1")]
+    first, second = tables(results, {("b", "m", "linear-1"): "broke"}).split("Protocol ")[1:]
+    assert "b, m: broke" in first
+    assert "broke" not in second

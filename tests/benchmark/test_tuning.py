@@ -83,7 +83,7 @@ def test_the_choice_is_the_best_of_the_curve_and_a_tie_goes_to_the_stronger() ->
     features, labels, folds = made(200)
     for choice in evaluate(features, labels, folds, 5).choices:
         best = max(accuracy for _, accuracy in choice.curve)
-        assert choice.strength == min(c for c, accuracy in choice.curve if accuracy == best)
+        assert choice.value == min(c for c, accuracy in choice.curve if accuracy == best)
 
 
 def test_shuffled_labels_give_chance() -> None:
@@ -108,3 +108,12 @@ def test_an_empty_validation_part_is_named() -> None:
     train, none = (Rows(features, labels, rows) for rows in (folds[0].train, np.arange(0)))
     with pytest.raises(ValueError, match="no validation rows"):
         choose_strengths([train], [none], 5)
+
+
+def test_the_heads_of_an_outcome_repeat_its_predictions() -> None:
+    features, labels, folds = made(200)
+    outcome = evaluate(features, labels, folds, 5)
+    for place, fold in enumerate(folds):
+        rows = fold.test[::-1]
+        found = outcome.predict(place, features[rows])
+        assert np.array_equal(found, outcome.predicted[np.searchsorted(outcome.rows, rows)])
