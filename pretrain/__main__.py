@@ -26,6 +26,7 @@ from pathlib import Path
 
 from pretrain.config import ConfigError, read_config
 from pretrain.distributed import process_group
+from pretrain.memory import keep_freed_memory
 from pretrain.state import StateError
 from pretrain.store import Store, StoreError
 from pretrain.train import DivergedError, train
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     words = parser.parse_args()
+    keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     sets = [*words.sets, *([f"method={words.method}"] if words.method else [])]
     try:

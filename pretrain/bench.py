@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pretrain.augment import AugmentationLayer
 from pretrain.config import Config, ConfigError, read_config
 from pretrain.data_order import batch_of_step
+from pretrain.memory import keep_freed_memory
 from pretrain.monitor import Clock
 from pretrain.optimizer import build_optimizer
 from pretrain.store import Store, StoreError
@@ -146,6 +147,7 @@ def main() -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     words = parser.parse_args()
+    keep_freed_memory()
     try:
         config = read_config(words.preset, None, words.sets)
         store = Store.open(words.store)
