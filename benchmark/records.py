@@ -37,11 +37,42 @@ class Source:
 
     Attributes:
         url: of the archive, or of the form one must fill in to get it.
-        checksum: "md5:..." or "sha256:..." as published; "" where the publisher gives none.
+        checksum: "md5:..." or "sha256:..." as published; "" where none was found.
+        size: in bytes, as published; 0 where it was not found.
+        repacked: whether the publisher packs the archive anew at will, so that its bytes and
+            checksum may differ while its content is the same.
     """
 
     url: str
     checksum: str = ""
+    size: int = 0
+    repacked: bool = False
+
+    @property
+    def file(self) -> str:
+        """The archive's file name."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A data set to pretrain on: what `benchmark.download` must know of it.
+
+    Attributes:
+        name: of the set and of its data folder.
+        title: for readers.
+        licence: of the audio.
+        citation: the publication to cite.
+        sources: the official archives.
+        layout: what the archives put below the folder, as one line.
+    """
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    sources: tuple[Source, ...]
+    layout: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +94,7 @@ class Task:
         metric: headline metric.
         folder: name of the data folder where it is another task's; "" means `name`.
         note: what a reader of the scores must know, e.g. that a split is not the published one.
+        by_hand: how to get the data where no command can fetch the sources, as one line.
         convention: where `index` chooses between splits by what it finds, says which it took; the
             answer belongs in the result.
     """
@@ -81,6 +113,7 @@ class Task:
     metric: str = "accuracy"
     folder: str = ""
     note: str = ""
+    by_hand: str = ""
     convention: Callable[[Path], str] | None = None
 
     @property

@@ -55,7 +55,10 @@ TASK = Task(
     sources=(
         Source(
             "https://github.com/karoldvl/ESC-50/archive/master.zip",
+            # The checksum of soundata 1.0 and HEAR 2021. GitHub packs a branch on demand and its
+            # archives of one and the same commit differ in their bytes.
             "md5:7771e4b9d86d0945acce719c7a59305a",
+            repacked=True,
         ),
     ),
     layout="ESC-50-master/ (or what is in it): meta/esc50.csv and audio/<file name>.wav",

@@ -167,5 +167,6 @@ TASK = Task(
     sources=(Source("https://pypi.org/project/pretty_midi/"),),
     layout="nothing: it is rendered there at first use",
     index=index,
+    by_hand="there is nothing to fetch: it is rendered at first use, by benchmark.run",
     note="A small synthetic set to try the benchmark with; not one of the seven tasks.",
 )

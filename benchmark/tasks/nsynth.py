@@ -62,8 +62,24 @@ TASK = Task(
     licence="CC BY 4.0",
     citation="J. Engel et al., Neural Audio Synthesis of Musical Notes with WaveNet Autoencoders, "
     "ICML 2017",
-    # No checksum is published for the three archives.
-    sources=tuple(Source(f"{URL}/nsynth-{split}.jsonwav.tar.gz") for split in SPLITS),
+    # Google's storage gives these MD5s as ETags; HEAR 2021 (nsynth_pitch.py) has the same.
+    sources=(
+        Source(
+            f"{URL}/nsynth-train.jsonwav.tar.gz",
+            "md5:fde6665a93865503ba598b9fac388660",
+            23_815_298_079,
+        ),
+        Source(
+            f"{URL}/nsynth-valid.jsonwav.tar.gz",
+            "md5:87e94a00a19b6dbc99cf6d4c0c0cae87",
+            1_068_767_009,
+        ),
+        Source(
+            f"{URL}/nsynth-test.jsonwav.tar.gz",
+            "md5:5e6f8719bf7e16ad0a00d518b78af77d",
+            349_501_546,
+        ),
+    ),
     layout="nsynth-train/, nsynth-valid/ and nsynth-test/, each with examples.json and "
     "audio/<key>.wav",
     index=index,

@@ -68,6 +68,7 @@ TASK = Task(
         Source(
             "https://zenodo.org/record/1188976/files/Audio_Speech_Actors_01-24.zip",
             "md5:bc696df654c87fed845eb13823edef8a",
+            208_468_073,
         ),
     ),
     layout="Actor_01/ to Actor_24/ with 03-01-<emotion>-...-<actor>.wav",

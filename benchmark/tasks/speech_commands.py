@@ -70,6 +70,7 @@ TASK = Task(
         Source(
             "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
             "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+            2_428_923_189,
         ),
     ),
     layout="validation_list.txt, testing_list.txt and <word>/<speaker>_nohash_<n>.wav",

@@ -58,6 +58,7 @@ TASK = Task(
         Source(
             "https://zenodo.org/record/1203745/files/UrbanSound8K.tar.gz",
             "md5:9aa69802bbf37fb986f71ec1483a196e",
+            6_023_741_708,
         ),
     ),
     layout="UrbanSound8K/ (or what is in it): metadata/UrbanSound8K.csv and "

@@ -11,6 +11,7 @@ from benchmark.tasks.layout import read_table, sound_files, subfolders
 LANGUAGES = ("de", "en", "es", "fr", "it", "ru")
 TABLE = "voxforge.csv"
 SPLITS = ("train", "valid", "test")
+URLS = "https://storage.googleapis.com/tfds-data/downloads/voxforge/voxforge_urls.txt"
 
 
 def speaker_splits(speakers: list[str]) -> dict[str, str]:
@@ -103,11 +104,19 @@ TASK = Task(
     licence="GPL-3.0",
     citation="K. MacLean, VoxForge, http://www.voxforge.org, 2018",
     sources=(
-        Source("https://storage.googleapis.com/tfds-data/downloads/voxforge/voxforge_urls.txt"),
+        # Size and checksum from TFDS (url_checksums/voxforge.txt).
+        Source(
+            URLS,
+            "sha256:9cc218a5bce16640dc4eeb263aa423ce63ca59fc6587a9487dc397642b76af6c",
+            1_344_189,
+        ),
     ),
     layout="<language>/<archive>/wav/<id>.wav for de en es fr it ru; or voxforge.csv "
     "(file_name, label, split) and the files it names",
     index=index,
+    by_hand=f"the set is thousands of small archives, listed in {URLS}: fetch the list, run "
+    "wget -i voxforge_urls.txt -x (about 100 GB of disk), and unpack each archive into its "
+    "language's folder: de, en (SpeechCorpus), es, fr, it or ru (Russian)",
     note="Split by voxforge.csv where present, else by speaker after TensorFlow Datasets.",
     convention=convention,
 )

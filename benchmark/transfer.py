@@ -1,0 +1,174 @@
+"""One archive over HTTP through pooch: goes on where it broke off, and is verified."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pooch
+import requests
+from tqdm import tqdm
+
+from benchmark.records import Source
+
+ATTEMPTS = 5
+WAIT_SECONDS = 2.0
+TIMEOUT_SECONDS = 60
+BLOCK_BYTES = 1 << 16
+"""What comes at a time; a block that is not whole when the connection breaks is lost."""
+
+BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+
+
+class DownloadError(ValueError):
+    """A transfer that failed or brought the wrong bytes, with what to do about it."""
+
+
+class Resuming:
+    """A downloader for pooch whose unfinished file stays and is completed the next time.
+
+    Args:
+        part: the unfinished file; a second one beside it, `<part>.is`, says which version of the
+            remote file it is, so that two versions are never joined.
+        verified: whether a checksum will tell if they were, so that the version may be unknown.
+    """
+
+    def __init__(self, part: Path, verified: bool) -> None:
+        self.part = part
+        self.verified = verified
+        self.version = part.with_name(f"{part.name}.is")
+
+    def __call__(self, url: str, output_file: str, _: object) -> None:
+        """Bring `url` to `output_file`.
+
+        Raises:
+            DownloadError: the server refuses, or the connection broke `ATTEMPTS` times in a row.
+        """
+        failures = 0
+        while True:
+            before = self._kept()
+            try:
+                self._go_on(url)
+                break
+            except BROKEN as error:
+                failures = 1 if self._kept() > before else failures + 1
+                if failures == ATTEMPTS:
+                    raise DownloadError(
+                        f"{url}: the connection broke {ATTEMPTS} times; {self._kept()} bytes are "
+                        "kept, and the same command goes on"
+                    ) from error
+                time.sleep(WAIT_SECONDS * failures)
+            except requests.HTTPError as error:
+                raise DownloadError(f"{error}; see whether the source has moved") from error
+        self.version.unlink(missing_ok=True)
+        os.replace(self.part, output_file)
+
+    def _kept(self) -> int:
+        """Return how many bytes are there to go on from."""
+        usable = self.part.is_file() and (self.verified or self.version.is_file())
+        return self.part.stat().st_size if usable else 0
+
+    def _go_on(self, url: str) -> None:
+        """Ask for what is missing and append it, or for all where the file has changed."""
+        have = self._kept()
+        headers = {"Accept-Encoding": "identity"}  # the archive's own bytes, to be hashed
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            if self.version.is_file():
+                headers["If-Range"] = self.version.read_text()
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as answer:
+            if answer.status_code == requests.codes.requested_range_not_satisfiable:
+                if answer.headers.get("Content-Range") == f"bytes */{have}":
+                    return  # it was complete
+                self.part.unlink()
+                raise requests.ConnectionError("the server cannot go on; starting anew")
+            answer.raise_for_status()
+            if answer.status_code != requests.codes.partial_content:
+                have = 0
+            left = int(answer.headers.get("Content-Length", 0))
+            self._check_space(url, left)
+            self._keep_version(answer)
+            with (
+                open(self.part, "ab" if have else "wb") as file,
+                tqdm(
+                    desc=url.rpartition("/")[2],
+                    total=have + left if left else None,
+                    initial=have,
+                    unit="B",
+                    unit_scale=True,
+                    leave=False,
+                    delay=1,
+                ) as bar,
+            ):
+                for block in answer.iter_content(BLOCK_BYTES):
+                    file.write(block)
+                    bar.update(len(block))
+
+    def _check_space(self, url: str, left: int) -> None:
+        """Refuse a transfer that the disk cannot hold."""
+        free = shutil.disk_usage(self.part.parent).free
+        if left > free:
+            raise DownloadError(
+                f"{url}: {left / 1e9:.1f} GB are to come and {self.part.parent} has "
+                f"{free / 1e9:.1f} GB free; make room or choose another --data-dir"
+            )
+
+    def _keep_version(self, answer: requests.Response) -> None:
+        """Note what identifies the remote file; without that a transfer cannot be resumed."""
+        tag = answer.headers.get("ETag", "")
+        # A weak ETag does not promise equal bytes: RFC 9110, section 13.1.5.
+        known = answer.headers.get("Last-Modified") if tag.startswith("W/") or not tag else tag
+        if known:
+            self.version.write_text(known)
+        else:
+            self.version.unlink(missing_ok=True)
+
+
+def fetch(source: Source, folder: Path) -> tuple[Path, str]:
+    """Bring an archive into a folder, unless it is there, and verify it.
+
+    Args:
+        source: of the archive.
+        folder: made if absent.
+
+    Returns:
+        the file, and a remark on its checksum, "" where it is the published one.
+
+    Raises:
+        DownloadError: see `Resuming`, or the checksum is not the published one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pooch.get_logger().setLevel("WARNING")  # the bars say it
+    strict = source.checksum if source.checksum and not source.repacked else None
+    try:
+        path = Path(
+            pooch.retrieve(
+                source.url,
+                known_hash=strict,
+                fname=source.file,
+                path=folder,
+                downloader=Resuming(folder / f"{source.file}.part", verified=bool(strict)),
+            )
+        )
+    except DownloadError:
+        raise
+    except ValueError as error:  # pooch's word for a wrong checksum
+        raise DownloadError(
+            f"{source.url}: the checksum is not {source.checksum}; the file was removed: run the "
+            "command again, and if that does not help the source has changed"
+        ) from error
+    return path, "" if strict else _remark(source, path)
+
+
+def _remark(source: Source, path: Path) -> str:
+    """Return what is to be said of a checksum that is not known or may differ."""
+    algorithm = source.checksum.partition(":")[0] or "sha256"
+    found = f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
+    if not source.checksum:
+        return f"{path.name} has {found}; no checksum is published to compare it with"
+    if found != source.checksum:
+        return (
+            f"{path.name} has {found}, not {source.checksum}: its publisher packs it anew at "
+            "will, so the checksums of the files in it have to do"
+        )
+    return ""
