@@ -1,5 +1,6 @@
 """Embeddings on disk: one memory-mapped array, with a checked mark for every row that is done."""
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -8,6 +9,7 @@ import shutil
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,11 +55,15 @@ class Progress:
         seconds: time spent embedding, all runs together.
         clips: rows embedded in that time.
         errors: message by row, of rows that cannot be embedded.
+        sound: seconds of sound in those rows; None where an earlier version did not count it.
+        cost: what embedding took, see `benchmark.cost`: numbers, or reasons there are none.
     """
 
     seconds: float = 0.0
     clips: int = 0
     errors: dict[int, str] = field(default_factory=dict)
+    sound: float | None = 0.0
+    cost: dict[str, Any] = field(default_factory=dict)
 
 
 class EmbeddingArray:
@@ -121,7 +127,14 @@ class EmbeddingArray:
         try:
             kept = json.loads(path.read_text())
             errors = {int(row): str(message) for row, message in kept["errors"].items()}
-            return Progress(float(kept["seconds"]), int(kept["clips"]), errors)
+            sound = kept.get("sound")
+            return Progress(
+                seconds=float(kept["seconds"]),
+                clips=int(kept["clips"]),
+                errors=errors,
+                sound=None if sound is None else float(sound),
+                cost=dict(kept.get("cost", {})),
+            )
         except FileNotFoundError:
             return Progress()
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -164,13 +177,7 @@ class EmbeddingArray:
         self.marks.flush()
         write_beside(
             self.folder / "progress.json",
-            json.dumps(
-                {
-                    "seconds": self.progress.seconds,
-                    "clips": self.progress.clips,
-                    "errors": self.progress.errors,
-                }
-            ),
+            json.dumps(dataclasses.asdict(self.progress)),
         )
 
     def finished(self) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,10 @@ from tqdm import tqdm
 
 from benchmark.cache import EmbeddingArray, cache_folder
 from benchmark.clip_list import sort_out
+from benchmark.cost import Cost, cost_of, note_arithmetic, note_peak
 from benchmark.fingerprint import content_hashes, data_fingerprint, sound_fingerprint
 from benchmark.hear_api import EncodeError, HearModel, load, one_line
+from benchmark.peak_memory import PeakMemory
 from benchmark.read_ahead import Batch, read_batches
 from benchmark.records import Clip, Task
 
@@ -39,6 +41,7 @@ class EmbeddedTask:
         encoder_calls: calls of the encoder in this run, 0 when all came from the cache.
         weights_hash: content hash of weights and code.
         data_hash: content hash of sound, labels, splits and groups.
+        cost: of the model, as measured when the embeddings were made.
 
     Shape:
         embeddings `[n, D]`; labels, splits, groups, clip_ids `[n]`.
@@ -55,6 +58,7 @@ class EmbeddedTask:
     encoder_calls: int
     weights_hash: str
     data_hash: str
+    cost: Cost
 
 
 class Embedder:
@@ -92,11 +96,12 @@ class Embedder:
             waves float32 `[B, n]` for B rows.
         """
         self.calls += 1
+        progress = self.array.progress
         try:
             values = self.model.scenes(waves)
         except EncodeError as error:
             if len(rows) == 1:
-                self.array.progress.errors[rows[0]] = str(error)
+                progress.errors[rows[0]] = str(error)
                 return
             for i, row in enumerate(rows):
                 self.encode([row], waves[i : i + 1])
@@ -104,9 +109,11 @@ class Embedder:
         for row, value in zip(rows, values, strict=True):
             if np.isfinite(value).all():
                 self.array.write(row, value)
-                self.array.progress.clips += 1
+                progress.clips += 1
+                if progress.sound is not None:
+                    progress.sound += waves.shape[1] / self.model.sample_rate
             else:
-                self.array.progress.errors[row] = (
+                progress.errors[row] = (
                     f"{self.model.spec}: the embedding holds NaN or infinity; mend the module"
                 )
 
@@ -129,6 +136,7 @@ def fill(
     array = embedder.array
     todo = array.todo()
     batches = read_batches(paths, todo, embedder.model.sample_rate, workers, batch_seconds)
+    peak = PeakMemory(embedder.model.device)
     start = saved = time.monotonic()
     before = array.progress.seconds
     with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar:
@@ -146,6 +154,7 @@ def fill(
                 "again with more memory or with --workers 0"
             ) from error
         finally:
+            note_peak(array.progress, peak)
             array.save()
 
 
@@ -200,6 +209,8 @@ def embed_task(
     if array.todo():
         paths = [str(root / clip.path) for clip in good]
         fill(embedder, paths, workers, batch_seconds, f"{task.name}, {model_spec}")
+    if note_arithmetic(array.progress, model):
+        array.save()
     errors += [(good[row].clip_id, why) for row, why in sorted(array.progress.errors.items())]
     embeddings, rows = array.finished()
     if len(rows) == 0:
@@ -219,4 +230,5 @@ def embed_task(
         encoder_calls=embedder.calls,
         weights_hash=model.weights_hash,
         data_hash=data_fingerprint(good, hashes),
+        cost=cost_of(progress, model),
     )

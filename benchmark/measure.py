@@ -131,6 +131,7 @@ def _provenance(embedded: EmbeddedTask, probed: Probed, device: str) -> dict[str
         "encoder_calls": embedded.encoder_calls,
         "embed_seconds": embedded.seconds,
         "clips_per_second": embedded.clips_per_second,
+        "cost": dataclasses.asdict(embedded.cost),
         "probe_seconds": probed.seconds,
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine(device),
