@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmark.published import Figure
 from benchmark.records import Task
 from benchmark.report_board import LEVEL, Board
+from benchmark.report_cost import cost
 from benchmark.report_html import (
     NONE,
     Column,
@@ -18,7 +19,7 @@ from benchmark.report_html import (
     sorting_table,
     span,
 )
-from benchmark.report_sections import cost, provenance, published, revision
+from benchmark.report_sections import provenance, published, revision
 from benchmark.report_task import task_id, task_section
 from benchmark.results import Result
 

@@ -1,76 +1,17 @@
-"""The parts of the report's page beside the tables: cost, published figures, provenance."""
+"""The parts of the report's page that say where figures come from: publications, provenance."""
 
-import statistics
 from collections.abc import Sequence
 from html import escape
 
 from benchmark.published import Figure
-from benchmark.report_html import NONE, THIN, Column, Entry, model_name, number, sorting_table
+from benchmark.report_html import NONE, Column, Entry, model_name, sorting_table
 from benchmark.results import Result
-
-OWN_COLUMN = ("embedding_size", "clips_per_second")
-NO_COST = ("encoder_calls", "resamples", "embed_seconds", "probe_seconds")
-"""Numbers of a provenance that say how a result was made rather than what the model costs."""
 
 
 def revision(result: Result) -> str:
     """Return the code's revision, shortened as git does."""
     commit, plus, changed = str(result.provenance.get("git_revision", "unknown")).partition("+")
     return commit[:10] + (f" with {changed}" if plus else "")
-
-
-def cost(results: Sequence[Result]) -> str:
-    """Return what each model costs, and whatever else its results' provenance counts."""
-    models = sorted({result.model for result in results})
-    extra = sorted({name for result in results for name in _counted(result)})
-    columns = [Column("Model", text=True), Column("Dimensions"), Column("Clips per second")]
-    columns += [Column("Lowest to highest")]
-    columns += [Column(escape(name.replace("_", " ").capitalize())) for name in extra]
-    columns += [Column("Device", text=True)]
-    rows = []
-    for model in models:
-        own = [result for result in results if result.model == model]
-        sizes = {size for r in own if (size := r.provenance.get("embedding_size"))}
-        # One embedding serves all protocols of a task, so each task counts once.
-        by_task = {r.task: r.provenance.get("clips_per_second") or 0.0 for r in own}
-        speeds = sorted(speed for speed in by_task.values() if speed > 0)
-        reach = f"{speeds[0]:,.0f} to {speeds[-1]:,.0f}".replace(",", THIN) if speeds[1:] else NONE
-        devices = sorted({_device(result) for result in own})
-        row = [
-            Entry(model_name(model), model),
-            number(max(sizes), 0) if len(sizes) == 1 else Entry(NONE),
-            number(statistics.median(speeds), 0) if speeds else Entry(NONE),
-            Entry(reach, speeds[0] if speeds else None),
-        ]
-        for name in extra:
-            values = [found[name] for r in own if name in (found := _counted(r))]
-            row.append(number(statistics.median(values), 3 if max(values) < 1 else 1))
-        rows.append([*row, Entry(escape("; ".join(devices)), devices[0], wrap=True)])
-    caption = (
-        "Medians over the tasks measured. Clips per second count decoding and embedding together, "
-        "on the machine named, so compare them only where machine and tasks are the same."
-    )
-    return (
-        f'<section><h2 id="cost">Cost of each model</h2>'
-        f"{sorting_table(caption, columns, rows)}</section>"
-    )
-
-
-def _counted(result: Result) -> dict[str, float]:
-    """Return the numbers of a provenance that have no column of their own."""
-    return {
-        name: float(value)
-        for name, value in result.provenance.items()
-        if isinstance(value, int | float) and name not in (*OWN_COLUMN, *NO_COST)
-    }
-
-
-def _device(result: Result) -> str:
-    """Return where a result was measured."""
-    machine = result.provenance.get("machine", {})
-    told = f"{machine.get('device', 'unknown')}: {machine.get('processor', 'unknown')}"
-    cores = machine.get("cores", 0)
-    return told + f", {cores} core{'s' * (cores != 1)}" * bool(cores)
 
 
 def published(figures: Sequence[Figure]) -> str:

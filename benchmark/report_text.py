@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmark.cost_table import SHOWN, cost_table, model_costs
 from benchmark.published import Figure
 from benchmark.report_board import LEVEL, Board, Cell
 from benchmark.results import METRICS
@@ -39,6 +40,8 @@ def markdown(boards: Sequence[Board], figures: Sequence[Figure]) -> str:
             head = ["| task | model | difference | 95 % interval | p (Holm) |"]
             head.append("| --- | --- | ---: | ---: | ---: |")
             parts.append("\n".join(head + [_line(*place, cell) for place, cell in compared]))
+    results = [cell.result for board in boards for cell in board.cells.values()]
+    parts += ["## Cost of each model", cost_table(results, markdown=True)]
     if figures:
         parts.append("## Published figures\n\nPublished by others, not measured here.")
         lines = ["| model | pretraining | protocol | task | accuracy | source |"]
@@ -73,7 +76,7 @@ def _difference(cell: Cell) -> tuple[float, float, float]:
 
 
 def comma_separated(boards: Sequence[Board], figures: Sequence[Figure]) -> str:
-    """Return all numbers as CSV: a line a metric measured, and a line a published figure.
+    """Return all numbers as CSV: a line a metric measured, a cost, and a published figure.
 
     The comparison with the baseline stands on the lines of accuracy.
     """
@@ -84,6 +87,11 @@ def comma_separated(boards: Sequence[Board], figures: Sequence[Figure]) -> str:
         for _, cell in sorted(board.cells.items()):
             for metric in METRICS:
                 writer.writerow(_measured(board, cell, metric))
+    results = [cell.result for board in boards for cell in board.cells.values()]
+    for cost in model_costs(results):
+        for name in SHOWN:
+            row = {"kind": "cost", "model": cost.model, "metric": name}
+            writer.writerow(row | {"value": getattr(cost, name)})
     for f in figures:
         writer.writerow(
             {

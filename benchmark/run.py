@@ -126,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"--out {given.out} cannot be made: {error.strerror}")
+    from benchmark.cost_table import cost_table
     from benchmark.jobs import Settings, measure_all
     from benchmark.table import tables
 
@@ -146,8 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     sys.stdout.write(f"\n{tables(results, missing)}\n")
     if results:
-        text = tables(results, missing, markdown=True)
-        (given.out / "table.md").write_text(text + "\n", encoding="utf-8")
+        sys.stdout.write(f"\n{cost_table(results)}\n")
+        parts = [tables(results, missing, markdown=True), cost_table(results, markdown=True)]
+        (given.out / "table.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         sys.stdout.write(f"\n{len(results)} results and table.md are in {given.out}\n")
     for (task, model, protocol), why in missing.items():
         sys.stderr.write(f"no result of {model} on {task} under {protocol}: {why}\n")

@@ -3,30 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from benchmark.results import Result
-
-DASH = "-"
+from benchmark.text_table import DASH, Notes, aligned, in_markdown
 
 
 class TableError(ValueError):
     """Results that must not stand in one table."""
-
-
-class _Notes:
-    """Numbered footnotes; the same text keeps its number."""
-
-    def __init__(self) -> None:
-        """Start without a note."""
-        self.texts: list[str] = []
-
-    def mark(self, text: str) -> str:
-        """Return the mark of a note, adding it where it is new."""
-        if text not in self.texts:
-            self.texts.append(text)
-        return f"[{self.texts.index(text) + 1}]"
-
-    def lines(self) -> list[str]:
-        """Return the notes as lines."""
-        return [f"[{number}] {text}" for number, text in enumerate(self.texts, start=1)]
 
 
 def tables(
@@ -92,7 +73,7 @@ def table(
     places = [*cells, *missing]
     tasks = list(dict.fromkeys(task for task, _ in places))
     models = list(dict.fromkeys(model for _, model in places))
-    notes = _Notes()
+    notes = Notes()
     rows = [["model", *tasks] + (["mean"] if len(tasks) > 1 else [])]
     for model in models:
         untrained = any(cell.untrained for (_, name), cell in cells.items() if name == model)
@@ -109,13 +90,13 @@ def table(
             row.append(f"{sum(values) / len(values):.1f}" if whole else DASH)
         rows.append(row)
     title = f"Protocol {protocols[0]}: {metric} in percent (95 % interval over clips)"
-    body = _markdown(rows) if markdown else _aligned(rows)
+    body = in_markdown(rows) if markdown else aligned(rows)
     end = "  \n" if markdown else "\n"
     footnotes = end.join(notes.lines())
     return f"{title}\n\n{body}" + (f"\n\n{footnotes}" if footnotes else "")
 
 
-def _cell(result: Result, metric: str, notes: _Notes) -> str:
+def _cell(result: Result, metric: str, notes: Notes) -> str:
     """Return value, interval and marks of one result."""
     interval = result.metrics[metric]
     text = f"{interval['value']:.1f} ({interval['low']:.1f}-{interval['high']:.1f})"
@@ -131,21 +112,3 @@ def _cell(result: Result, metric: str, notes: _Notes) -> str:
     for note in result.notes:
         text += f" {notes.mark(note)}"
     return text
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as text with aligned columns and a line below the head."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as a Markdown table."""
-    lines = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows]
-    lines.insert(1, "| " + " | ".join("---" for _ in rows[0]) + " |")
-    return "\n".join(lines)

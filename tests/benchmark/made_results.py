@@ -8,6 +8,19 @@ from benchmark.results import Result
 BASE = "benchmark.models.log_mel"
 
 
+def made_cost(**changes: object) -> dict[str, object]:
+    values = {
+        "parameters": 1_234_567,
+        "gflop_per_second": 0.25,
+        "real_time_factor": 150.0,
+        "peak_bytes": 300 << 20,
+        "gpu_bytes": None,
+        "counted": "convolutions",
+        "missing": {},
+    }
+    return {**values, **changes}
+
+
 def made(
     task: str, model: str, share: float, *, n: int = 400, classes: int = 5, **changes: object
 ) -> Result:
@@ -44,7 +57,12 @@ def made(
         "untrained": False,
         "partial": None,
         "notes": [],
-        "provenance": {"embedding_size": 64, "clips_per_second": 50.0, "git_revision": "abc"},
+        "provenance": {
+            "embedding_size": 64,
+            "clips_per_second": 50.0,
+            "git_revision": "abc",
+            "cost": made_cost(),
+        },
     }
     return Result(**{**values, **changes})
 
