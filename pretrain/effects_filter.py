@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from pretrain.effect import SAMPLE_RATE, Effect, EffectConfig, Parameters, uniform
+from wavebyol_hear.front_end import hertz, mel
 
 NYQUIST = SAMPLE_RATE / 2
+NYQUIST_MELS = float(mel(torch.tensor(NYQUIST, dtype=torch.float64)))
 TAIL_SAMPLES = 12_288  # longest response: with crops of 20,480 samples an FFT of 32,768
 
 
@@ -44,16 +46,6 @@ class Filter(Effect):
         spectrum = torch.fft.rfft(wave, size) * self.response(parameters, size)
         changed: Tensor = torch.fft.irfft(spectrum, size)[..., : wave.shape[-1]]
         return changed
-
-
-def mel(hertz: float) -> float:
-    """Return the mel of a frequency (HTK's formula)."""
-    return 2595.0 * math.log10(1.0 + hertz / 700.0)
-
-
-def hertz(mels: Tensor) -> Tensor:
-    """Return the frequencies of mels (HTK's formula)."""
-    return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
 
 
 def _frequencies(size: int, device: torch.device) -> Tensor:
@@ -102,8 +94,7 @@ class Equaliser(Filter):
     def basis(self, size: int, device: torch.device) -> Tensor:
         """Return the knots' raised cosines, [knots, size // 2 + 1]; their sum is 1 everywhere."""
         if (size, device) not in self._basis:
-            mels = 2595.0 * torch.log10(1.0 + _frequencies(size, device) / 700.0)
-            place = mels * ((self.knots - 1) / mel(NYQUIST))
+            place = mel(_frequencies(size, device)) * ((self.knots - 1) / NYQUIST_MELS)
             distance = (place - torch.arange(self.knots, device=device)[:, None]).abs()
             self._basis[size, device] = 0.5 + 0.5 * torch.cos(math.pi * distance.clamp(max=1))
         return self._basis[size, device]
@@ -143,7 +134,7 @@ class BandReject(Filter):
         """Draw a width and a place, both uniform in mel."""
         width = uniform(wave, generator, *self.range)
         low = uniform(wave, generator) * (1.0 - width)
-        return Band(hertz(low * mel(NYQUIST)), hertz((low + width) * mel(NYQUIST)))
+        return Band(hertz(low * NYQUIST_MELS), hertz((low + width) * NYQUIST_MELS))
 
     def response(self, parameters: Band, size: int) -> Tensor:
         """Return the gain at every frequency of the FFT."""

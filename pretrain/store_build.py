@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pretrain.store_sources import Part, SourceError, parts_of
+from wavebyol_hear.audio import read_audio
 
 FORMAT = "wavebyol-store/1"
 SAMPLE_RATE = 16_000
@@ -42,23 +41,10 @@ def decode(audio: Path | bytes) -> NDArray[np.int16]:
         returns [n], int16, n >= 1.
 
     Raises:
-        ValueError: if it cannot be decoded, is empty or holds a non-finite sample.
+        AudioError: if it cannot be decoded, is cut off, is empty or holds a non-finite sample.
     """
-    try:
-        file = io.BytesIO(audio) if isinstance(audio, bytes) else audio
-        wave, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"cannot be decoded: {reason}") from error
-    if not len(wave):
-        raise ValueError("has no samples")
-    mono = wave.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise ValueError("holds NaN or infinite samples")
-    if rate != SAMPLE_RATE:
-        mono = soxr.resample(mono, rate, SAMPLE_RATE)
-    if not len(mono):
-        raise ValueError(f"is shorter than one sample at {SAMPLE_RATE} Hz")
+    source = io.BytesIO(audio) if isinstance(audio, bytes) else audio
+    mono = read_audio(source, SAMPLE_RATE)
     # 32767 on both sides: a symmetric scale keeps silence at 0 and full scale unclipped
     samples: NDArray[np.int16] = np.rint(np.clip(mono, -1.0, 1.0) * 32767.0).astype(np.int16)
     return samples

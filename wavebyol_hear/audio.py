@@ -1,6 +1,7 @@
 """Sound files to mono float32 at one rate: soundfile decodes, soxr resamples."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -11,35 +12,36 @@ class AudioError(ValueError):
     """A sound file that cannot be used; the message is one line with the file and the remedy."""
 
 
-def _decode(path: Path) -> tuple[np.ndarray, int]:
+def _decode(source: Path | BinaryIO, name: str) -> tuple[np.ndarray, int]:
     """Decode all of a file to float32 [n, channels], with its sample rate in Hz."""
     try:
-        with soundfile.SoundFile(path) as sound:
+        with soundfile.SoundFile(source) as sound:
             promised = sound.frames
             wave = sound.read(dtype="float32", always_2d=True)
             rate = sound.samplerate
     except (soundfile.SoundFileError, OSError, ValueError) as error:
-        if not path.exists():
+        if isinstance(source, Path) and not source.exists():
             raise AudioError(
-                f"{path}: no such file; restore it or drop it from the list"
+                f"{name}: no such file; restore it or drop it from the list"
             ) from error
         reason = " ".join(str(error).split())
-        raise AudioError(f"{path}: not readable as sound ({reason}); replace the file") from error
+        raise AudioError(f"{name}: not readable as sound ({reason}); replace the file") from error
     if len(wave) < promised:
         raise AudioError(
-            f"{path}: cut off after {len(wave)} of {promised} samples; fetch the file again"
+            f"{name}: cut off after {len(wave)} of {promised} samples; fetch the file again"
         )
     return wave, rate
 
 
-def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
+def read_audio(source: str | Path | BinaryIO, sample_rate: int) -> np.ndarray:
     """Read a sound file as one channel at the rate asked for.
 
     Channels are averaged before resampling. Full scale is 1.0; float files may exceed it and are
     left as they are. Silence is sound like any other and is returned.
 
     Args:
-        path: any format libsndfile reads (WAV, FLAC, Ogg, MP3, ...), any rate, width and channels.
+        source: path of a file, or an open one, in any format libsndfile reads (WAV, FLAC, Ogg,
+            MP3, ...), of any rate, width and number of channels.
         sample_rate: of the result, in Hz, > 0.
 
     Returns:
@@ -52,18 +54,20 @@ def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
     """
     if sample_rate <= 0:
         raise ValueError(f"sample_rate is {sample_rate}: give a positive rate in Hz")
-    path = Path(path)
-    channels, rate = _decode(path)
+    if isinstance(source, str):
+        source = Path(source)
+    name = str(source) if isinstance(source, Path) else "the sound"
+    channels, rate = _decode(source, name)
     if len(channels) == 0:
-        raise AudioError(f"{path}: holds no samples; replace the file or drop it from the list")
+        raise AudioError(f"{name}: holds no samples; replace the file or drop it from the list")
     if not np.isfinite(channels).all():
-        raise AudioError(f"{path}: holds NaN or infinite samples; repair or replace the file")
+        raise AudioError(f"{name}: holds NaN or infinite samples; repair or replace the file")
     wave = channels.mean(axis=1, dtype=np.float32)
     if rate != sample_rate:
         wave = soxr.resample(wave, rate, sample_rate, quality="HQ")
     if len(wave) == 0:
         raise AudioError(
-            f"{path}: {len(channels)} samples at {rate} Hz leave none at {sample_rate} Hz; "
+            f"{name}: {len(channels)} samples at {rate} Hz leave none at {sample_rate} Hz; "
             "drop it from the list"
         )
     return np.ascontiguousarray(wave, dtype=np.float32)

@@ -56,6 +56,11 @@ class EncoderConfig:
         tokens = self.widths.split()
         if not tokens or not all(t == "P" or (t.isdigit() and int(t) > 0) for t in tokens):
             raise ValueError(f"widths are {self.widths!r}: write numbers and P, such as {H2!r}")
+        if self.rows < 2 ** tokens.count("P"):
+            raise ValueError(
+                f"{self.rows} rows cannot be halved {tokens.count('P')} times: write fewer P in "
+                f"widths ({self.widths!r}) or cut the channels in fewer chunks"
+            )
 
     @property
     def rows(self) -> int:

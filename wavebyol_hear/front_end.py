@@ -138,11 +138,21 @@ class GaborFrontEnd(nn.Module):
         return (nn.functional.avg_pool1d(energy, config.pool) + config.floor).log()
 
 
+def mel(hertz: Tensor) -> Tensor:
+    """Return the mels of frequencies in Hz (HTK's formula)."""
+    return 2595.0 * torch.log10(1.0 + hertz / 700.0)
+
+
+def hertz(mels: Tensor) -> Tensor:
+    """Return the frequencies in Hz of mels; the inverse of `mel`."""
+    return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+
+
 def mel_spaced(low_hz: float, high_hz: float, count: int) -> Tensor:
-    """Return `count` frequencies in Hz, evenly spaced on the mel scale (HTK formula)."""
-    low, high = (2595 * math.log10(1 + hz / 700) for hz in (low_hz, high_hz))
-    mel = torch.linspace(low, high, count, dtype=torch.float64)
-    return (700 * (10 ** (mel / 2595) - 1)).float()
+    """Return `count` frequencies in Hz, evenly spaced on the mel scale."""
+    ends = mel(torch.tensor([low_hz, high_hz], dtype=torch.float64))
+    steps = torch.linspace(0, 1, count, dtype=torch.float64)
+    return hertz(ends[0] + steps * (ends[1] - ends[0])).float()
 
 
 def build_front_end(config: FrontEndConfig, sample_rate: int) -> ConvFrontEnd | GaborFrontEnd:

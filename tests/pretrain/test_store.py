@@ -78,8 +78,8 @@ def test_bad_files_are_listed_and_cost_no_other(folder: Path, tmp_path: Path) ->
     build_here([str(folder)], tmp_path / "store")
     bad = (tmp_path / "store" / "bad.tsv").read_text().splitlines()
     assert len(bad) == 2
-    assert "c.flac\tcannot be decoded" in bad[0]
-    assert bad[1].endswith("d.wav\thas no samples")
+    assert "c.flac: not readable as sound" in bad[0]
+    assert "d.wav: holds no samples" in bad[1]
 
 
 def test_other_rates_are_resampled() -> None:

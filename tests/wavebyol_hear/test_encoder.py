@@ -145,6 +145,7 @@ def test_configs_survive_json(preset):
         ({"chunks": 4}, "513 channels"),
         ({"widths": "64 Q"}, "64 Q"),
         ({"widths": ""}, "write numbers and P"),
+        ({"widths": "8 P 8 P 8 P 8 P 8 P 8 P 8 P 8 P"}, "cannot be halved 8 times"),
         ({"input_norm": "peak"}, "'peak'"),
     ],
 )
