@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmark.outcome import Outcome
+from benchmark.outcome import Outcome, outcome
 from benchmark.rows import Rows
 from benchmark.splits import Fold
 from benchmark.tuning import choose_strengths, refit
@@ -46,14 +46,9 @@ def evaluate(
     choices, chosen = choose_strengths(train, valid, n_classes, device=device)
     development = [view(fold.development) for fold in folds]
     final = refit(development, choices, chosen, n_classes, device=device)
-    predicted = np.full(len(labels), -1, dtype=np.int64)
-    for number, fold in enumerate(folds):
-        predicted[fold.test] = final.predict(number, view(fold.test))[0]
 
-    def predict(number: int, others: np.ndarray) -> np.ndarray:
-        rows = np.arange(len(others))
-        return final.predict(number, Rows(others, np.zeros_like(rows), rows))[0]
+    def classify(place: int, rows: Rows) -> np.ndarray:
+        return final.predict(place, rows)[0]
 
-    rows = np.sort(np.concatenate([fold.test for fold in folds]))
-    converged = all(choice.converged for choice in choices) and bool(final.converged.all())
-    return Outcome(rows, predicted[rows], tuple(choices), converged, predict)
+    converged = bool(final.converged.all())
+    return outcome(embeddings, labels, folds, choices, classify, converged=converged)

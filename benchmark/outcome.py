@@ -1,9 +1,12 @@
 """What a protocol finds: a class for every row tested, how it chose, and the heads it trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from benchmark.rows import Rows, every_row
+from benchmark.splits import Fold
 
 Predict = Callable[[int, np.ndarray], np.ndarray]
 """(place of a fold, embeddings `[m, D]`) -> class numbers int64 `[m]`."""
@@ -45,3 +48,37 @@ class Outcome:
     choices: tuple[Choice, ...]
     converged: bool
     predict: Predict
+
+
+def outcome(
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    folds: Sequence[Fold],
+    choices: Sequence[Choice],
+    classify: Callable[[int, Rows], np.ndarray],
+    *,
+    converged: bool = True,
+) -> Outcome:
+    """Read the test rows of every fold, once, and return what its head makes of them.
+
+    Args:
+        embeddings: possibly memory-mapped.
+        labels: class numbers.
+        folds: whose test rows do not overlap.
+        choices: of each fold.
+        classify: gives class numbers `[m]` to m rows by the finished head of a fold.
+        converged: whether every finished head reached its tolerance.
+
+    Shape:
+        embeddings `[n, D]`, labels `[n]`.
+    """
+    predicted = np.full(len(labels), -1, dtype=np.int64)
+    for place, fold in enumerate(folds):
+        predicted[fold.test] = classify(place, Rows(embeddings, labels, fold.test))
+    rows = np.sort(np.concatenate([fold.test for fold in folds]))
+
+    def predict(place: int, others: np.ndarray) -> np.ndarray:
+        return classify(place, every_row(others))
+
+    converged = converged and all(choice.converged for choice in choices)
+    return Outcome(rows, predicted[rows], tuple(choices), converged, predict)

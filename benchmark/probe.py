@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmark.lbfgs import minimise
-from benchmark.rows import ProbeError, Rows
+from benchmark.rows import ProbeError, Rows, check_training
 from benchmark.softmax import WORK_BYTES, SoftmaxLoss
 
 RESIDENT_BYTES = {"cpu": 1 << 30, "cuda": 1 << 34}
@@ -146,10 +146,4 @@ def _check(folds: Sequence[Rows], strengths: np.ndarray, n_classes: int) -> None
         raise ProbeError(f"strengths have shape {strengths.shape}, not [{len(folds)} folds, S]")
     if not (strengths > 0).all():
         raise ProbeError(f"strength {strengths.min()} is not above 0")
-    for number, rows in enumerate(folds, start=1):
-        if not len(rows):
-            raise ProbeError(f"fold {number} of {len(folds)} has no training rows")
-        targets = rows.targets()
-        if targets.min() < 0 or targets.max() >= n_classes:
-            wrong = targets[(targets < 0) | (targets >= n_classes)][0]
-            raise ProbeError(f"label {wrong} is not one of the {n_classes} classes")
+    check_training(folds, n_classes)

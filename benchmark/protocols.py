@@ -6,7 +6,7 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from benchmark import linear
+from benchmark import knn, linear, mlp
 from benchmark.outcome import Outcome
 from benchmark.splits import Fold
 
@@ -65,5 +65,7 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol("linear", linear.PROTOCOL, "strength", random=False, evaluate=linear.evaluate),
+        Protocol("knn", knn.PROTOCOL, "neighbours", random=False, evaluate=knn.evaluate),
+        Protocol("mlp", mlp.PROTOCOL, "learning_rate", random=True, evaluate=mlp.evaluate),
     )
 }

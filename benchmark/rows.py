@@ -1,6 +1,6 @@
 """Rows of an embedding array that are read only when asked for, and their statistics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,10 @@ class Rows:
             return np.array(self.features[wanted[0] : wanted[-1] + 1], dtype=np.float32)
         return np.asarray(self.features[wanted], dtype=np.float32)
 
+    def take(self, places: np.ndarray) -> np.ndarray:
+        """Return rows of the view by their places `[m]`, in any order, float32 `[m, D]`."""
+        return np.asarray(self.features[self.index[places]], dtype=np.float32)
+
     def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
         """Yield all rows in order, a block of about `block_bytes` at a time."""
         step = max(1, block_bytes // (4 * self.width))
@@ -60,7 +64,7 @@ class Rows:
     def sample(self, count: int) -> np.ndarray:
         """Return at most `count` rows spread evenly over the view, float32."""
         chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
-        return np.asarray(self.features[self.index[chosen]], dtype=np.float32)
+        return self.take(chosen)
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean and the standard deviation of each feature over these rows.
@@ -96,3 +100,39 @@ class Rows:
         # A constant feature keeps a residue of rounding, in proportion to its size.
         deviation[deviation <= 1e-7 * np.abs(mean + shift)] = 1.0
         return (mean + shift).astype(np.float32), deviation.astype(np.float32)
+
+
+def every_row(features: np.ndarray) -> Rows:
+    """Return all rows of an array as a view, for which no labels are known.
+
+    Shape:
+        features `[n, D]`.
+    """
+    rows = np.arange(len(features))
+    return Rows(features, np.full_like(rows, -1), rows)
+
+
+def check_training(folds: Sequence[Rows], n_classes: int) -> None:
+    """Raise where nothing can be trained.
+
+    Args:
+        folds: the training rows of each fold.
+        n_classes: number of classes of the task.
+
+    Raises:
+        ProbeError: a fold has no rows, or a label is out of range.
+    """
+    for number, rows in enumerate(folds, start=1):
+        if not len(rows):
+            raise ProbeError(f"fold {number} of {len(folds)} has no training rows")
+        targets = rows.targets()
+        if targets.min() < 0 or targets.max() >= n_classes:
+            wrong = targets[(targets < 0) | (targets >= n_classes)][0]
+            raise ProbeError(f"label {wrong} is not one of the {n_classes} classes")
+
+
+def check_validation(folds: Sequence[Rows]) -> None:
+    """Raise ProbeError where the validation rows of a fold are none."""
+    for number, rows in enumerate(folds, start=1):
+        if not len(rows):
+            raise ProbeError(f"fold {number} of {len(folds)} has no validation rows to choose on")

@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--protocol",
         type=names,
         default=["linear"],
-        help="how embeddings are judged, comma between: linear (default)",
+        help="how embeddings are judged, comma between: linear (default), knn, mlp",
     )
     parser.add_argument(
         "--data-dir",

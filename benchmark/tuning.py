@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmark.outcome import Choice
 from benchmark.probe import Fitted, fit
-from benchmark.rows import ProbeError, Rows
+from benchmark.rows import Rows, check_validation
 
 STRENGTHS = tuple(float(c) for c in np.logspace(-5, 0, 9))
 """scikit-learn's C, strongest regularisation first: steps of a factor of 4.2."""
@@ -37,9 +37,7 @@ def choose_strengths(
     Raises:
         ProbeError: a fold has no training or no validation rows.
     """
-    for number, rows in enumerate(valid, start=1):
-        if not len(rows):
-            raise ProbeError(f"fold {number} of {len(valid)} has no validation rows to choose on")
+    check_validation(valid)
     table = np.tile(strengths, (len(train), 1))
     fitted = fit(train, table, n_classes, device=device)
     choices, columns = [], []

@@ -108,12 +108,3 @@ def test_an_empty_validation_part_is_named() -> None:
     train, none = (Rows(features, labels, rows) for rows in (folds[0].train, np.arange(0)))
     with pytest.raises(ValueError, match="no validation rows"):
         choose_strengths([train], [none], 5)
-
-
-def test_the_heads_of_an_outcome_repeat_its_predictions() -> None:
-    features, labels, folds = made(200)
-    outcome = evaluate(features, labels, folds, 5)
-    for place, fold in enumerate(folds):
-        rows = fold.test[::-1]
-        found = outcome.predict(place, features[rows])
-        assert np.array_equal(found, outcome.predicted[np.searchsorted(outcome.rows, rows)])
