@@ -7,8 +7,9 @@ every SNR.
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -113,3 +114,33 @@ def usage(kind: str) -> str:
     found = KINDS[kind]
     usual = "" if found.usual is None else f", {found.usual:g} where left out"
     return f"{kind}:{found.lowest:g} to {kind}:{found.highest:g}{usual}"
+
+
+@dataclass(frozen=True)
+class SpoiltClips:
+    """A corruption of certain clips, as the reader of their files takes it.
+
+    Attributes:
+        corruption: of all.
+        clip_ids: by row.
+    """
+
+    corruption: Corruption
+    clip_ids: Sequence[str]
+
+    def __call__(self, wave: np.ndarray, sample_rate: int, row: int) -> np.ndarray:
+        """Return the clip of a row spoilt, see `Corruption`."""
+        return self.corruption(wave, sample_rate, self.clip_ids[row])
+
+    @property
+    def key(self) -> dict[str, str]:
+        """What embeddings of these clips depend on: the name, the code and the seeds."""
+        code = hashlib.blake2b(digest_size=16)
+        for module in ("codec", "corruptions", "corruption_list"):
+            code.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+        seeds = hashlib.blake2b("\n".join(self.clip_ids).encode(), digest_size=16)
+        return {
+            "corruption": self.corruption.name,
+            "code": code.hexdigest(),
+            "clips": seeds.hexdigest(),
+        }

@@ -5,6 +5,7 @@ generator it is given.
 """
 
 import math
+
 import numpy as np
 
 from benchmark.codec import recoded

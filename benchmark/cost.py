@@ -76,7 +76,7 @@ def cost_of(progress: Progress, model: HearModel) -> Cost:
         model: loaded.
     """
     parameters: int | str = sum(p.numel() for p in model.model.parameters())
-    gflop = progress.cost["gflop_per_second"]
+    gflop = progress.cost.get("gflop_per_second", "not counted")
     if not parameters and isinstance(gflop, str):
         parameters = "no torch parameters, and it may compute elsewhere"
     factor: float | str = EARLIER

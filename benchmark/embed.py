@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from benchmark.cache import EmbeddingArray, cache_folder
 from benchmark.clip_list import sort_out
+from benchmark.corruption_list import Corruption, SpoiltClips
 from benchmark.cost import Cost, cost_of, note_arithmetic, note_peak
 from benchmark.fingerprint import content_hashes, data_fingerprint, sound_fingerprint
 from benchmark.hear_api import EncodeError, HearModel, load, one_line
 from benchmark.peak_memory import PeakMemory
-from benchmark.read_ahead import Batch, read_batches
+from benchmark.read_ahead import Batch, Spoil, read_batches
 from benchmark.records import Clip, Task
 
 SAVE_SECONDS = 60.0
@@ -119,7 +120,12 @@ class Embedder:
 
 
 def fill(
-    embedder: Embedder, paths: Sequence[str], workers: int, batch_seconds: float, title: str
+    embedder: Embedder,
+    paths: Sequence[str],
+    workers: int,
+    batch_seconds: float,
+    title: str,
+    spoil: Spoil | None = None,
 ) -> None:
     """Embed all rows that are not done, with a progress bar; an interruption loses nothing.
 
@@ -129,13 +135,15 @@ def fill(
         workers: processes that decode; 0 decodes in this one.
         batch_seconds: sound in one batch, in seconds.
         title: of the bar.
+        spoil: done to every file; None reads files as they are.
 
     Raises:
         EmbedError: where a worker process dies.
     """
     array = embedder.array
     todo = array.todo()
-    batches = read_batches(paths, todo, embedder.model.sample_rate, workers, batch_seconds)
+    rate = embedder.model.sample_rate
+    batches = read_batches(paths, todo, rate, workers, batch_seconds, spoil)
     peak = PeakMemory(embedder.model.device)
     start = saved = time.monotonic()
     before = array.progress.seconds
@@ -168,6 +176,7 @@ def embed_task(
     cache_dir: Path,
     workers: int = 2,
     batch_seconds: float = 64.0,
+    corruption: Corruption | None = None,
 ) -> EmbeddedTask:
     """Embed the clips of a task with a HEAR module, or take what the cache holds.
 
@@ -181,6 +190,7 @@ def embed_task(
         cache_dir: of the cache.
         workers: processes that read ahead, >= 0.
         batch_seconds: most sound in one batch, in seconds; a longer clip goes alone.
+        corruption: of every clip; None embeds clips as they are.
 
     Raises:
         HearError: where the module is no good or returns other shapes than it says.
@@ -192,6 +202,7 @@ def embed_task(
     model = load(model_spec, device)
     folder = task.folder or task.name
     hashes = content_hashes(good, root, cache_dir / folder / "sound-hashes.json")
+    spoil = SpoiltClips(corruption, [clip.clip_id for clip in good]) if corruption else None
     array = EmbeddingArray(
         cache_folder(
             cache_dir,
@@ -200,7 +211,8 @@ def embed_task(
             weights=model.weights_hash,
             sound=sound_fingerprint(good, hashes),
             rate=model.sample_rate,
-            options={"device": model.device.type, "size": model.size},
+            options={"device": model.device.type, "size": model.size}
+            | (spoil.key if spoil else {}),
         ),
         len(good),
         model.size,
@@ -208,8 +220,9 @@ def embed_task(
     embedder = Embedder(model, array)
     if array.todo():
         paths = [str(root / clip.path) for clip in good]
-        fill(embedder, paths, workers, batch_seconds, f"{task.name}, {model_spec}")
-    if note_arithmetic(array.progress, model):
+        title = f"{task.name}, {model_spec}" + (f", {corruption.name}" if corruption else "")
+        fill(embedder, paths, workers, batch_seconds, title, spoil)
+    if not spoil and note_arithmetic(array.progress, model):
         array.save()
     errors += [(good[row].clip_id, why) for row, why in sorted(array.progress.errors.items())]
     embeddings, rows = array.finished()

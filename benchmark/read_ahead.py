@@ -1,10 +1,11 @@
 """Sound files decoded ahead of the encoder by worker processes, in batches of one length."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import soundfile
+import soxr
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -15,6 +16,9 @@ LARGEST_BATCH = 256
 Batch = list[tuple[int, np.ndarray | str]]
 """Rows with their waves, float32 `[n]`, or with the message of their error."""
 
+Spoil = Callable[[np.ndarray, int, int], np.ndarray]
+"""(wave float32 `[n]`, its sample rate in Hz, row) -> float32 `[n]`."""
+
 
 class Reader(Dataset[Batch]):
     """Decodes batches of files, in a worker process.
@@ -22,12 +26,14 @@ class Reader(Dataset[Batch]):
     Args:
         paths: of the files, by row.
         sample_rate: wanted, in Hz.
+        spoil: done to every file at its own rate; None reads files as they are.
     """
 
-    def __init__(self, paths: Sequence[str], sample_rate: int) -> None:
+    def __init__(self, paths: Sequence[str], sample_rate: int, spoil: Spoil | None = None) -> None:
         """Keep the list."""
         self.paths = paths
         self.sample_rate = sample_rate
+        self.spoil = spoil
 
     def __getitem__(self, rows: list[int]) -> Batch:
         """Return each row with its wave, or with the message of its error."""
@@ -35,8 +41,14 @@ class Reader(Dataset[Batch]):
 
     def read(self, row: int) -> np.ndarray | str:
         """Return the wave of a row, or why there is none."""
+        path, rate = self.paths[row], self.sample_rate
         try:
-            return read_audio(self.paths[row], self.sample_rate)
+            if self.spoil is None:
+                return read_audio(path, rate)
+            # Before any resampling: models of all rates then hear the same.
+            own = rate_of(path) or rate
+            wave = self.spoil(read_audio(path, own), own, row)
+            return wave if own == rate else soxr.resample(wave, own, rate, quality="HQ")
         except AudioError as error:
             return str(error)
 
@@ -44,6 +56,14 @@ class Reader(Dataset[Batch]):
 def as_is(item: Batch) -> Batch:
     """Return a batch unchanged: tensors would travel through shared memory, which may be small."""
     return item
+
+
+def rate_of(path: str) -> int:
+    """Return the sample rate in a file's header, in Hz; 0 where it has none."""
+    try:
+        return int(soundfile.info(path).samplerate)
+    except (soundfile.SoundFileError, OSError):
+        return 0  # reading it will say what is wrong
 
 
 def length_after(path: str, sample_rate: int) -> int:
@@ -78,7 +98,12 @@ def plan_batches(lengths: dict[int, int], most_samples: int) -> list[list[int]]:
 
 
 def read_batches(
-    paths: Sequence[str], rows: Sequence[int], sample_rate: int, workers: int, batch_seconds: float
+    paths: Sequence[str],
+    rows: Sequence[int],
+    sample_rate: int,
+    workers: int,
+    batch_seconds: float,
+    spoil: Spoil | None = None,
 ) -> Iterable[Batch]:
     """Decode rows in batches of equal length, the longest first, ahead of whoever takes them.
 
@@ -88,11 +113,12 @@ def read_batches(
         sample_rate: in Hz.
         workers: processes that decode; 0 decodes in this one.
         batch_seconds: most sound in a batch, in seconds; a longer clip goes alone.
+        spoil: done to every file at its own rate; None reads files as they are.
     """
     look = tqdm(rows, desc="reading lengths", unit="clip", leave=False, delay=1)
     lengths = {row: length_after(paths[row], sample_rate) for row in look}
     return DataLoader(
-        Reader(paths, sample_rate),
+        Reader(paths, sample_rate, spoil),
         batch_size=None,
         sampler=plan_batches(lengths, int(batch_seconds * sample_rate)),
         collate_fn=as_is,

@@ -47,9 +47,7 @@ TASK = Task(
     citation="A. Nagrani, J. S. Chung, A. Zisserman, VoxCeleb: a large-scale speaker "
     "identification dataset, Interspeech 2017",
     sources=(
-        Source(
-            f"{SITE}/meta/iden_split.txt", "md5:09710b779bc221585f5837ef0341a1d2", 4_912_512
-        ),
+        Source(f"{SITE}/meta/iden_split.txt", "md5:09710b779bc221585f5837ef0341a1d2", 4_912_512),
         # The four parts of the dev archive, joined.
         Source(f"{SITE}/vox1.html#vox1_dev_wav.zip", "md5:ae63e55b951748cc486645f532ba230b"),
         Source(f"{SITE}/vox1.html#vox1_test_wav.zip", "md5:185fdc63c3c739954633d50379a3d102"),

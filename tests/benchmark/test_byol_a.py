@@ -43,6 +43,7 @@ def ntt_file(tmp_path):
 
 def mel_filters():
     """64 triangles from 60 to 7800 Hz, even in HTK's mel, over 513 bins."""
+
     def mel(hz):
         return 2595 * math.log10(1 + hz / 700)
 
@@ -56,27 +57,37 @@ def mel_filters():
 def published_function(wave, state, mean, std):
     """Log-mel, [conv, norm, ReLU, max pool] x 3, two linear layers, max + mean; float64."""
     state = {k: v.double() for k, v in state.items()}
-    spectrum = torch.stft(wave.double(), 1024, 160, window=torch.hann_window(1024).double(),
-                          return_complex=True)
+    spectrum = torch.stft(
+        wave.double(), 1024, 160, window=torch.hann_window(1024).double(), return_complex=True
+    )
     energy = mel_filters() @ (spectrum.real**2 + spectrum.imag**2)
     x = (((energy + np.finfo(np.float32).eps).log() - mean) / std)[:, None]
     for place in (0, 4, 8):
-        x = functional.conv2d(x, state[f"features.{place}.weight"],
-                              state[f"features.{place}.bias"], padding=1)
+        x = functional.conv2d(
+            x, state[f"features.{place}.weight"], state[f"features.{place}.bias"], padding=1
+        )
         norm = f"features.{place + 1}."
-        x = functional.batch_norm(x, state[norm + "running_mean"], state[norm + "running_var"],
-                                  state[norm + "weight"], state[norm + "bias"])
+        x = functional.batch_norm(
+            x,
+            state[norm + "running_mean"],
+            state[norm + "running_var"],
+            state[norm + "weight"],
+            state[norm + "bias"],
+        )
         x = functional.max_pool2d(functional.relu(x), 2)
     batch, channels, mels, frames = x.shape
     x = x.permute(0, 3, 2, 1).reshape(batch, frames, mels * channels)
     for place in (0, 3):
-        x = functional.relu(functional.linear(x, state[f"fc.{place}.weight"],
-                                              state[f"fc.{place}.bias"]))
+        x = functional.relu(
+            functional.linear(x, state[f"fc.{place}.weight"], state[f"fc.{place}.bias"])
+        )
     return x.max(1).values + x.mean(1)
 
 
-@pytest.mark.parametrize(("options", "mean", "std"), [
-    ("", byol_a.NTT_MEAN, byol_a.NTT_STD), ("?mean=-3&std=2.5", -3.0, 2.5)])
+@pytest.mark.parametrize(
+    ("options", "mean", "std"),
+    [("", byol_a.NTT_MEAN, byol_a.NTT_STD), ("?mean=-3&std=2.5", -3.0, 2.5)],
+)
 @pytest.mark.parametrize("samples", [15_200, 31_234])
 def test_ntts_file_gives_the_published_function(ntt_file, options, mean, std, samples):
     model = byol_a.load_model(f"{ntt_file}{options}")
@@ -122,8 +133,9 @@ def test_our_file_carries_the_normalisation(tmp_path):
     wave = 0.1 * torch.randn(1, 16_000)
     with torch.no_grad():
         exact = byol_a.pool(network(model.image(wave)))
-    torch.testing.assert_close(byol_a.get_scene_embeddings(wave, model), exact,
-                               rtol=5e-3, atol=5e-3)
+    torch.testing.assert_close(
+        byol_a.get_scene_embeddings(wave, model), exact, rtol=5e-3, atol=5e-3
+    )
 
 
 def test_a_network_with_a_missing_part_is_refused_by_name(tmp_path):

@@ -85,10 +85,12 @@ def test_level_and_repetition_do_not_change_the_embedding(model):
     wave = noise(2, SECOND)
     once = cola.get_scene_embeddings(wave, model)
     assert once.shape == (2, 1280)
-    torch.testing.assert_close(cola.get_scene_embeddings(30 * wave, model), once,
-                               rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(cola.get_scene_embeddings(wave.repeat(1, 3), model), once,
-                               rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        cola.get_scene_embeddings(30 * wave, model), once, rtol=1e-3, atol=1e-3
+    )
+    torch.testing.assert_close(
+        cola.get_scene_embeddings(wave.repeat(1, 3), model), once, rtol=1e-3, atol=1e-3
+    )
     assert (once[0] - once[1]).abs().max() > 1e-2
 
 
@@ -96,8 +98,9 @@ def test_the_last_window_ends_with_the_clip(model):
     wave = noise(1, SECOND + 500)
     both = torch.cat([wave[:, :SECOND], wave[:, -SECOND:]])
     expected = cola.get_scene_embeddings(both, model).mean(0, keepdim=True)
-    torch.testing.assert_close(cola.get_scene_embeddings(wave, model), expected,
-                               rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        cola.get_scene_embeddings(wave, model), expected, rtol=1e-3, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("samples", [1, 799, 17_120])
