@@ -154,7 +154,7 @@ def _embed(job: Job, settings: Settings) -> tuple[EmbeddedTask, list[str], bool]
     notes = [f"{task.name}: {task.note}"] if task.note else []
     if task.convention:
         notes.append(f"{task.name}: {task.convention(job.root)}")
-    with _untrained(notes) as untrained:
+    with noting_untrained(notes) as untrained:
         embedded = embed_task(
             task,
             job.clips,
@@ -198,7 +198,7 @@ def _measure(
 
 
 @contextmanager
-def _untrained(notes: list[str]) -> Iterator[list[str]]:
+def noting_untrained(notes: list[str]) -> Iterator[list[str]]:
     """Note a module's warning that its weights are untrained; all warnings are shown as ever.
 
     Args:

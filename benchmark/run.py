@@ -15,6 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.hear_catalogue import PREFIX, add_options
+from benchmark.hear_catalogue import catalogue as hear_listing
+
 DEFAULT_TASKS = ("notes",)
 DEFAULT_MODELS = (
     "benchmark.models.content_random",
@@ -43,7 +46,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmark.run", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
-        "--tasks", type=names, default=list(DEFAULT_TASKS), help="task names, comma between"
+        "--tasks",
+        type=names,
+        default=list(DEFAULT_TASKS),
+        help="task names, comma between; hear:NAME and hear:all are HEAR's",
     )
     parser.add_argument(
         "--models", type=names, default=None, help="module or module:weights, comma between"
@@ -72,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--allow-partial", action="store_true", help="measure on part of a data set and mark it"
     )
     parser.add_argument("--list", action="store_true", help="list the tasks and what is present")
+    add_options(parser)
     return parser
 
 
@@ -110,23 +117,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # torch is imported from here on: --help and a wrong command line answer at once.
     from benchmark.listing import catalogue
     from benchmark.protocols import PROTOCOLS
-    from benchmark.tasks.registry import load_tasks
+    from benchmark.tasks.registry import data_folder, load_tasks
 
     known = load_tasks()
-    unknown = [name for name in given.tasks if name not in known]
+    hear = [name for name in given.tasks if name.startswith(PREFIX)]
+    plain = [name for name in given.tasks if name not in hear]
+    unknown = [name for name in plain if name not in known]
     if unknown:
-        parser.error(f"unknown task {unknown[0]!r}: the tasks are {', '.join(known)}")
+        parser.error(f"unknown task {unknown[0]!r}: the tasks are {', '.join(known)}, hear:NAME")
     strange = [name for name in given.protocol if name not in PROTOCOLS]
     if strange:
         parser.error(f"unknown protocol {strange[0]!r}: they are {', '.join(PROTOCOLS)}")
+    if given.hear_dir is None:
+        given.hear_dir = data_folder(given.data_dir) / "hear"
     if given.list:
-        sys.stdout.write(catalogue(known.values(), given.data_dir) + "\n")
+        sys.stdout.write(catalogue(known.values(), given.data_dir) + "\n\n")
+        sys.stdout.write(hear_listing(given.hear_dir) + "\n")
         return 0
     try:
         given.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"--out {given.out} cannot be made: {error.strerror}")
     from benchmark.cost_table import cost_table
+    from benchmark.hear_command import run_hear
     from benchmark.jobs import Settings, measure_all
     from benchmark.table import tables
 
@@ -139,21 +152,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.allow_partial,
         tuple(given.protocol),
     )
-    chosen = [known[name] for name in given.tasks]
+    chosen = [known[name] for name in plain]
+    models = given.models or default_models()
     try:
-        results, missing = measure_all(chosen, given.models or default_models(), settings)
+        results, missing = measure_all(chosen, models, settings)
+        lost = run_hear(hear, models, settings, given) if hear else {}
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was embedded is kept, and the next run goes on\n")
         return 130
-    sys.stdout.write(f"\n{tables(results, missing)}\n")
+    if plain:
+        sys.stdout.write(f"\n{tables(results, missing)}\n")
     if results:
         sys.stdout.write(f"\n{cost_table(results)}\n")
         parts = [tables(results, missing, markdown=True), cost_table(results, markdown=True)]
         (given.out / "table.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         sys.stdout.write(f"\n{len(results)} results and table.md are in {given.out}\n")
-    for (task, model, protocol), why in missing.items():
+    for (task, model, protocol), why in (missing | lost).items():
         sys.stderr.write(f"no result of {model} on {task} under {protocol}: {why}\n")
-    return 1 if missing else 0
+    return 1 if missing or lost else 0
 
 
 if __name__ == "__main__":

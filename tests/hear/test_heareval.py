@@ -1,10 +1,7 @@
 """The real heareval 2021.1.3, unmodified, from our module's embeddings to its scores file."""
 
 import json
-import os
 import pickle
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -15,38 +12,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 import wavebyol_hear
-from tests.hear.hear_tasks import RATE, sound_events, spoken_digit
+from tests.hear.hear_tasks import RATE
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")
-
-
-def heareval(runner: str, *arguments: str, folder: Path) -> None:
-    """Run one of heareval's commands in a process of its own."""
-    # Its checkpoints hold more than tensors, which torch no longer reads unless told to.
-    told = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, "-m", f"heareval.{runner}.runner", *arguments],
-        cwd=folder,
-        env=os.environ | told | {"CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-@pytest.fixture(scope="module")
-def embedded(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The folders of embeddings and scores that the two runners leave, by embedding type."""
-    folder = tmp_path_factory.mktemp("hear")
-    tasks = folder / "tasks"
-    tasks.mkdir()
-    made = {"scene": spoken_digit(shared_data, tasks), "event": sound_events(tasks)}
-    heareval("embeddings", "wavebyol_hear", "--tasks-dir", "tasks", folder=folder)
-    done = [folder / "embeddings" / "wavebyol_hear" / task.name for task in made.values()]
-    options = ("--grid", "faster", "--grid-points", "1")
-    heareval("predictions", *map(str, done), *options, folder=folder)
-    return dict(zip(made, done, strict=True))
 
 
 def scores(folder: Path) -> dict:

@@ -1,0 +1,161 @@
+"""heareval's own predictions runner, unmodified, in a process of its own, and the scores it leaves.
+
+It trains a network of one or two hidden layers of 1024 for every point of a grid, keeps the best on
+the validation part, and tests it: not a linear probe, so its scores have a protocol of their own.
+"""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+VERSION = "2021.1.3"
+POINTS = 8
+"""Points of the grid that heareval tries unless told otherwise."""
+SCORES = "test.predicted-scores.json"
+FINISHED = "prediction-done.json"
+SETTINGS = "prediction-settings.json"
+
+
+class HearevalError(ValueError):
+    """heareval is not there, failed, or left no scores; one line with its log."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What heareval found on one task.
+
+    Attributes:
+        folds: of every tested part, heareval's measures by name, such as "top1_acc".
+        hyperparameters: of the point of the grid it chose.
+        seconds: that its runner took, whenever it ran.
+    """
+
+    folds: dict[str, dict[str, float]]
+    hyperparameters: dict[str, Any]
+    seconds: float
+
+
+def protocol(grid: str, points: int = POINTS) -> str:
+    """Return the name of the protocol; a grid that is not heareval's default is part of it."""
+    name = f"heareval-{VERSION}"
+    if grid != "default":
+        name += f"-{grid}"
+    return name if points == POINTS else f"{name}-{points}-points"
+
+
+def predict(folder: Path, grid: str, points: int = POINTS) -> Predicted:
+    """Run heareval's predictions runner on a folder of embeddings, or read what it left there.
+
+    Args:
+        folder: of one task's embeddings, in heareval's form.
+        grid: "default", "fast" or "faster".
+        points: of the grid that are tried, >= 1.
+
+    Raises:
+        HearevalError: it is not installed, fails, or gives no finite score.
+    """
+    check_installed()
+    settings = {"version": VERSION, "grid": grid, "points": points}
+    # heareval takes its own "done" for an answer to any grid: ours says which grid it was.
+    kept = _read(folder / SETTINGS)
+    if kept.get("settings") != settings or not (folder / FINISHED).exists():
+        seconds = _run(folder, grid, points)
+        kept = {"settings": settings, "seconds": seconds}
+        (folder / SETTINGS).write_text(json.dumps(kept, indent=1))
+    return read_scores(folder, float(kept["seconds"]))
+
+
+def check_installed() -> None:
+    """Raise unless the one version is installed that the protocol names."""
+    try:
+        found = metadata.version("heareval")
+    except metadata.PackageNotFoundError:
+        found = "absent"
+    if found != VERSION:
+        raise HearevalError(
+            f"heareval is {found}, not {VERSION}: `make env-test` installs it and what it needs"
+        )
+
+
+def _run(folder: Path, grid: str, points: int) -> float:
+    """Run the runner, its output into a log, and return its wall time in seconds."""
+    for name in (FINISHED, SCORES, SETTINGS):
+        (folder / name).unlink(missing_ok=True)
+    log = folder / "heareval.log"
+    command = [sys.executable, "-m", "heareval.predictions.runner", f"./{folder.name}"]
+    command += ["--grid", grid, "--grid-points", str(points)]
+    # Its checkpoints hold more than tensors, which torch no longer reads unless told to.
+    environment = os.environ | {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+    tqdm.write(f"heareval's predictions on {folder.name}; its output is in {log}", sys.stderr)
+    start = time.monotonic()
+    with log.open("wb") as output:
+        done = subprocess.run(
+            command,
+            cwd=folder.parent,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    seconds = time.monotonic() - start
+    shutil.rmtree(folder.parent / "logs" / folder.name, ignore_errors=True)  # its checkpoints
+    if done.returncode or not (folder / SCORES).exists():
+        lines = [x for x in log.read_text(errors="replace").splitlines() if x.strip()]
+        last = lines[-1].strip() if lines else "no output"
+        (folder / FINISHED).unlink(missing_ok=True)
+        raise HearevalError(
+            f"heareval failed on {folder.name} with status {done.returncode} ({last:.200}); "
+            f"see {log}"
+        )
+    return seconds
+
+
+def read_scores(folder: Path, seconds: float = 0.0) -> Predicted:
+    """Read the scores file that heareval left in a folder of embeddings.
+
+    Args:
+        folder: of one task's embeddings.
+        seconds: that the run took.
+
+    Raises:
+        HearevalError: the file is absent or damaged, or a score is no finite number.
+    """
+    path = folder / SCORES
+    content = _read(path)
+    folds: dict[str, dict[str, float]] = {}
+    for part, values in content.items():
+        if not isinstance(values, dict) or "test_score" not in values:
+            continue  # hyperparameters and heareval's own means
+        scores = {
+            name.removeprefix("test_"): value
+            for name, value in values.items()
+            if name.startswith("test_") and name not in ("test_score", "test_loss")
+        }
+        for name, value in scores.items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise HearevalError(f"{path}: {name} of {part} is {value}, no finite number")
+        folds[part] = {name: float(value) for name, value in scores.items()}
+    if not folds:
+        raise HearevalError(f"{path}: holds no scores; delete it and run again")
+    hyperparameters = content.get("hparams")
+    return Predicted(folds, hyperparameters if isinstance(hyperparameters, dict) else {}, seconds)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file, empty where it is absent or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,224 @@
+"""HEAR task folders from strangers: each fault is one line that names the file."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from benchmark.hear_catalogue import HearTaskError, resolve
+from benchmark.hear_folder import read_task
+from benchmark.hear_resample import at_rate
+
+METADATA = {
+    "task_name": "beeps",
+    "version": "1.0",
+    "embedding_type": "scene",
+    "prediction_type": "multiclass",
+    "split_mode": "trainvaltest",
+    "sample_duration": 0.5,
+    "evaluation": ["top1_acc"],
+    "splits": ["train", "valid", "test"],
+}
+EVENTS = {"embedding_type": "event", "prediction_type": "multilabel"}
+
+
+def write(folder: Path, content: dict, rate: int = 44100, **changes: object) -> Path:
+    """A task of two labels and the given splits, with a tone for every clip at one rate."""
+    folder.mkdir(parents=True)
+    (folder / "task_metadata.json").write_text(json.dumps(METADATA | changes))
+    with (folder / "labelvocabulary.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("idx", "label"), (1, "high"), (0, "low")])
+    for split, clips in content.items():
+        (folder / f"{split}.json").write_text(json.dumps(clips))
+        (folder / str(rate) / split).mkdir(parents=True)
+        for number, name in enumerate(clips):
+            tone = np.sin(2 * np.pi * 440 * (1 + number) * np.arange(rate // 2) / rate)
+            if "/" not in name:
+                soundfile.write(folder / str(rate) / split / name, 0.5 * tone, rate)
+    return folder
+
+
+def small(**train: list) -> dict:
+    pair = {"a.wav": ["low"], "b.wav": ["high"]}
+    return {"train": pair | {f"{k}.wav": v for k, v in train.items()}, "valid": pair, "test": pair}
+
+
+def test_a_good_folder_is_read_as_it_is(tmp_path: Path) -> None:
+    task = read_task(write(tmp_path / "beeps-1.0-small", small(c=["high"])))
+    assert (task.name, task.embedding, task.metrics) == ("beeps", "scene", ("top1_acc",))
+    assert task.labels == ("low", "high")
+    assert list(task.clips) == ["train", "valid", "test"]
+    assert task.clips["train"]["c.wav"] == ["high"]
+    assert task.count == 7
+
+
+def text(name: str, content: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "task_metadata.json").unlink(), "task_metadata.json: cannot"),
+        (text("task_metadata.json", "{"), "no valid JSON"),
+        (text("task_metadata.json", "[" * 100_000), "no valid JSON"),
+        (text("task_metadata.json", "[]"), "no JSON object"),
+        (text("train.json", '{"a.wav": ["low"'), r"train.json: is no valid JSON"),
+        (text("train.json", "{}"), "lists no clip"),
+        (text("train.json", '{"../a.wav": ["low"]}'), "'../a.wav' is no plain file name"),
+        (text("train.json", '{"..": ["low"]}'), "'..' is no plain file name"),
+        (text("train.json", '{"/etc/passwd": ["low"]}'), "no plain file name"),
+        (text("train.json", '{"a\\\\b.wav": ["low"]}'), "no plain file name"),
+        (text("train.json", '{"a.wav": "low"}'), "a.wav has no list"),
+        (text("train.json", '{"a.wav": ["mid"]}'), "label 'mid', which labelvocabulary.csv"),
+        (text("train.json", '{"a.wav": []}'), "a.wav has 0 labels"),
+        (text("train.json", '{"a.wav": ["low", "high"]}'), "a.wav has 2 labels"),
+        (text("labelvocabulary.csv", "idx,label\n0,low\n2,high\n"), "idx must count from 0"),
+        (text("labelvocabulary.csv", "idx,label\n0,low\n1,low\n"), "a label comes twice"),
+        (text("labelvocabulary.csv", "name\nlow\n"), "no table of idx and label"),
+    ],
+)
+def test_a_broken_folder_is_one_line_with_the_file(
+    tmp_path: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    folder = write(tmp_path / "beeps-1.0-small", small())
+    spoil(folder)
+    with pytest.raises(HearTaskError, match=message) as caught:
+        read_task(folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embedding_type": "smell"}, "embedding_type is 'smell', not scene or event"),
+        ({"embedding_type": None}, "embedding_type is None"),
+        ({"split_mode": "none"}, "split_mode is 'none'"),
+        ({"splits": ["train", "../../x", "test"]}, "'../../x' is no plain file name"),
+        ({"splits": ["train", "test"]}, "splits are train, test, not"),
+        ({"splits": "train"}, "give a list of names"),
+        ({"evaluation": ["taste"]}, "'taste', which heareval has not"),
+        ({"sample_duration": -1}, "sample_duration is -1"),
+        ({"task_name": ""}, "task_name is ''"),
+        ({"embedding_type": "event"}, "an event task must be multilabel"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_named(tmp_path: Path, changes: dict, message: str) -> None:
+    folder = write(tmp_path / "beeps-1.0-small", small(), **changes)
+    with pytest.raises(HearTaskError, match=message):
+        read_task(folder)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"label": "low", "start": 5, "end": 4},
+        {"label": "low", "start": -5, "end": 4},
+        {"label": "low", "start": "0", "end": 4},
+        {"label": "low", "start": 0, "end": float("nan")},
+        {"start": 0, "end": 4},
+        "low",
+    ],
+)
+def test_an_event_needs_a_label_and_a_span(tmp_path: Path, event: object) -> None:
+    folder = write(tmp_path / "beeps-1.0-small", small(), **EVENTS)
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.json").write_text(json.dumps({"a.wav": [event]}))
+    with pytest.raises(HearTaskError, match=r"a\.wav has .*; an event needs"):
+        read_task(folder)
+
+
+def test_names_find_folders_and_never_leave_the_tasks(tmp_path: Path) -> None:
+    for name in ("esc50-v2.0.0-full", "esc50-v2.0.0-5h", "beeps-1.0-small"):
+        write(tmp_path / "tasks" / name, small())
+    write(tmp_path / "outside-1.0-full", small())
+    found = {
+        name: [path.name for path in resolve([name], tmp_path)[0]]
+        for name in ("all", "esc50", "esc50-v2.0.0-5h", "beeps", "libricount", "../outside", "*")
+    }
+    assert found == {
+        "all": ["beeps-1.0-small", "esc50-v2.0.0-5h", "esc50-v2.0.0-full"],
+        "esc50": ["esc50-v2.0.0-full"],
+        "esc50-v2.0.0-5h": ["esc50-v2.0.0-5h"],
+        "beeps": ["beeps-1.0-small"],
+        "libricount": [],
+        "../outside": [],
+        "*": [],
+    }
+    assert resolve(["all"], tmp_path / "tasks")[0] == resolve(["all"], tmp_path)[0]
+    assert "libricount-*-full" in resolve(["libricount"], tmp_path)[1]["libricount"]
+    with pytest.raises(HearTaskError, match="no such folder"):
+        resolve(["all"], tmp_path / "nowhere")
+
+
+def test_a_tone_is_the_same_tone_at_the_model_s_rate_and_made_once(tmp_path: Path) -> None:
+    task = read_task(write(tmp_path / "beeps-1.0-small", small()))
+    sounds = at_rate(task, 16000, workers=3)
+    for number, name in enumerate(("a.wav", "b.wav")):
+        wave, rate = soundfile.read(sounds / "test" / name)
+        tone = 0.5 * np.sin(2 * np.pi * 440 * (1 + number) * np.arange(8000) / 16000)
+        assert (rate, wave.shape) == (16000, (8000,))
+        assert np.abs(wave - tone)[200:-200].max() < 1e-3
+    stamps = {path: path.stat().st_mtime_ns for path in sounds.rglob("*.wav")}
+    assert len(stamps) == task.count
+    (sounds / "valid" / "a.wav").unlink()
+    at_rate(task, 16000)
+    again = {path: path.stat().st_mtime_ns for path in sounds.rglob("*") if path.is_file()}
+    made = sounds / "valid" / "a.wav"
+    assert set(again) == set(stamps)
+    assert {path for path in stamps if stamps[path] != again[path]} <= {made}
+
+
+def test_what_is_louder_than_full_scale_after_resampling_is_clipped_and_not_wrapped(
+    tmp_path: Path,
+) -> None:
+    folder = write(tmp_path / "beeps-1.0-small", small())
+    square = np.sign(np.sin(2 * np.pi * 441 * np.arange(22050) / 44100)).astype(np.float32)
+    soundfile.write(folder / "44100" / "test" / "a.wav", square, 44100)
+    wave, _ = soundfile.read(at_rate(read_task(folder), 16000) / "test" / "a.wav")
+    exact = soxr.resample(square, 44100, 16000)
+    assert np.abs(exact).max() > 1.05
+    np.testing.assert_allclose(wave, exact.clip(-1, 1), atol=1e-4)
+
+
+def absent(folder: Path) -> None:
+    (folder / "44100" / "valid" / "b.wav").unlink()
+
+
+def other_rate(folder: Path) -> None:
+    soundfile.write(folder / "44100" / "valid" / "b.wav", np.zeros(9), 22050)
+
+
+def stereo(folder: Path) -> None:
+    soundfile.write(folder / "44100" / "valid" / "b.wav", np.zeros((9, 2)), 44100)
+
+
+def no_sound(folder: Path) -> None:
+    (folder / "44100" / "valid" / "b.wav").write_text("no sound")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (absent, "no such sound, nor at another rate"),
+        (other_rate, "22050 Hz in a folder of one channel at 44100 Hz"),
+        (stereo, "2 channels"),
+        (no_sound, "is no sound"),
+    ],
+)
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_sounds_that_are_not_what_the_folder_says_are_named(
+    tmp_path: Path, rate: int, spoil: Callable[[Path], None], message: str
+) -> None:
+    folder = write(tmp_path / "beeps-1.0-small", small())
+    spoil(folder)
+    with pytest.raises(HearTaskError, match=message) as caught:
+        at_rate(read_task(folder), rate)
+    assert "valid/b.wav" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,39 @@
+"""What the two real runners of heareval leave, run once for all tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hear.hear_tasks import sound_events, spoken_digit
+
+
+def heareval(runner: str, *arguments: str, folder: Path) -> None:
+    """Run one of heareval's commands in a process of its own."""
+    # Its checkpoints hold more than tensors, which torch no longer reads unless told to.
+    told = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"heareval.{runner}.runner", *arguments],
+        cwd=folder,
+        env=os.environ | told | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="session")
+def embedded(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders of embeddings and scores that the two runners leave, by embedding type."""
+    folder = tmp_path_factory.mktemp("hear")
+    tasks = folder / "tasks"
+    tasks.mkdir()
+    made = {"scene": spoken_digit(shared_data, tasks), "event": sound_events(tasks)}
+    heareval("embeddings", "wavebyol_hear", "--tasks-dir", "tasks", folder=folder)
+    done = [folder / "embeddings" / "wavebyol_hear" / task.name for task in made.values()]
+    options = ("--grid", "faster", "--grid-points", "1")
+    heareval("predictions", *map(str, done), *options, folder=folder)
+    return dict(zip(made, done, strict=True))
