@@ -43,6 +43,7 @@ class EmbeddedTask:
         weights_hash: content hash of weights and code.
         data_hash: content hash of sound, labels, splits and groups.
         cost: of the model, as measured when the embeddings were made.
+        precision: in which the model says it computes, else "as loaded".
 
     Shape:
         embeddings `[n, D]`; labels, splits, groups, clip_ids `[n]`.
@@ -60,6 +61,7 @@ class EmbeddedTask:
     weights_hash: str
     data_hash: str
     cost: Cost
+    precision: str
 
 
 class Embedder:
@@ -185,8 +187,8 @@ def embed_task(
         clips: what `task.index(root)` listed.
         root: of the task.
         model_spec: `module` or `module:weights`.
-        device: a torch device; its kind is part of the cache's key, as results differ in the
-            last digits.
+        device: a torch device; its kind is part of the cache's key, as is the model's precision
+            where it says so: results differ in the last digits.
         cache_dir: of the cache.
         workers: processes that read ahead, >= 0.
         batch_seconds: most sound in one batch, in seconds; a longer clip goes alone.
@@ -211,7 +213,11 @@ def embed_task(
             weights=model.weights_hash,
             sound=sound_fingerprint(good, hashes),
             rate=model.sample_rate,
-            options={"device": model.device.type, "size": model.size}
+            options={
+                "device": model.device.type,
+                "precision": model.precision,
+                "size": model.size,
+            }
             | (spoil.key if spoil else {}),
         ),
         len(good),
@@ -244,4 +250,5 @@ def embed_task(
         weights_hash=model.weights_hash,
         data_hash=data_fingerprint(good, hashes),
         cost=cost_of(progress, model),
+        precision=model.precision,
     )

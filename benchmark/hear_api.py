@@ -112,6 +112,11 @@ class HearModel:
         size: Any = self.model.scene_embedding_size
         return int(size)
 
+    @property
+    def precision(self) -> str:
+        """The precision in which the model says it computes; "as loaded" where it says nothing."""
+        return str(getattr(self.model, "precision", "as loaded"))
+
     def scenes(self, waves: np.ndarray) -> np.ndarray:
         """Embed a batch of clips of one length.
 

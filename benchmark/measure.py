@@ -124,6 +124,7 @@ def _provenance(embedded: EmbeddedTask, probed: Probed, device: str) -> dict[str
         "packages": package_versions(),
         "weights_hash": embedded.weights_hash,
         "data_hash": embedded.data_hash,
+        "precision": embedded.precision,
         "protocol": probed.protocol.version,
         "seeds": {"bootstrap": SEED} | ({"protocol": SEED} if probed.protocol.random else {}),
         "resamples": RESAMPLES,

@@ -1,9 +1,12 @@
 """From audio to embeddings: the module that `load_model` returns."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from wavebyol_hear.encoder import Encoder, EncoderConfig
+from wavebyol_hear.inference import InferenceCopy
 from wavebyol_hear.layers import pad_to
 from wavebyol_hear.pooling import (
     MOST_BY_DEFAULT,
@@ -12,6 +15,7 @@ from wavebyol_hear.pooling import (
     TimeStatistics,
     window_statistics,
 )
+from wavebyol_hear.precision import DTYPES, Precision, check_precision, resolve
 from wavebyol_hear.stream import Frames, pieces, stack_halo, stages_of
 from wavebyol_hear.timestamps import TimeGrid, dense_maps, windows
 
@@ -29,6 +33,8 @@ class Embedder(nn.Module):
         normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe has it; off
             by default, since a probe that standardises each number does better without.
         seconds_at_once: sound computed at once; bounds memory (h2: some 35 MB a second).
+        precision: `fp32`, `bf16`, or `auto`, which of them the device is faster at. Gradients and
+            training mode have the precision of the weights.
 
     Shape:
         [B, n] -> [B, scene_embedding_size].
@@ -41,9 +47,11 @@ class Embedder(nn.Module):
         *,
         normalise: bool = False,
         seconds_at_once: float = 20.48,
+        precision: Precision = "fp32",
     ) -> None:
         """Work out the sizes."""
         super().__init__()
+        check_precision(precision)
         if not seconds_at_once > 0:
             raise ValueError(f"seconds_at_once is {seconds_at_once}: it must be above 0")
         self.encoder = encoder
@@ -51,6 +59,8 @@ class Embedder(nn.Module):
         self.stages = stages_of(encoder)
         self.pooling = self._choose(pooling)
         self.normalise = normalise
+        self._asked = precision
+        self._copy = InferenceCopy()
         self.grid = TimeGrid.of(encoder)
         self.halo = stack_halo(encoder)
         self.sample_rate = encoder.config.sample_rate
@@ -65,6 +75,17 @@ class Embedder(nn.Module):
     def config(self) -> EncoderConfig:
         """What defines the encoder."""
         return self.encoder.config
+
+    @property
+    def precision(self) -> str:
+        """The precision in which embeddings are computed: `fp32` or `bf16`."""
+        return resolve(self._asked, self._like.device)
+
+    def _network(self) -> Encoder:
+        """Return what computes: the folded copy where nothing can be learned, else the encoder."""
+        if torch.is_grad_enabled() or self.encoder.training:
+            return self.encoder
+        return self._copy.of(self.encoder, DTYPES[self.precision])
 
     @property
     def _like(self) -> Tensor:
@@ -83,7 +104,7 @@ class Embedder(nn.Module):
         running = [TimeStatistics(statistics) for statistics in wanted]
         for piece in pieces(frames.count, self.core, self.halo):
             image = _channels_last(frames.image(piece.start, piece.stop))
-            maps = dense_maps(self.encoder, image, self.stages[-1].step)
+            maps = dense_maps(frames.encoder, image, self.stages[-1].step)
             for stage, statistics, values in zip(self.stages, running, maps, strict=True):
                 statistics.update(values[..., piece.kept(stage.step, frames.count)])
         parts = [
@@ -109,15 +130,15 @@ class Embedder(nn.Module):
         for piece in pieces(step * columns.stop, self.core, self.halo, end):
             image = _channels_last(frames.image(piece.start, piece.stop))
             here = range((piece.first - piece.start) // step, (piece.last - piece.start) // step)
-            self._embed_columns(image, here, out[:, piece.first // step : piece.last // step])
+            maps = dense_maps(frames.encoder, image, step)
+            self._embed_columns(maps, here, out[:, piece.first // step : piece.last // step])
         times = self.grid.milliseconds(left, samples, self.sample_rate).to(out.device)
         return self._finish(out[:, columns.start :]), times.expand(batch, -1)
 
-    def _embed_columns(self, image: Tensor, columns: range, out: Tensor) -> None:
-        """Write the embeddings of some columns of an image to `out` [B, len(columns), D]."""
+    def _embed_columns(self, maps: Iterator[Tensor], columns: range, out: Tensor) -> None:
+        """Write the embeddings of some columns of a piece to `out` [B, len(columns), D]."""
         filled = 0
         wanted = self.pooling.of_stages(len(self.stages))
-        maps = dense_maps(self.encoder, image, self.grid.step)
         for stage, statistics, dense in zip(self.stages, wanted, maps, strict=True):
             if not statistics:
                 continue
@@ -136,7 +157,7 @@ class Embedder(nn.Module):
         """Check the audio, bring it to the weights' device and run the front end."""
         check_audio(audio)
         wave = pad_to(audio.to(self._like)[:, None], self.config.crop_samples)
-        return Frames(self.encoder, wave, self.core)
+        return Frames(self._network(), wave, self.core)
 
     def _finish(self, embeddings: Tensor) -> Tensor:
         """Normalise if asked to."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from wavebyol_hear.front_end import (
@@ -124,9 +123,7 @@ class Encoder(nn.Module):
 
     def frames(self, samples: int) -> int:
         """Return the number of front-end frames of a clip of `samples`."""
-        with torch.device("meta"):
-            front_end = build_front_end(self.config.front_end, self.config.sample_rate).eval()
-            return int(front_end(torch.empty(1, 1, samples)).shape[-1])
+        return self.config.front_end.frames(samples)
 
     def image(self, wave: Tensor) -> Tensor:
         """Return the image under the Conv2d stack: [B, 1, n] -> [B, chunks, rows, frames]."""

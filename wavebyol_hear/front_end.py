@@ -20,6 +20,17 @@ class ConvFrontEndConfig:
     strides: tuple[int, ...] = (5, 4, 2, 2, 2)
     paddings: tuple[int, ...] = (2, 2, 2, 2, 1)
 
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return math.prod(self.strides)
+
+    def frames(self, samples: int) -> int:
+        """Return the number of frames of a waveform of `samples`."""
+        for kernel, stride, padding in zip(self.kernels, self.strides, self.paddings, strict=True):
+            samples = (samples + 2 * padding - kernel) // stride + 1
+        return samples
+
 
 @dataclass(frozen=True)
 class GaborFrontEndConfig:
@@ -45,6 +56,20 @@ class GaborFrontEndConfig:
     floor: float = 1e-4
     trained: bool = False
 
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return self.stride * self.pool
+
+    @property
+    def padding(self) -> int:
+        """Zeros before and after the waveform."""
+        return (self.taps - self.stride) // 2
+
+    def frames(self, samples: int) -> int:
+        """Return the number of frames of a waveform of `samples`."""
+        return ((samples + 2 * self.padding - self.taps) // self.stride + 1) // self.pool
+
 
 FrontEndConfig = ConvFrontEndConfig | GaborFrontEndConfig
 
@@ -59,6 +84,7 @@ class ConvFrontEnd(nn.Module):
     def __init__(self, config: ConvFrontEndConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList()
+        self.paddings = config.paddings
         inputs = 1
         for kernel, stride, padding in zip(
             config.kernels, config.strides, config.paddings, strict=True
@@ -66,7 +92,7 @@ class ConvFrontEnd(nn.Module):
             conv = nn.Conv1d(inputs, config.channels, kernel, stride, padding)
             self.layers.append(nn.Sequential(conv, nn.BatchNorm1d(config.channels), nn.ReLU()))
             inputs = config.channels
-        self.hop = math.prod(config.strides)
+        self.hop = config.hop
         # Frame i of a layer is centred on input frame stride * i - padding + (kernel - 1) / 2.
         centre, step = 0, 1
         for kernel, stride, padding in zip(
@@ -111,8 +137,7 @@ class GaborFrontEnd(nn.Module):
         self.centre = nn.Parameter(centre, requires_grad=config.trained)
         self.bandwidth = nn.Parameter(bandwidth, requires_grad=config.trained)
         self.norm = nn.BatchNorm1d(config.channels)
-        self.hop = config.stride * config.pool
-        self.padding = (config.taps - config.stride) // 2
+        self.hop = config.hop
         self.centre_halves = self.hop - 1
 
     def filters(self) -> Tensor:
@@ -132,7 +157,7 @@ class GaborFrontEnd(nn.Module):
     def log_energy(self, wave: Tensor) -> Tensor:
         """Return log(mean squared modulus + floor): [B, 1, n] -> [B, channels, frames]."""
         config = self.config
-        pair = nn.functional.conv1d(wave, self.filters(), None, config.stride, self.padding)
+        pair = nn.functional.conv1d(wave, self.filters(), None, config.stride, config.padding)
         real, imaginary = pair.float().chunk(2, 1)
         energy = real.square() + imaginary.square()
         return (nn.functional.avg_pool1d(energy, config.pool) + config.floor).log()

@@ -9,6 +9,7 @@ from wavebyol_hear.checkpoint import load_encoder
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder
 from wavebyol_hear.pooling import Pooling
+from wavebyol_hear.precision import Precision
 
 DEFAULT_PRESET = "slim"
 
@@ -20,6 +21,7 @@ def load_model(
     pooling: str | Pooling | None = None,
     normalise: bool = False,
     seconds_at_once: float = 20.48,
+    precision: Precision = "auto",
 ) -> Embedder:
     """Return a model for `get_scene_embeddings` and `get_timestamp_embeddings`, on the CPU.
 
@@ -34,10 +36,12 @@ def load_model(
             rows too); by default `stages` for slim and `global` for h1 to h5.
         normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe does.
         seconds_at_once: sound computed at once; less takes less memory.
+        precision: `fp32`, `bf16` or `auto`, which of them the device is faster at; the model's
+            attribute `precision` says which it is. Training through the model is in fp32.
 
     Raises:
         WeightsError: the file cannot be used.
-        ValueError: the preset or the pooling is unknown.
+        ValueError: the preset, the pooling or the precision is unknown.
     """
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is unknown: it is one of {', '.join(PRESETS)}")
@@ -45,7 +49,13 @@ def load_model(
         encoder, _ = load_encoder(model_file_path, preset)
     else:
         encoder = _shipped(preset or DEFAULT_PRESET)
-    return Embedder(encoder, pooling, normalise=normalise, seconds_at_once=seconds_at_once)
+    return Embedder(
+        encoder,
+        pooling,
+        normalise=normalise,
+        seconds_at_once=seconds_at_once,
+        precision=precision,
+    )
 
 
 def _shipped(preset: str) -> Encoder:

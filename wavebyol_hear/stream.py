@@ -93,8 +93,7 @@ def stack_halo(encoder: Encoder) -> int:
 def front_end_halo(config: FrontEndConfig) -> int:
     """Return the frames within which all samples lie that a frame of the front end sees."""
     if isinstance(config, GaborFrontEndConfig):
-        hop = config.stride * config.pool
-        return math.ceil((config.taps + hop - config.stride) / hop)
+        return math.ceil((config.taps + config.hop - config.stride) / config.hop)
     span, step = 1, 1
     for kernel, stride in zip(config.kernels, config.strides, strict=True):
         span += (kernel - 1) * step
@@ -116,7 +115,8 @@ class Frames:
 
     def __init__(self, encoder: Encoder, wave: Tensor, core: int) -> None:
         """Run the front end."""
-        hop, samples = encoder.front_end.hop, wave.shape[-1]
+        self.encoder = encoder
+        hop, samples = encoder.config.front_end.hop, wave.shape[-1]
         self.count = encoder.frames(samples)
         self.chunks = encoder.config.chunks
         gain = encoder.input_norm.gain(wave.square().sum(-1, keepdim=True), samples)

@@ -103,7 +103,7 @@ def dense_maps(encoder: Encoder, image: Tensor, step: int) -> Iterator[Tensor]:
         for layer in block:
             if isinstance(layer, nn.Conv2d):
                 image = functional.conv2d(
-                    image,
+                    image.to(layer.weight.dtype),
                     layer.weight,
                     layer.bias,
                     padding=(1, dilation),
