@@ -35,6 +35,7 @@ class Settings:
         workers: processes that decode, 0 or more.
         allow_partial: whether to measure on part of a data set.
         protocols: names in `PROTOCOLS`.
+        seeds: runs of a protocol that draws at random, 1 or more.
     """
 
     out: Path
@@ -44,6 +45,7 @@ class Settings:
     workers: int = 2
     allow_partial: bool = False
     protocols: tuple[str, ...] = ("linear",)
+    seeds: int = 1
 
     @property
     def place(self) -> str:
@@ -181,7 +183,7 @@ def _measure(
     settings: Settings,
 ) -> Result:
     """Return the result of a job under a protocol after writing it."""
-    probed = probe(job.task, embedded, protocol, device=settings.place)
+    probed = probe(job.task, embedded, protocol, device=settings.place, seeds=settings.seeds)
     result = measure(
         job.task,
         embedded,

@@ -15,6 +15,7 @@ from benchmark.outcome import Outcome
 from benchmark.protocols import Protocol
 from benchmark.provenance import git_revision, machine, package_versions
 from benchmark.records import Task
+from benchmark.repeats import over_seeds
 from benchmark.results import Result
 from benchmark.splits import Fold, make_folds
 
@@ -29,24 +30,29 @@ class Probed:
     Attributes:
         protocol: that was run.
         folds: of the task.
-        outcome: what it found, with the heads it trained.
-        seconds: time it took.
+        outcome: what it found with the first seed, with the heads it trained.
+        repeats: the classes given to the rows tested with each seed, the first among them.
+        seconds: time that all took.
     """
 
     protocol: Protocol
     folds: list[Fold]
     outcome: Outcome
+    repeats: tuple[np.ndarray, ...]
     seconds: float
 
 
-def probe(task: Task, embedded: EmbeddedTask, protocol: Protocol, *, device: str = "cpu") -> Probed:
-    """Run a protocol on the embeddings of a task.
+def probe(
+    task: Task, embedded: EmbeddedTask, protocol: Protocol, *, device: str = "cpu", seeds: int = 1
+) -> Probed:
+    """Run a protocol on the embeddings of a task; one that draws nothing at random runs once.
 
     Args:
         task: whose classes the labels count.
         embedded: what the model made of its clips.
         protocol: to run.
         device: torch device that trains the heads.
+        seeds: runs of a protocol that draws at random, 1 or more.
 
     Raises:
         SplitError: the clips do not make the task's split.
@@ -54,10 +60,16 @@ def probe(task: Task, embedded: EmbeddedTask, protocol: Protocol, *, device: str
     """
     folds = make_folds(task.split_policy, embedded.splits, embedded.groups)
     start = time.monotonic()
-    outcome = protocol.evaluate(
-        embedded.embeddings, embedded.labels, folds, len(task.classes), device=device, seed=SEED
-    )
-    return Probed(protocol, folds, outcome, time.monotonic() - start)
+    given = (embedded.embeddings, embedded.labels, folds, len(task.classes))
+
+    def run(seed: int) -> Outcome:
+        return protocol.evaluate(*given, device=device, seed=seed)
+
+    outcome = run(SEED)
+    repeats = [outcome.predicted]
+    # Of the other seeds only the classes are kept: their heads may be gigabytes.
+    repeats += [run(SEED + i).predicted for i in range(1, seeds if protocol.random else 1)]
+    return Probed(protocol, folds, outcome, tuple(repeats), time.monotonic() - start)
 
 
 def measure(
@@ -114,6 +126,7 @@ def measure(
         partial=partial,
         notes=notes,
         provenance=_provenance(embedded, probed, device),
+        seeds=over_seeds(labels, probed.repeats, len(task.classes)) if probed.repeats[1:] else None,
     )
 
 
@@ -126,7 +139,7 @@ def _provenance(embedded: EmbeddedTask, probed: Probed, device: str) -> dict[str
         "data_hash": embedded.data_hash,
         "precision": embedded.precision,
         "protocol": probed.protocol.version,
-        "seeds": {"bootstrap": SEED} | ({"protocol": SEED} if probed.protocol.random else {}),
+        "seeds": {"bootstrap": SEED} | _drawn(probed),
         "resamples": RESAMPLES,
         "embedding_size": int(embedded.embeddings.shape[1]),
         "encoder_calls": embedded.encoder_calls,
@@ -137,6 +150,13 @@ def _provenance(embedded: EmbeddedTask, probed: Probed, device: str) -> dict[str
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine(device),
     }
+
+
+def _drawn(probed: Probed) -> dict[str, list[int]]:
+    """Return the seeds of a protocol that draws at random."""
+    if not probed.protocol.random:
+        return {}
+    return {"protocol": list(range(SEED, SEED + len(probed.repeats)))}
 
 
 def _by_fold(probed: Probed, labels: np.ndarray, n_classes: int) -> list[dict[str, Any]]:

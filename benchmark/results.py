@@ -42,6 +42,8 @@ class Result:
         partial: what the data lacks of the official set; None where it is complete.
         notes: what a reader of the scores must know.
         provenance: revision, versions, hashes, seeds, times, speed, machine.
+        seeds: of a protocol run with several seeds their count, and the mean, deviation and
+            values of accuracy and F1; all else is of the first seed. None where one was run.
     """
 
     task: str
@@ -60,6 +62,7 @@ class Result:
     partial: str | None
     notes: list[str]
     provenance: dict[str, Any]
+    seeds: dict[str, Any] | None = None
 
     @property
     def file_name(self) -> str:
@@ -140,7 +143,8 @@ def _check(values: object, path: Path) -> None:
     if not isinstance(values, dict):
         raise ResultError(f"{path}: is no result but a {type(values).__name__}; {remedy}")
     fields = {field.name for field in dataclasses.fields(Result)}
-    for what, names in (("lacks", fields - set(values)), ("has unknown", set(values) - fields)):
+    needed = {f.name for f in dataclasses.fields(Result) if f.default is dataclasses.MISSING}
+    for what, names in (("lacks", needed - set(values)), ("has unknown", set(values) - fields)):
         if names:
             raise ResultError(f"{path}: {what} {', '.join(sorted(names))}; {remedy}")
     metrics = values["metrics"]

@@ -61,6 +61,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="how embeddings are judged, comma between: linear (default), knn, mlp",
     )
     parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        help="runs of a protocol that draws at random, such as mlp (default: 1)",
+    )
+    parser.add_argument(
         "--data-dir",
         type=Path,
         help="folder of the data sets, one folder a task (default: $WAVEBYOL_DATA or "
@@ -114,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.workers < 0:
         parser.error(f"--workers is {given.workers}: give 0 or more")
+    if given.seeds < 1:
+        parser.error(f"--seeds is {given.seeds}: give 1 or more")
     # torch is imported from here on: --help and a wrong command line answer at once.
     from benchmark.listing import catalogue
     from benchmark.protocols import PROTOCOLS
@@ -122,12 +130,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = load_tasks()
     hear = [name for name in given.tasks if name.startswith(PREFIX)]
     plain = [name for name in given.tasks if name not in hear]
-    unknown = [name for name in plain if name not in known]
-    if unknown:
-        parser.error(f"unknown task {unknown[0]!r}: the tasks are {', '.join(known)}, hear:NAME")
-    strange = [name for name in given.protocol if name not in PROTOCOLS]
-    if strange:
-        parser.error(f"unknown protocol {strange[0]!r}: they are {', '.join(PROTOCOLS)}")
+    for kind, asked, there in (
+        ("task", plain, [*known, "hear:NAME"]),
+        ("protocol", given.protocol, PROTOCOLS),
+    ):
+        unknown = [name for name in asked if name not in there]
+        if unknown:
+            parser.error(f"unknown {kind} {unknown[0]!r}: the {kind}s are {', '.join(there)}")
     if given.hear_dir is None:
         given.hear_dir = data_folder(given.data_dir) / "hear"
     if given.list:
@@ -151,7 +160,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.workers,
         given.allow_partial,
         tuple(given.protocol),
+        given.seeds,
     )
+    same = [PROTOCOLS[name].version for name in given.protocol if not PROTOCOLS[name].random]
+    if given.seeds > 1 and same:
+        sys.stdout.write(f"{', '.join(same)}: nothing is drawn at random, so it runs once\n")
     chosen = [known[name] for name in plain]
     models = given.models or default_models()
     try:

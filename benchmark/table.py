@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from benchmark.repeats import told
 from benchmark.results import Result
 from benchmark.text_table import DASH, Notes, aligned, in_markdown
 
@@ -50,7 +51,8 @@ def table(
 ) -> str:
     """Return the table of one protocol: a row a model, a column a task, and their mean.
 
-    A cell is the value with its 95 % interval, in percent. A dash stands where there is no result,
+    A cell is the value with its 95 % interval, in percent, and of several seeds the mean with its
+    deviation, the value before being the first seed's. A dash stands where there is no result,
     with its reason below; the mean is over all tasks of the table or not given.
 
     Args:
@@ -100,6 +102,8 @@ def _cell(result: Result, metric: str, notes: Notes) -> str:
     """Return value, interval and marks of one result."""
     interval = result.metrics[metric]
     text = f"{interval['value']:.1f} ({interval['low']:.1f}-{interval['high']:.1f})"
+    if result.seeds and metric in result.seeds:
+        text += f", {result.seeds['count']} seeds {told(result.seeds, metric)}"
     if result.partial:
         why = f"{result.task}: partial, {result.n_clips} clips tested; {result.partial}"
         text += f" partial {notes.mark(why)}"

@@ -89,6 +89,14 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         assert str(path) in str(error.value)
 
 
+def test_a_file_from_before_a_field_was_added_is_read(tmp_path: Path) -> None:
+    path = write_result(made(), tmp_path)
+    values = json.loads(path.read_text())
+    del values["seeds"]
+    path.write_text(json.dumps(values))
+    assert read_result(path) == made()
+
+
 def test_an_absent_file_and_an_empty_folder_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="cannot be read"):
         read_results(tmp_path / "absent.json")

@@ -120,6 +120,7 @@ def test_bad_clips_are_named_and_the_others_counted(data: Path, tmp_path: Path) 
         (["--tasks", "nots"], "unknown task 'nots'"),
         (["--protocol", "line"], "unknown protocol 'line'"),
         (["--workers", "-1"], "--workers is -1"),
+        (["--seeds", "0"], "--seeds is 0"),
     ],
 )
 def test_a_wrong_command_line_is_one_clean_error(

@@ -87,3 +87,10 @@ def test_a_reason_stands_only_under_its_own_protocol() -> None:
     first, second = tables(results, {("b", "m", "linear-1"): "broke"}).split("Protocol ")[1:]
     assert "b, m: broke" in first
     assert "broke" not in second
+
+
+def test_several_seeds_show_their_mean_and_deviation() -> None:
+    seeds = {"count": 3, "accuracy": {"mean": 41.26, "deviation": 0.84, "values": [40, 41, 42]}}
+    text = table([made("a", "m", 40, seeds=seeds)])
+    assert "40.0 (35.0-45.0), 3 seeds 41.3 ± 0.8" in text
+    assert "seeds" not in table([made("a", "m", 40, seeds=seeds)], metric="f1")
