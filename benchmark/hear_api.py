@@ -118,7 +118,7 @@ class HearModel:
         return str(getattr(self.model, "precision", "as loaded"))
 
     def scenes(self, waves: np.ndarray) -> np.ndarray:
-        """Embed a batch of clips of one length.
+        """Embed a batch of clips of one length, without gradients.
 
         Shape:
             waves float32 `[B, n]`, result float32 `[B, size]`; a row may hold NaN.
@@ -127,17 +127,26 @@ class HearModel:
             HearError: where the answer is not float32 of that shape.
             EncodeError: where the module raises.
         """
+        with torch.inference_mode():
+            return self.embed(torch.from_numpy(waves)).detach().cpu().numpy()
+
+    def embed(self, audio: Tensor) -> Tensor:
+        """Embed a batch of clips of one length, with gradients where the caller has them on.
+
+        Shape:
+            audio float32 `[B, n]`, result float32 `[B, size]`; a row may hold NaN.
+
+        Raises:
+            HearError: where the answer is not float32 of that shape.
+            EncodeError: where the module raises.
+        """
         try:
-            audio = torch.from_numpy(waves).to(self.device)
-            with torch.inference_mode():
-                answer = self.module.get_scene_embeddings(audio, self.model)
+            answer = self.module.get_scene_embeddings(audio.to(self.device), self.model)
         except Exception as error:  # foreign code: the batch is lost, not the run
             raise EncodeError(
-                f"{self.spec} failed on {tuple(waves.shape)} ({one_line(error)})"
+                f"{self.spec} failed on {tuple(audio.shape)} ({one_line(error)})"
             ) from error
-        wanted = (len(waves), self.size)
-        checked = check_tensor(f"{self.spec}: get_scene_embeddings", answer, wanted)
-        return checked.detach().cpu().numpy()
+        return check_tensor(f"{self.spec}: get_scene_embeddings", answer, (len(audio), self.size))
 
 
 def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> Tensor:

@@ -1,4 +1,8 @@
-"""The HEAR functions: embeddings of audio, without gradients and in bounded memory."""
+"""The HEAR functions: embeddings of audio, without gradients and in bounded memory.
+
+Whoever puts the model in training mode and leaves gradients on gets scene embeddings to train
+through, as of any torch module; everything else is evaluation.
+"""
 
 import torch
 from torch import Tensor
@@ -11,7 +15,8 @@ def get_scene_embeddings(audio: Tensor, model: Embedder) -> Tensor:
 
     Args:
         audio: mono at `model.sample_rate`, full scale 1; of any length from one sample.
-        model: from `load_model`; put in evaluation mode.
+        model: from `load_model`. In training mode, where gradients are on, the batch is computed
+            whole and with gradients; otherwise the model is put in evaluation mode.
 
     Shape:
         [B, n] -> float32 [B, model.scene_embedding_size].
@@ -20,6 +25,9 @@ def get_scene_embeddings(audio: Tensor, model: Embedder) -> Tensor:
         ValueError: the audio is no float tensor [B, n], is empty or not finite.
     """
     check_audio(audio)
+    if model.training and torch.is_grad_enabled():
+        embeddings: Tensor = model(audio)
+        return embeddings
     model.eval()
     with torch.no_grad():
         return torch.cat([model(part) for part in _batches(audio, model)])

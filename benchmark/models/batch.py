@@ -1,5 +1,7 @@
 """What the baselines do to a batch of clips before anything else."""
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor, nn
 
@@ -22,3 +24,8 @@ def pad_centred(audio: Tensor, samples: int) -> Tensor:
     """Zero-pad at both ends to at least `samples`, as the training crops are: [..., n]."""
     missing = max(0, samples - audio.shape[-1])
     return nn.functional.pad(audio, (missing // 2, missing - missing // 2))
+
+
+def gradients_in_training(model: nn.Module) -> AbstractContextManager[None]:
+    """Return a context that keeps gradients on for a model in training mode, and off for others."""
+    return torch.set_grad_enabled(torch.is_grad_enabled() and model.training)

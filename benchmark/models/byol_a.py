@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
-from benchmark.models.batch import hear_batch, pad_centred
+from benchmark.models.batch import gradients_in_training, hear_batch, pad_centred
 from benchmark.models.weights_file import WeightsError, default_weights, fill, read_weights
 
 KIND = "wavebyol-hear-byol_a/1"
@@ -132,11 +132,11 @@ def load_model(model_file_path: str = "") -> ByolAModel:
     return ByolAModel(network, **options).eval()
 
 
-@torch.no_grad()
 def get_scene_embeddings(audio: Tensor, model: ByolAModel) -> Tensor:
     """Return the published embedding, clips under 0.95 s zero-padded to it: [B, n] -> [B, d]."""
     wave = pad_centred(hear_batch(audio, model), CROP)
-    return pool(model.network(model.image(wave)))
+    with gradients_in_training(model):
+        return pool(model.network(model.image(wave)))
 
 
 @torch.no_grad()

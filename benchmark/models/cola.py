@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
-from benchmark.models.batch import hear_batch, pad_centred
+from benchmark.models.batch import gradients_in_training, hear_batch, pad_centred
 from benchmark.models.efficientnet import FEATURES, EfficientNetB0
 from benchmark.models.weights_file import default_weights, fill, read_weights
 
@@ -104,7 +104,6 @@ def load_model(model_file_path: str = "") -> ColaModel:
     return ColaModel(network).eval()
 
 
-@torch.no_grad()
 def get_scene_embeddings(audio: Tensor, model: ColaModel) -> Tensor:
     """Return the mean over windows of 1 s, spread evenly over the clip: [B, n] -> [B, 1280]."""
     wave = pad_centred(hear_batch(audio, model), CROP)
@@ -113,9 +112,10 @@ def get_scene_embeddings(audio: Tensor, model: ColaModel) -> Tensor:
     starts = [round(i * room / max(1, gaps)) for i in range(gaps + 1)]
     few = max(1, AT_ONCE // len(wave))
     total = torch.zeros(len(wave), FEATURES, device=wave.device)
-    for first in range(0, len(starts), few):
-        windows = [wave[:, s : s + CROP] for s in starts[first : first + few]]
-        total += model.embed(torch.stack(windows, 1)).sum(1)
+    with gradients_in_training(model):
+        for first in range(0, len(starts), few):
+            windows = [wave[:, s : s + CROP] for s in starts[first : first + few]]
+            total = total + model.embed(torch.stack(windows, 1)).sum(1)
     return total / len(starts)
 
 

@@ -1,0 +1,223 @@
+"""Fine-tuning: it learns, from training clips alone, chooses on validation, and survives a kill."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from benchmark import finetune_train
+from benchmark.finetune import tune_fold
+from benchmark.finetune_config import FinetuneConfig
+from benchmark.finetune_model import NoGradientError, check_trainable
+from benchmark.finetune_score import FinetuneError, Sounds
+from benchmark.finetune_state import FoldState, StateFile
+from benchmark.finetune_train import Setup
+from benchmark.hear_api import load
+from benchmark.read_ahead import Reader
+from benchmark.splits import Fold
+
+NETWORK = """
+class Network(Model):
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layers = torch.nn.Sequential(
+                torch.nn.Linear(65, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(),
+                torch.nn.Dropout(0.2), torch.nn.Linear(16, 3),
+            )
+
+def load_model(model_file_path=""):
+    return Network().eval()
+
+def get_scene_embeddings(audio, model):
+    with torch.set_grad_enabled(model.training and torch.is_grad_enabled()):
+        window = torch.hann_window(128)
+        spectrum = torch.stft(audio, 128, window=window, return_complex=True).abs().mean(2)
+        return model.layers(spectrum.log1p())
+"""
+PITCHES = (500.0, 1000.0, 1500.0, 2000.0, 2500.0, 3000.0)
+CONFIG = FinetuneConfig(
+    learning_rates=(3e-3, 1e-2), head_learning_rate=1e-2, epochs=8, batch_size=16, crop_seconds=0.1
+)
+FOLD = Fold("test", np.arange(0, 96), np.arange(96, 144), np.arange(144, 192))
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Sounds:
+    """192 tones in noise of six pitches and three lengths; row i is of class i % 6."""
+    folder = tmp_path_factory.mktemp("tones")
+    random = np.random.default_rng(0)
+    paths = []
+    for i in range(192):
+        time = np.arange(1600 + 400 * (i % 3)) / 16000
+        tone = 0.03 * np.sin(2 * np.pi * (PITCHES[i % 6] * time + random.uniform()))
+        paths.append(str(folder / f"{i}.wav"))
+        soundfile.write(paths[-1], tone + 0.1 * random.standard_normal(len(time)), 16000)
+    return Sounds(paths, np.arange(192) % 6, 6, 16000, 0, "tones")
+
+
+@pytest.fixture
+def setup(tones: Sounds, write_module: Callable[..., str]) -> Setup:
+    return Setup(load(write_module("network", NETWORK)), tones, CONFIG, 1600, 0)
+
+
+def accuracy(state: FoldState, sounds: Sounds) -> float:
+    return 100 * float(np.mean(np.array(state.predicted) == sounds.labels[state.tested]))
+
+
+def untouched(setup: Setup) -> Setup:
+    return dataclasses.replace(setup, config=dataclasses.replace(setup.config, epochs=0))
+
+
+def test_training_beats_the_initial_state_and_leaves_the_module_alone(
+    setup: Setup, tmp_path: Path
+) -> None:
+    before = copy.deepcopy(setup.hear.model.state_dict())
+    initial = tune_fold(untouched(setup), FOLD, tmp_path / "0.pt")
+    state = tune_fold(setup, FOLD, tmp_path / "1.pt")
+    assert state.tested == FOLD.test.tolist()
+    assert accuracy(state, setup.sounds) > accuracy(initial, setup.sounds) + 20
+    assert [each.rate for each in state.attempts] == [3e-3, 1e-2]
+    points = [point for each in state.attempts for point in each.curve]
+    assert state.best.accuracy == max(point["accuracy"] for point in points)
+    after = setup.hear.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_shuffled_training_labels_score_at_chance(setup: Setup, tmp_path: Path) -> None:
+    labels = setup.sounds.labels.copy()
+    labels[:144] = np.random.default_rng(1).permutation(labels[:144])
+    wrong = dataclasses.replace(setup, sounds=dataclasses.replace(setup.sounds, labels=labels))
+    state = tune_fold(wrong, FOLD, tmp_path / "0.pt")
+    assert accuracy(state, wrong.sounds) < 100 / 6 + 3 * 100 * np.sqrt(1 / 6 * 5 / 6 / 48)
+
+
+def test_no_test_clip_is_read_before_the_choice(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Reader.read
+
+    def refuse(reader: Reader, row: int) -> np.ndarray | str:
+        assert row not in FOLD.test, "a test clip was read"
+        return read(reader, row)
+
+    monkeypatch.setattr(Reader, "read", refuse)
+    with pytest.raises(AssertionError, match="a test clip was read"):
+        tune_fold(setup, FOLD, tmp_path / "0.pt")
+    kept = StateFile(tmp_path / "0.pt").read()
+    assert kept is not None
+    assert [each.over for each in kept.attempts] == [True, True]
+    monkeypatch.undo()
+    asked: list[int] = []
+    monkeypatch.setattr(Reader, "read", lambda self, row: asked.append(row) or read(self, row))
+    tune_fold(setup, FOLD, tmp_path / "0.pt")
+    assert sorted(asked) == FOLD.test.tolist()
+
+
+@pytest.mark.parametrize(("every", "batch_norm"), [(0.0, "frozen"), (0.0, "train"), (60.0, "train")])
+def test_a_run_that_is_killed_and_started_again_gives_the_same_numbers(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: float, batch_norm: str
+) -> None:
+    config = dataclasses.replace(CONFIG, epochs=2, batch_norm=batch_norm)
+    setup = dataclasses.replace(setup, config=config)
+    whole = tune_fold(setup, FOLD, tmp_path / "whole.pt")
+    monkeypatch.setattr("benchmark.finetune_state.SAVE_SECONDS", every)
+    step = finetune_train.Trainer._step
+    steps = 0
+
+    def killed(trainer: finetune_train.Trainer, *arguments: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps % 4 == 0:
+            raise KeyboardInterrupt
+        step(trainer, *arguments)
+
+    if every == 0:
+        monkeypatch.setattr(finetune_train.Trainer, "_step", killed)
+    kills = 0
+    while True:
+        torch.manual_seed(kills)
+        try:
+            again = tune_fold(setup, FOLD, tmp_path / "killed.pt")
+            break
+        except KeyboardInterrupt:
+            kills += 1
+    assert kills == (8 if every == 0 else 0)
+    assert again.predicted == whole.predicted
+    assert [each.curve for each in again.attempts] == [each.curve for each in whole.attempts]
+    assert vars(again.best) == vars(whole.best)
+
+
+def test_a_finished_fold_reads_nothing_again(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tune_fold(untouched(setup), FOLD, tmp_path / "0.pt")
+    monkeypatch.setattr(Reader, "read", lambda self, row: pytest.fail("read again"))
+    assert tune_fold(untouched(setup), FOLD, tmp_path / "0.pt").predicted == first.predicted
+
+
+def test_a_damaged_state_is_begun_again(setup: Setup, tmp_path: Path) -> None:
+    first = tune_fold(untouched(setup), FOLD, tmp_path / "0.pt")
+    kept = (tmp_path / "0.pt").read_bytes()
+    (tmp_path / "0.pt").write_bytes(kept[: len(kept) // 2])
+    assert tune_fold(untouched(setup), FOLD, tmp_path / "0.pt").predicted == first.predicted
+
+
+def test_clips_that_cannot_be_read_are_named_and_the_others_used(
+    setup: Setup, tmp_path: Path
+) -> None:
+    paths = list(setup.sounds.paths)
+    for row in (3, 100, 150):
+        paths[row] = str(tmp_path / f"absent{row}.wav")
+    sounds = dataclasses.replace(setup.sounds, paths=paths)
+    config = dataclasses.replace(CONFIG, epochs=1)
+    state = tune_fold(dataclasses.replace(setup, sounds=sounds, config=config), FOLD, tmp_path / "0")
+    assert sorted(state.errors) == [3, 100, 150]
+    assert "absent150.wav" in state.errors[150]
+    assert len(state.predicted) == 47
+
+
+def test_a_part_without_a_readable_clip_is_an_error(setup: Setup, tmp_path: Path) -> None:
+    paths = [str(tmp_path / "absent.wav")] * 192
+    absent = dataclasses.replace(setup, sounds=dataclasses.replace(setup.sounds, paths=paths))
+    with pytest.raises(FinetuneError, match=r"test.*no training clip.*absent\.wav"):
+        tune_fold(absent, FOLD, tmp_path / "0.pt")
+
+
+def test_a_rate_that_diverges_is_given_up_and_the_initial_state_kept(
+    setup: Setup, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, learning_rates=(1e30,), head_learning_rate=1e30)
+    state = tune_fold(dataclasses.replace(setup, config=config), FOLD, tmp_path / "0.pt")
+    assert state.attempts[0].diverged
+    assert state.best.epoch == 0
+    assert len(state.predicted) == 48
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("def load_model(path=''):\n    m = Model()\n    del m.scale\n    return m", "no parameters"),
+        ("get_scene_embeddings = torch.no_grad()(get_scene_embeddings)", "gives no gradient"),
+        ("get_scene_embeddings = torch.inference_mode()(get_scene_embeddings)", "gives no gradient"),
+    ],
+)
+def test_a_module_that_cannot_be_trained_is_named_with_the_remedy(
+    write_module: Callable[..., str], more: str, message: str
+) -> None:
+    with pytest.raises(NoGradientError, match=f"stiff.*{message}"):
+        check_trainable(load(write_module("stiff", more)), 1600)
+
+
+@pytest.mark.parametrize("name", ["wavebyol_hear", "benchmark.models.byol_a", "benchmark.models.cola"])
+def test_our_modules_give_gradients_in_training_mode_alone(name: str) -> None:
+    hear = load(name)
+    check_trainable(hear, 8000)
+    assert not hear.model.training
+    assert not hear.embed(torch.zeros(1, 8000)).requires_grad
