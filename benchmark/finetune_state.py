@@ -73,9 +73,7 @@ class FoldState:
         attempts: those begun, the last perhaps not over.
         weights: of the classifier in the attempt that goes on.
         optimizer: its state.
-        errors: why rows could not be used.
-        tested: rows of the test part that could be used; the end of it all.
-        predicted: the class number given to each.
+        predicted: the class number given to each test row; the end of it all.
     """
 
     head: Head
@@ -85,8 +83,6 @@ class FoldState:
     attempts: list[Attempt] = field(default_factory=list)
     weights: dict[str, Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
-    errors: dict[int, str] = field(default_factory=dict)
-    tested: list[int] = field(default_factory=list)
     predicted: list[int] = field(default_factory=list)
 
 

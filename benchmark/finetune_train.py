@@ -11,7 +11,7 @@ from tqdm import tqdm
 from benchmark.finetune_config import FinetuneConfig
 from benchmark.finetune_data import Crops, augment, plan_epoch, step_source, training_batches
 from benchmark.finetune_model import Classifier
-from benchmark.finetune_score import Sounds, judge, usable
+from benchmark.finetune_score import Sounds, judge, together
 from benchmark.finetune_state import Best, FoldState, StateFile
 from benchmark.hear_api import HearModel
 from benchmark.read_ahead import Batch, Reader
@@ -51,7 +51,7 @@ class Trainer:
         """Build model and optimiser and bring them to where the state stands."""
         self.setup, self.state, self.file = setup, state, file
         self.attempt = state.attempts[-1]
-        self.train, self.valid = (usable(part, state.errors) for part in (fold.train, fold.valid))
+        self.train, self.valid = fold.train, fold.valid
         self.classifier = Classifier(setup.hear, state.head)
         self.optimizer = torch.optim.AdamW(self.classifier.groups(self.attempt.rate, setup.config))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -103,18 +103,17 @@ class Trainer:
         share = self._rate_share(attempt.epoch * per_epoch + attempt.step, per_epoch)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = share * rate
-        good = [(row, wave) for row, wave in batch if isinstance(wave, np.ndarray)]
-        if good:  # a file may have gone since it was first read
-            waves = torch.from_numpy(np.stack([wave for _, wave in good])).to(setup.hear.device)
-            labels = torch.from_numpy(setup.sounds.labels[[row for row, _ in good]])
-            targets = one_hot(labels.to(waves.device), setup.sounds.n_classes).float()
-            waves, targets = augment(waves, targets, setup.config, draw)
-            self.classifier.training_mode(setup.config.batch_norm)
-            loss = cross_entropy(self.classifier(waves), targets)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            attempt.loss += loss.item()
+        rows, waves = together(batch, setup.sounds)
+        audio = torch.from_numpy(np.stack(waves)).to(setup.hear.device)
+        labels = torch.from_numpy(setup.sounds.labels[rows]).to(audio.device)
+        targets = one_hot(labels, setup.sounds.n_classes).float()
+        audio, targets = augment(audio, targets, setup.config, draw)
+        self.classifier.training_mode(setup.config.batch_norm)
+        loss = cross_entropy(self.classifier(audio), targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        attempt.loss += loss.item()
         attempt.step += 1
         if self.file.due():
             self.state.weights = self.classifier.state_dict()
@@ -132,7 +131,7 @@ class Trainer:
     def _validate(self) -> None:
         """Score the epoch and keep the state where it is the best of all attempts."""
         attempt, best = self.attempt, self.state.best
-        judged = judge(self.classifier, self.setup.sounds, self.valid, self.state.errors)
+        judged = judge(self.classifier, self.setup.sounds, self.valid)
         attempt.epoch += 1
         attempt.curve.append(
             {
@@ -143,7 +142,7 @@ class Trainer:
             }
         )
         attempt.step, attempt.loss = 0, 0.0
-        if (judged.accuracy, -judged.loss) > (best.accuracy, -best.loss):
+        if judged.beats(best.accuracy, best.loss):
             weights = {
                 name: value.to("cpu", copy=True)
                 for name, value in self.classifier.state_dict().items()

@@ -3,13 +3,15 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from benchmark.cache import CacheError
 from benchmark.embed import EmbeddedTask, EmbedError, embed_task
+from benchmark.finetune_config import FinetuneConfig
+from benchmark.finetune_protocol import Finetune
 from benchmark.hear_api import HearError
 from benchmark.measure import measure, probe
 from benchmark.protocols import PROTOCOLS, Protocol
@@ -36,6 +38,7 @@ class Settings:
         allow_partial: whether to measure on part of a data set.
         protocols: names in `PROTOCOLS`.
         seeds: runs of a protocol that draws at random, 1 or more.
+        finetune: how the protocol finetune trains.
     """
 
     out: Path
@@ -46,6 +49,7 @@ class Settings:
     allow_partial: bool = False
     protocols: tuple[str, ...] = ("linear",)
     seeds: int = 1
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
 
     @property
     def place(self) -> str:
@@ -122,7 +126,7 @@ def measure_all(
             except EXPECTED as error:
                 missing |= {(task.name, model, version): str(error) for version in versions}
                 continue
-            for protocol in _protocols(job, settings):
+            for protocol in _protocols(job, embedded, settings):
                 try:
                     result = _measure(job, embedded, protocol, notes, untrained, settings)
                 except EXPECTED as error:
@@ -169,9 +173,20 @@ def _embed(job: Job, settings: Settings) -> tuple[EmbeddedTask, list[str], bool]
     return embedded, notes, bool(untrained)
 
 
-def _protocols(job: Job, settings: Settings) -> list[Protocol]:
+def _protocols(job: Job, embedded: EmbeddedTask, settings: Settings) -> list[Protocol]:
     """Return the protocols asked for; one that needs more than embeddings gets the job here."""
-    return [PROTOCOLS[name] for name in settings.protocols]
+    tuning = Finetune(
+        job.task,
+        embedded,
+        job.clips,
+        job.root,
+        job.model,
+        settings.finetune,
+        settings.cache,
+        settings.workers,
+    )
+    chosen = [PROTOCOLS[name] for name in settings.protocols]
+    return [replace(p, evaluate=tuning) if p.name == "finetune" else p for p in chosen]
 
 
 def _measure(

@@ -147,6 +147,7 @@ def _provenance(embedded: EmbeddedTask, probed: Probed, device: str) -> dict[str
         "clips_per_second": embedded.clips_per_second,
         "cost": dataclasses.asdict(embedded.cost),
         "probe_seconds": probed.seconds,
+        "settings": probed.outcome.settings,
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine(device),
     }
@@ -175,6 +176,7 @@ def _by_fold(probed: Probed, labels: np.ndarray, n_classes: int) -> list[dict[st
                 "metrics": _plain(scores.overall),
                 setting: choice.value,
                 "validation": [{setting: value, "accuracy": a} for value, a in choice.curve],
+                **choice.details,
             }
         )
     return listed

@@ -1,7 +1,8 @@
 """What a protocol finds: a class for every row tested, how it chose, and the heads it trained."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +21,13 @@ class Choice:
         value: of the setting that the protocol compares, such as the probe's strength.
         curve: (value, accuracy on the validation rows in percent), in the order compared.
         converged: whether everything that was compared reached its tolerance.
+        details: what else the result's record of the fold should hold; plain JSON values.
     """
 
     value: float
     curve: tuple[tuple[float, float], ...]
     converged: bool = True
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Outcome:
         converged: whether every head reached its tolerance.
         predict: gives the classes of other embeddings by the head of a fold, as trained; what it
             is given must be as the embeddings trained on, neither standardised nor normalised.
+        settings: with which the protocol ran, for the result's provenance; plain JSON values.
 
     Shape:
         rows and predicted `[n]`.
@@ -48,6 +52,7 @@ class Outcome:
     choices: tuple[Choice, ...]
     converged: bool
     predict: Predict
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def outcome(

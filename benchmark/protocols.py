@@ -6,7 +6,8 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from benchmark import knn, linear, mlp
+from benchmark import finetune, knn, linear, mlp
+from benchmark.finetune_protocol import without_sound
 from benchmark.outcome import Outcome
 from benchmark.splits import Fold
 
@@ -67,5 +68,9 @@ PROTOCOLS = {
         Protocol("linear", linear.PROTOCOL, "strength", random=False, evaluate=linear.evaluate),
         Protocol("knn", knn.PROTOCOL, "neighbours", random=False, evaluate=knn.evaluate),
         Protocol("mlp", mlp.PROTOCOL, "learning_rate", random=True, evaluate=mlp.evaluate),
+        # Needs sound: benchmark.jobs puts in its place what evaluates.
+        Protocol(
+            "finetune", finetune.PROTOCOL, "learning_rate", random=True, evaluate=without_sound
+        ),
     )
 }

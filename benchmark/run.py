@@ -58,7 +58,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--protocol",
         type=names,
         default=["linear"],
-        help="how embeddings are judged, comma between: linear (default), knn, mlp",
+        help="how embeddings are judged, comma between: linear (default), knn, mlp, finetune",
+    )
+    parser.add_argument(
+        "--finetune-config",
+        type=Path,
+        metavar="FILE.yaml",
+        help="what differs from the defaults of benchmark.finetune_config",
     )
     parser.add_argument(
         "--seeds",
@@ -123,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.seeds < 1:
         parser.error(f"--seeds is {given.seeds}: give 1 or more")
     # torch is imported from here on: --help and a wrong command line answer at once.
+    from benchmark.finetune_config import FinetuneConfigError, read_finetune_config
     from benchmark.listing import catalogue
     from benchmark.protocols import PROTOCOLS
     from benchmark.tasks.registry import data_folder, load_tasks
@@ -137,6 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unknown = [name for name in asked if name not in there]
         if unknown:
             parser.error(f"unknown {kind} {unknown[0]!r}: the {kind}s are {', '.join(there)}")
+    try:
+        tuning = read_finetune_config(given.finetune_config)
+    except FinetuneConfigError as error:
+        parser.error(f"--finetune-config {error}")
     if given.hear_dir is None:
         given.hear_dir = data_folder(given.data_dir) / "hear"
     if given.list:
@@ -161,6 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.allow_partial,
         tuple(given.protocol),
         given.seeds,
+        tuning,
     )
     same = [PROTOCOLS[name].version for name in given.protocol if not PROTOCOLS[name].random]
     if given.seeds > 1 and same:
