@@ -1,5 +1,7 @@
 """Scene embeddings: the poolings by their definition, training through them, bad audio."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional
@@ -123,13 +125,26 @@ def test_the_result_can_feed_a_network_that_learns(audio):
     assert probe.weight.grad is not None
 
 
-def test_a_model_left_in_training_mode_embeds_the_same_and_learns_nothing(audio):
+def test_a_model_left_in_training_mode_embeds_the_same_without_gradients_and_learns_nothing(audio):
     model = embedder()
     expected = get_scene_embeddings(audio, model)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     model.train()
-    torch.testing.assert_close(get_scene_embeddings(audio, model), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(get_scene_embeddings(audio, model), expected)
+    assert not model.training
     assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
+
+
+def test_a_model_in_training_mode_is_trained_through_where_gradients_are_on(audio):
+    model = embedder()
+    assert not get_scene_embeddings(audio, model).requires_grad
+    model.train()
+    embeddings = get_scene_embeddings(audio, model)
+    assert model.training
+    assert torch.equal(embeddings, copy.deepcopy(model)(audio))
+    embeddings.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(
