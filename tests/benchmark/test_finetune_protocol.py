@@ -40,7 +40,7 @@ def call(data: Path, models: str, *more: str) -> int:
 def test_the_result_holds_curves_settings_and_every_clip_once(
     data: Path, write_module: Callable[..., str]
 ) -> None:
-    assert call(data, write_module("loudness", TRAINABLE)) == 0
+    assert call(data, write_module("loudness", TRAINABLE), "--seeds", "2") == 0
     first, second = read_results(data.parent / "out")
     assert {first.protocol, second.protocol} == {"linear-1", "finetune-1"}
     result = first if first.protocol == "finetune-1" else second
@@ -53,7 +53,11 @@ def test_the_result_holds_curves_settings_and_every_clip_once(
             assert [point["epoch"] for point in each["curve"]] == [0, 1, 2]
     assert result.provenance["settings"]["config"]["epochs"] == 2
     assert result.provenance["settings"]["crop_samples"] == 800
-    assert result.provenance["seeds"]["protocol"] == 0
+    assert result.provenance["seeds"]["protocol"] == [0, 1]
+    states = (data / "embeddings" / "finetune").rglob("*.pt")
+    assert sorted(path.stem for path in states) == sorted(
+        2 * [fold["name"] for fold in result.folds]
+    )
 
 
 def test_the_second_call_trains_nothing_and_says_the_same(
