@@ -14,6 +14,7 @@ from benchmark.finetune_config import FinetuneConfig
 from benchmark.finetune_protocol import Finetune
 from benchmark.hear_api import HearError
 from benchmark.measure import measure, probe
+from benchmark.missing import Place, write_missing
 from benchmark.protocols import PROTOCOLS, Protocol
 from benchmark.records import Clip, Task, TaskDataError, missing_data
 from benchmark.results import Result, ResultError, write_result
@@ -93,14 +94,11 @@ EXPECTED = (
 )
 """What may go wrong with one model, task or protocol; the others are measured all the same."""
 
-Place = tuple[str, str, str]
-"""Task, model and version of the protocol."""
-
 
 def measure_all(
     tasks: Sequence[Task], models: Sequence[str], settings: Settings
 ) -> tuple[list[Result], dict[Place, str]]:
-    """Measure every model on every task under every protocol and write the results.
+    """Measure every model on every task under every protocol; write results and what is missing.
 
     Args:
         tasks: to measure on.
@@ -133,6 +131,7 @@ def measure_all(
                     missing[task.name, model, protocol.version] = str(error)
                 else:
                     results.append(result)
+    write_missing(settings.out, missing, results)
     return results, missing
 
 

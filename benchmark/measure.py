@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.embed import EmbeddedTask
+from benchmark.embedding_map import embedding_map
 from benchmark.metrics import RESAMPLES, Interval, score
 from benchmark.outcome import Outcome
 from benchmark.protocols import Protocol
@@ -20,7 +21,7 @@ from benchmark.results import Result
 from benchmark.splits import Fold, make_folds
 
 SEED = 0
-"""Of the bootstrap, and of the first run of a protocol that draws at random."""
+"""Of the bootstrap, of the map's rows, and of the first run of a protocol that draws at random."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def measure(
         notes=notes,
         provenance=_provenance(embedded, probed, device),
         seeds=over_seeds(labels, probed.repeats, len(task.classes)) if probed.repeats[1:] else None,
+        map=embedding_map(embedded.embeddings, embedded.labels, seed=SEED),
     )
 
 
@@ -139,7 +141,7 @@ def _provenance(embedded: EmbeddedTask, probed: Probed, device: str) -> dict[str
         "data_hash": embedded.data_hash,
         "precision": embedded.precision,
         "protocol": probed.protocol.version,
-        "seeds": {"bootstrap": SEED} | _drawn(probed),
+        "seeds": {"bootstrap": SEED, "map": SEED} | _drawn(probed),
         "resamples": RESAMPLES,
         "embedding_size": int(embedded.embeddings.shape[1]),
         "encoder_calls": embedded.encoder_calls,

@@ -38,7 +38,7 @@ def over_seeds(labels: np.ndarray, runs: Sequence[np.ndarray], n_classes: int) -
     }
 
 
-def told(seeds: dict[str, Any], metric: str) -> str:
+def mean_told(seeds: dict[str, Any], metric: str) -> str:
     """Return the mean and deviation of a metric over seeds as text; "" where it has none."""
     if metric not in seeds:
         return ""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.missing import read_missing
 from benchmark.published import FIGURES, PublishedError, read_published
 from benchmark.report_board import boards
 from benchmark.report_page import page
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = given.results if given.results.is_dir() else given.results.parent
     out = given.out or folder / "report.html"
     try:
-        found = boards(read_results(given.results), given.baseline)
+        found = boards(read_results(given.results), given.baseline, read_missing(folder))
         figures = read_published(given.published)
         texts = {
             out: page(found, figures, load_tasks()),

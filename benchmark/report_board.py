@@ -1,12 +1,13 @@
 """What a report shows of one protocol: models by tasks, each compared with a baseline."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from benchmark.compare import RESAMPLES, Comparison, compare_pair, holm
 from benchmark.metrics import Interval
+from benchmark.missing import Place
 from benchmark.results import Result, ResultError
 from benchmark.table import TableError
 
@@ -51,6 +52,7 @@ class Board:
         baseline: the model that others are compared with; None where it has no result here.
         cells: by task and model.
         means: over all tasks by model, for models that have all.
+        reasons: why there is no result, by task and model, where that is known.
     """
 
     protocol: str
@@ -59,6 +61,13 @@ class Board:
     baseline: str | None
     cells: dict[tuple[str, str], Cell]
     means: dict[str, Interval]
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def gaps(self) -> dict[tuple[str, str], str]:
+        """Why there is no result, for every (task, model) that has none."""
+        places = [(task, model) for task in self.tasks for model in self.models]
+        return {p: self.reasons.get(p, "not run") for p in places if p not in self.cells}
 
     def of_task(self, task: str) -> list[Cell]:
         """Return the cells of a task, best accuracy first."""
@@ -66,13 +75,19 @@ class Board:
         return sorted(found, key=lambda cell: -cell.result.metrics["accuracy"]["value"])
 
 
-def boards(results: Sequence[Result], baseline: str | None = None) -> list[Board]:
+def boards(
+    results: Sequence[Result],
+    baseline: str | None = None,
+    missing: Mapping[Place, str] | None = None,
+) -> list[Board]:
     """Return one board for every protocol among the results.
 
     Args:
         results: of any protocols.
         baseline: the model to compare with; None takes the first of `BASELINES` that is there, or
             the first model by name.
+        missing: why a (task, model, protocol) has no result; under a protocol that has some, task
+            and model get a place all the same.
 
     Raises:
         TableError: the baseline has no result, or a model has two on one task under one protocol.
@@ -81,13 +96,22 @@ def boards(results: Sequence[Result], baseline: str | None = None) -> list[Board
     if baseline is not None and baseline not in models:
         raise TableError(f"no result of the baseline {baseline}: choose one of {', '.join(models)}")
     protocols = sorted({result.protocol for result in results})
+    reasons: dict[str, dict[tuple[str, str], str]] = {protocol: {} for protocol in protocols}
+    for (task, model, protocol), why in (missing or {}).items():
+        if protocol in reasons:
+            reasons[protocol][task, model] = why
     return [
-        _board(protocol, [r for r in results if r.protocol == protocol], baseline)
-        for protocol in protocols
+        _board(protocol, [r for r in results if r.protocol == protocol], baseline, lacking)
+        for protocol, lacking in reasons.items()
     ]
 
 
-def _board(protocol: str, results: Sequence[Result], wanted: str | None) -> Board:
+def _board(
+    protocol: str,
+    results: Sequence[Result],
+    wanted: str | None,
+    reasons: dict[tuple[str, str], str],
+) -> Board:
     """Return the board of results of one protocol."""
     by_place: dict[tuple[str, str], Result] = {}
     for result in results:
@@ -95,17 +119,18 @@ def _board(protocol: str, results: Sequence[Result], wanted: str | None) -> Boar
             raise TableError(
                 f"two results of {result.model} on {result.task} under {protocol}: keep one"
             )
-    tasks = sorted({task for task, _ in by_place})
-    models = sorted({model for _, model in by_place})
-    baseline = wanted or next((name for name in BASELINES if name in models), models[0])
+    tested = {model for _, model in by_place}
+    tasks = sorted({task for task, _ in [*by_place, *reasons]})
+    models = sorted(tested | {model for _, model in reasons})
+    baseline = wanted or next((name for name in BASELINES if name in tested), min(tested))
     means = {
         model: _mean([by_place[task, model] for task in tasks])
         for model in models
         if all((task, model) in by_place for task in tasks)
     }
     models.sort(key=lambda model: -means[model].value if model in means else 1.0)
-    present = baseline if baseline in models else None
-    return Board(protocol, tasks, models, present, _compared(by_place, baseline), means)
+    present = baseline if baseline in tested else None
+    return Board(protocol, tasks, models, present, _compared(by_place, baseline), means, reasons)
 
 
 def _compared(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from benchmark.published import Figure
 from benchmark.records import Task
-from benchmark.report_board import LEVEL, Board
+from benchmark.repeats import mean_told
+from benchmark.report_board import LEVEL, Board, Cell
 from benchmark.report_cost import cost
 from benchmark.report_html import (
     NONE,
@@ -88,21 +89,32 @@ def _protocol(board: Board, known: Mapping[str, Task]) -> str:
     if partial:
         notes += f"Measured on part of the set: {escape(', '.join(partial))}. "
     name = escape(board.protocol)
-    tasks = "".join(task_section(board, task, known) for task in board.tasks)
+    tasks = "".join(task_section(board, task, known) for task in board.tasks if board.of_task(task))
     return (
-        f'<section><h2 id="{name}">Protocol {name}</h2>{_overview(board, notes)}'
+        f'<section><h2 id="{name}">Protocol {name}</h2>{_overview(board, notes)}{_gaps(board)}'
         f"<h3>Tasks</h3>{tasks}</section>"
     )
+
+
+def _gaps(board: Board) -> str:
+    """Return why dashes stand in the table, the models of one reason together."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for (task, model), why in board.gaps.items():
+        by_reason.setdefault((task, why), []).append(model)
+    listed = "".join(
+        f"<li>{escape(task)}, {escape(', '.join(models))}: {escape(why)}</li>"
+        for (task, why), models in by_reason.items()
+    )
+    if not listed:
+        return ""
+    return f'<p class="note">{NONE} has no result:</p><ul class="note">{listed}</ul>'
 
 
 def _overview(board: Board, caption: str) -> str:
     """Return the table of models by tasks."""
     columns = [Column("Model", text=True)]
     for task in board.tasks:
-        result = board.of_task(task)[0].result
-        tag = ' <span class="tag warn">partial</span>' if result.partial else ""
-        about = f"{count(result.n_clips)} clips, {count(len(result.classes))} classes"
-        columns.append(Column(escape(task) + tag, below=about))
+        columns.append(_column(board, task))
     several = len(board.tasks) > 1
     if several:
         columns.append(Column("Mean", below=f"of {len(board.tasks)} tasks"))
@@ -113,15 +125,7 @@ def _overview(board: Board, caption: str) -> str:
         tags += ["untrained"] if any(cell and cell.result.untrained for cell in cells) else []
         row = [Entry(model_name(model, *tags), model)]
         for task, cell in zip(board.tasks, cells, strict=True):
-            if cell is None:
-                row.append(Entry(NONE))
-                continue
-            accuracy = cell.result.metrics["accuracy"]
-            link = (
-                f'<a href="#{escape(task_id(board, task))}" class="value">'
-                f"{accuracy['value']:.1f}</a>"
-            )
-            row.append(Entry(link + mark(cell) + _under(accuracy), accuracy["value"]))
+            row.append(_entry(board, task, model, cell))
         if several:
             mean = board.means.get(model)
             shown = NONE
@@ -131,6 +135,32 @@ def _overview(board: Board, caption: str) -> str:
             row.append(Entry(shown, mean.value if mean else None))
         rows.append(row)
     return sorting_table(caption, columns, rows)
+
+
+def _column(board: Board, task: str) -> Column:
+    """Return the column of a task."""
+    cells = board.of_task(task)
+    if not cells:
+        return Column(escape(task), below="no result")
+    result = cells[0].result
+    tag = ' <span class="tag warn">partial</span>' if result.partial else ""
+    about = f"{count(result.n_clips)} clips, {count(len(result.classes))} classes"
+    return Column(escape(task) + tag, below=about)
+
+
+def _entry(board: Board, task: str, model: str, cell: Cell | None) -> Entry:
+    """Return what a model scored on a task, or a dash that says why it did not."""
+    if cell is None:
+        return Entry(f'<span title="{escape(board.gaps[task, model])}">{NONE}</span>')
+    accuracy = cell.result.metrics["accuracy"]
+    shown = (
+        f'<a href="#{escape(task_id(board, task))}" class="value">{accuracy["value"]:.1f}</a>'
+        f"{mark(cell)}{_under(accuracy)}"
+    )
+    if cell.result.seeds:
+        mean = mean_told(cell.result.seeds, "accuracy")
+        shown += small(f"{cell.result.seeds['count']} seeds: {mean}")
+    return Entry(shown, accuracy["value"])
 
 
 def _under(interval: Mapping[str, float]) -> str:

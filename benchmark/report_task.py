@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 
 from benchmark.records import Task
+from benchmark.repeats import mean_told
 from benchmark.report_board import Board, Cell
 from benchmark.report_charts import (
     MOST_BARS,
@@ -13,10 +14,9 @@ from benchmark.report_charts import (
     bar_classes,
     confused,
     confusion,
-    curves,
     f1_bars,
-    validation,
 )
+from benchmark.report_curves import choosing, curves, validation
 from benchmark.report_html import (
     NONE,
     Column,
@@ -30,6 +30,7 @@ from benchmark.report_html import (
     sorting_table,
     span,
 )
+from benchmark.report_map import map_told, scatter
 from benchmark.results import Result
 
 
@@ -120,7 +121,9 @@ def _facts(cells: list[Cell], task: Task | None) -> str:
 def _comparison(board: Board, cells: list[Cell]) -> str:
     """Return the table of models against the baseline."""
     columns = [Column("Model", text=True), Column("Accuracy"), Column("Mean of folds")]
-    columns += [Column("F1"), Column("Difference"), Column("p"), Column("p (Holm)")]
+    several = any(cell.result.seeds for cell in cells)
+    columns += [Column("F1"), *[Column("Mean of seeds")] * several]
+    columns += [Column("Difference"), Column("p"), Column("p (Holm)")]
     rows = []
     for cell in cells:
         result, found = cell.result, cell.comparison
@@ -135,6 +138,7 @@ def _comparison(board: Board, cells: list[Cell]) -> str:
             number(accuracy["value"], below=span(accuracy["low"], accuracy["high"])),
             Entry(folds, result.fold_mean.get("accuracy")),
             number(result.metrics["f1"]["value"]),
+            *[_seeds(result)] * several,
         ]
         if found is None:
             row += [Entry(NONE)] * 3
@@ -150,6 +154,11 @@ def _comparison(board: Board, cells: list[Cell]) -> str:
         "over folds. Differences to the baseline are in points, with the paired bootstrap's 95 % "
         "interval and McNemar's exact p, on the clips that both were tested on."
     )
+    if several:
+        caption += (
+            " Mean of seeds: accuracy over runs that differ in their seed alone, with its "
+            "deviation; all else is of the first seed."
+        )
     reasons = "; ".join(dict.fromkeys(f"{c.result.model}: {c.why}" for c in cells if c.why))
     shared = "; ".join(
         f"{c.result.model}: {count(c.comparison.n_clips)}"
@@ -161,6 +170,14 @@ def _comparison(board: Board, cells: list[Cell]) -> str:
         f'<p class="note">Clips shared with the baseline: {escape(shared)}.</p>' if shared else ""
     )
     return sorting_table(caption, columns, rows) + notes
+
+
+def _seeds(result: Result) -> Entry:
+    """Return mean and deviation of the accuracy over seeds, and how many there were."""
+    if result.seeds is None:
+        return Entry(NONE)
+    shown = mean_told(result.seeds, "accuracy") + small(f"{result.seeds['count']} seeds")
+    return Entry(shown, result.seeds["accuracy"]["mean"])
 
 
 def _panel(cell: Cell, baseline: Result | None) -> str:
@@ -178,10 +195,12 @@ def _panel(cell: Cell, baseline: Result | None) -> str:
     figures.append(_figure("F1 by class, in percent", keys, f1_bars(result, other)))
     folds = curves(result)
     if folds:
-        told = "accuracy on validation clips, in percent; "
-        told += "thin: each fold, thick: their mean, rings: choices" * (len(folds) > 1)
-        told += "ring: the choice" * (len(folds) == 1)
-        figures.append(_figure("Choosing the regularisation", told, validation(result)))
+        about = "accuracy on validation clips, in percent; "
+        about += "thin: each fold, thick: their mean, rings: choices" * (len(folds) > 1)
+        about += "ring: the choice" * (len(folds) == 1)
+        figures.append(_figure(choosing(result), about, validation(result)))
+    if result.map:
+        figures.append(_figure("Map of the embeddings", map_told(result), scatter(result)))
     return f"<h3>{model_name(result.model)}</h3>" + f'<div class="charts">{"".join(figures)}</div>'
 
 

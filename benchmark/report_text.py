@@ -15,7 +15,8 @@ from benchmark.table import tables
 COLUMNS = (
     *("kind", "protocol", "task", "model", "metric", "value", "low", "high", "plus_minus"),
     *("n_clips", "n_listed", "partial", "untrained", "baseline", "difference"),
-    *("difference_low", "difference_high", "p", "p_holm", "written", "git_revision", "source"),
+    *("difference_low", "difference_high", "p", "p_holm", "seeds", "seeds_mean"),
+    *("seeds_deviation", "written", "git_revision", "source"),
 )
 
 
@@ -29,7 +30,9 @@ def markdown(boards: Sequence[Board], figures: Sequence[Figure]) -> str:
     parts = ["# Benchmark report"]
     for board in boards:
         parts.append(f"## Protocol {board.protocol}")
-        parts.append(tables([cell.result for cell in board.cells.values()], markdown=True))
+        lacking = {(*place, board.protocol): why for place, why in board.gaps.items()}
+        results = [cell.result for cell in board.cells.values()]
+        parts.append(tables(results, lacking, markdown=True))
         compared = [(place, cell) for place, cell in sorted(board.cells.items()) if cell.comparison]
         if compared:
             parts.append(
@@ -125,6 +128,10 @@ def _measured(board: Board, cell: Cell, metric: str) -> dict[str, object]:
         "written": result.provenance.get("written", ""),
         "git_revision": result.provenance.get("git_revision", ""),
     }
+    if result.seeds and metric in result.seeds:
+        over = result.seeds[metric]
+        row |= {"seeds": result.seeds["count"], "seeds_mean": over["mean"]}
+        row |= {"seeds_deviation": over["deviation"]}
     if metric == "accuracy" and cell.comparison is not None:
         low, high, difference = _difference(cell)
         row |= {"baseline": board.baseline, "difference": difference, "difference_low": low}

@@ -44,6 +44,7 @@ class Result:
         provenance: revision, versions, hashes, seeds, times, speed, machine.
         seeds: of a protocol run with several seeds their count, and the mean, deviation and
             values of accuracy and F1; all else is of the first seed. None where one was run.
+        map: of some clips the first two principal components; see `embedding_map`.
     """
 
     task: str
@@ -63,6 +64,7 @@ class Result:
     notes: list[str]
     provenance: dict[str, Any]
     seeds: dict[str, Any] | None = None
+    map: dict[str, Any] | None = None
 
     @property
     def file_name(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmark.repeats import told
+from benchmark.repeats import mean_told
 from benchmark.results import Result
 from benchmark.text_table import DASH, Notes, aligned, in_markdown
 
@@ -103,7 +103,7 @@ def _cell(result: Result, metric: str, notes: Notes) -> str:
     interval = result.metrics[metric]
     text = f"{interval['value']:.1f} ({interval['low']:.1f}-{interval['high']:.1f})"
     if result.seeds and metric in result.seeds:
-        text += f", {result.seeds['count']} seeds {told(result.seeds, metric)}"
+        text += f", {result.seeds['count']} seeds {mean_told(result.seeds, metric)}"
     if result.partial:
         why = f"{result.task}: partial, {result.n_clips} clips tested; {result.partial}"
         text += f" partial {notes.mark(why)}"

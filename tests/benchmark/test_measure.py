@@ -57,6 +57,7 @@ def embedded() -> SimpleNamespace:
         encoder_calls=1,
         weights_hash="w",
         data_hash="d",
+        precision="float32",
         cost=Cost(None, None, None, None, None, "", {}),
     )
 

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from benchmark.embedding_map import embedding_map
 from benchmark.published import read_published
 from benchmark.report import main
 from benchmark.report_board import boards
-from benchmark.report_charts import MOST_CLASSES, confused, confusion, curves, validation
+from benchmark.report_charts import MOST_CLASSES, confused, confusion
+from benchmark.report_curves import curves, validation
+from benchmark.report_map import MOST_NAMED, map_told, scatter
 from benchmark.report_page import page
+from benchmark.report_text import comma_separated, markdown
 from benchmark.results import write_result
 from benchmark.table import TableError
 from tests.benchmark.made_results import BASE, made, some
@@ -138,6 +142,86 @@ def test_the_validation_curve_is_drawn_only_where_there_is_one() -> None:
     without = made("birds", "good", 0.8, folds=[result.folds[0] | {"validation": []}])
     assert curves(without) == []
     assert "regularisation" not in page(boards([without]), [], {})
+
+
+@pytest.mark.parametrize(
+    ("setting", "title"),
+    [("neighbours", "the number of neighbours"), ("learning_rate", "the learning rate"),
+     ("patch", "the patch")],
+)  # fmt: skip
+def test_each_protocols_choice_is_drawn_under_its_own_name(setting: str, title: str) -> None:
+    result = made("birds", "good", 0.8)
+    curve = [{setting: 10.0**k, "accuracy": 50.0 + k} for k in range(3)]
+    other = made("birds", "good", 0.8, folds=[
+        {k: v for k, v in result.folds[0].items() if k != "strength"}
+        | {"validation": curve, setting: 100.0}
+    ])  # fmt: skip
+    text = page(boards([other]), [], {})
+    assert f"Choosing {title}" in text
+    assert "regularisation" not in text
+    assert validation(other).count('class="chosen"') == 1
+
+
+def test_seeds_are_shown_in_page_markdown_and_csv() -> None:
+    of_seeds = {"mean": 61.24, "deviation": 0.86, "values": [60.4, 62.1]}
+    seeds = {"count": 2, "accuracy": of_seeds, "f1": of_seeds}
+    found = boards([made("birds", BASE, 0.5), made("birds", "good", 0.6, seeds=seeds)])
+    parts = sections(page(found, [], {}))
+    assert "2 seeds: 61.2 ± 0.9" in parts["Protocol linear-1"]
+    assert "Mean of seeds" in parts["Protocol linear-1"]
+    assert "2 seeds 61.2 ± 0.9" in markdown(found, [])
+    rows = csv.DictReader(comma_separated(found, []).splitlines())
+    shown = {(row["model"], row["metric"]): row["seeds_mean"] for row in rows if row["seeds"]}
+    assert shown == {("good", "accuracy"): "61.24", ("good", "f1"): "61.24"}
+    assert "seeds" not in page(boards(some()), [], {})
+
+
+def test_a_dash_has_its_reason() -> None:
+    missing = {
+        ("cars", "bad", "linear-1"): "clip <7> broke",
+        ("boats", BASE, "linear-1"): "no data",
+        ("birds", "new", "linear-1"): "no module",
+        ("birds", BASE, "mlp-1"): "too wide",
+        ("birds", "bad", "gone-1"): "never shown",
+    }
+    found = boards(some(), None, missing)
+    linear, other = found
+    assert linear.gaps["cars", "bad"] == "clip <7> broke"
+    assert linear.gaps["cars", "new"] == "not run"
+    assert set(linear.means) == set()
+    assert other.gaps == {("birds", BASE): "too wide"}
+    assert other.baseline == "good"
+    parts = sections(page(found, [], {}))
+    assert "cars, bad: clip &lt;7&gt; broke" in parts["Protocol linear-1"]
+    assert "boats, " + BASE + ": no data" in parts["Protocol linear-1"]
+    assert "too wide" not in parts["Protocol linear-1"]
+    assert "too wide" in parts["Protocol mlp-1"]
+    assert "cars, bad: clip <7> broke" in markdown(found, [])
+
+
+def test_the_map_has_a_dot_for_every_row_and_a_name_for_every_class() -> None:
+    draw = np.random.default_rng(0)
+    features, labels = draw.normal(size=(300, 8)), np.arange(300) % 5
+    result = made("birds", "good", 0.8, map=embedding_map(features, labels))
+    drawing = scatter(result)
+    groups = re.findall(r'<g class="shade\d".*?</g>', drawing)
+    assert len(groups) == 5
+    for number, group in enumerate(groups):
+        assert f"<title>class {number}: 60 clips</title>" in group
+        assert group.count("h0") == 60 + 1  # and one in the legend
+    assert "M-" not in drawing
+    assert "Map of the embeddings" in page(boards([result]), [], {})
+    assert "Map of the embeddings" not in page(boards(some()), [], {})
+
+
+def test_of_very_many_classes_the_map_has_no_legend() -> None:
+    many = MOST_NAMED + 1
+    features, labels = np.random.default_rng(0).normal(size=(200, 8)), np.arange(200) % many
+    result = made("birds", "good", 0.8, n=200, classes=many, map=embedding_map(features, labels))
+    drawing = scatter(result)
+    assert drawing.count("<title>") == many
+    assert "<text" not in drawing
+    assert "cannot all be told apart" in map_told(result)
 
 
 def test_the_command_writes_page_markdown_and_csv(

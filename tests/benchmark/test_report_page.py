@@ -1,5 +1,6 @@
 """The report's page is well formed, loads nothing, and works in a real browser, light and dark."""
 
+import dataclasses
 import html
 import json
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmark.embedding_map import embedding_map
 from benchmark.published import FIGURES, read_published
 from benchmark.report_board import boards
 from benchmark.report_html import NONE
@@ -107,6 +109,9 @@ const select = task.querySelector("select");
 select.value = "1";
 select.dispatchEvent(new Event("change"));
 seen.second = figures().filter(Boolean);
+const dots = task.querySelector(".map path");
+seen.dots = dots && [dots.getTotalLength() === 0, getComputedStyle(dots).stroke,
+  getComputedStyle(dots).strokeLinecap, dots.closest("svg").checkVisibility()];
 seen.focusable = [task.querySelector("summary"), table.querySelector("th button")]
   .every((e) => { e.focus(); return document.activeElement === e; });
 seen.ground = getComputedStyle(document.body).backgroundColor;
@@ -137,6 +142,9 @@ def opened(text: str, folder: Path, *options: str) -> dict[str, object]:
 
 def test_in_a_browser_columns_sort_and_a_task_opens(tmp_path: Path) -> None:
     results = some()
+    # A hue of 0 is a red: more of it than of green or blue, in either scheme.
+    found = embedding_map(np.random.default_rng(0).normal(size=(300, 8)), np.arange(300) % 5)
+    results[0] = dataclasses.replace(results[0], map=found)
     seen = opened(page(boards(results), read_published(), {}), tmp_path)
     assert seen["caught"] == []
     values = [r.metrics["accuracy"]["value"] for r in results[:3]]
@@ -150,7 +158,12 @@ def test_in_a_browser_columns_sort_and_a_task_opens(tmp_path: Path) -> None:
     assert seen["open"] is True
     assert len(seen["first"]) == 3
     assert all(" of good on birds" in label for label in seen["first"])
-    assert len(seen["second"]) == 3
+    assert len(seen["second"]) == 4
+    still, colour, ends, drawn = seen["dots"]
+    red, green, blue = map(int, re.findall(r"\d+", colour)[:3])
+    assert still
+    assert red > 2 * green == 2 * blue
+    assert (ends, drawn) == ("round", True)
     assert all(f" of {BASE} on birds" in label for label in seen["second"])
     assert seen["focusable"] is True
     assert seen["ground"] == "rgb(252, 252, 251)"
