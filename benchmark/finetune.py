@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.finetune_model import Classifier, head_of
+from benchmark.finetune_model import head_of
 from benchmark.finetune_score import judge
 from benchmark.finetune_state import Attempt, Best, FoldState, StateFile
 from benchmark.finetune_train import Setup, Trainer
@@ -54,7 +54,7 @@ def tune_fold(setup: Setup, embeddings: np.ndarray, fold: Fold, path: Path) -> F
         if not state.attempts[place].over:
             Trainer(setup, fold, state, file).run()
             file.save(state)
-    classifier = Classifier(setup.hear, state.head)
+    classifier = setup.classifier(state.head)
     if state.best.weights:
         classifier.load_state_dict(state.best.weights)
     state.predicted = judge(classifier, setup.sounds, fold.test).predicted.tolist()
@@ -73,7 +73,7 @@ def _begin(setup: Setup, embeddings: np.ndarray, fold: Fold) -> FoldState:
         device=str(setup.hear.device),
     )
     head = head_of(probe)
-    judged = judge(Classifier(setup.hear, head), setup.sounds, fold.valid)
+    judged = judge(setup.classifier(head), setup.sounds, fold.valid)
     start = {"epoch": 0.0, "loss": judged.loss, "accuracy": judged.accuracy}
     best = Best(0.0, 0, judged.accuracy, judged.loss)
     return FoldState(head, choices[0].value, start, best)

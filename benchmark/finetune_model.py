@@ -1,8 +1,5 @@
 """An encoder with a linear head, trained through the HEAR function that embeds scenes."""
 
-import dataclasses
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -33,11 +30,17 @@ def head_of(probe: Fitted) -> Head:
     }
 
 
+def copy_state(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's state as it is now, on the CPU."""
+    return {name: value.to("cpu", copy=True) for name, value in module.state_dict().items()}
+
+
 class Classifier(nn.Module):
     """A HEAR model, a fixed standardisation and a linear layer.
 
     Args:
-        hear: the module, whose model is copied.
+        hear: the module, whose model is trained in place: foreign models need not survive a copy.
+        initial: the model's state, where its training begins.
         head: where the training of the head begins.
 
     Shape:
@@ -47,11 +50,12 @@ class Classifier(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, hear: HearModel, head: Head) -> None:
-        """Copy the model and the head."""
+    def __init__(self, hear: HearModel, initial: dict[str, Tensor], head: Head) -> None:
+        """Bring the model to its initial state and copy the head."""
         super().__init__()
-        self.hear = dataclasses.replace(hear, model=deepcopy(hear.model))
-        self.encoder = self.hear.model
+        self.hear = hear
+        self.encoder = hear.model
+        self.encoder.load_state_dict(initial)
         self.register_buffer("mean", head["mean"].to(hear.device))
         self.register_buffer("scale", head["scale"].to(hear.device))
         n_classes, size = head["weight"].shape

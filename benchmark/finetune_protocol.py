@@ -11,7 +11,7 @@ from benchmark.cache import cache_folder
 from benchmark.embed import EmbeddedTask
 from benchmark.finetune import PROTOCOL, tune_fold
 from benchmark.finetune_config import FinetuneConfig
-from benchmark.finetune_model import check_trainable
+from benchmark.finetune_model import check_trainable, copy_state
 from benchmark.finetune_score import FinetuneError, Sounds
 from benchmark.finetune_state import FoldState
 from benchmark.finetune_train import Setup
@@ -70,7 +70,7 @@ class Finetune:
         paths = [place[clip] for clip in self.embedded.clip_ids.tolist()]
         title = f"{self.task.name}, {self.model}"
         sounds = Sounds(paths, labels, n_classes, hear.sample_rate, self.workers, title)
-        setup = Setup(hear, sounds, self.config, samples, seed)
+        setup = Setup(hear, copy_state(hear.model), sounds, self.config, samples, seed)
         folder = cache_folder(
             self.cache_dir / "finetune",
             self.model,

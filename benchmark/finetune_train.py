@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 from tqdm import tqdm
 
 from benchmark.finetune_config import FinetuneConfig
 from benchmark.finetune_data import Crops, augment, plan_epoch, step_source, training_batches
-from benchmark.finetune_model import Classifier
+from benchmark.finetune_model import Classifier, Head, copy_state
 from benchmark.finetune_score import Sounds, judge, together
 from benchmark.finetune_state import Best, FoldState, StateFile
 from benchmark.hear_api import HearModel
@@ -23,7 +24,8 @@ class Setup:
     """What all folds share.
 
     Attributes:
-        hear: the module, whose model stays as it is.
+        hear: the module, whose model is trained in place.
+        initial: state of the model, where every training begins.
         sounds: all clips.
         config: of the training.
         samples: of a training clip.
@@ -31,10 +33,15 @@ class Setup:
     """
 
     hear: HearModel
+    initial: dict[str, Tensor]
     sounds: Sounds
     config: FinetuneConfig
     samples: int
     seed: int
+
+    def classifier(self, head: Head) -> Classifier:
+        """Return the untrained model with a head."""
+        return Classifier(self.hear, self.initial, head)
 
 
 class Trainer:
@@ -52,7 +59,7 @@ class Trainer:
         self.setup, self.state, self.file = setup, state, file
         self.attempt = state.attempts[-1]
         self.train, self.valid = fold.train, fold.valid
-        self.classifier = Classifier(setup.hear, state.head)
+        self.classifier = setup.classifier(state.head)
         self.optimizer = torch.optim.AdamW(self.classifier.groups(self.attempt.rate, setup.config))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         if state.weights:
@@ -143,10 +150,7 @@ class Trainer:
         )
         attempt.step, attempt.loss = 0, 0.0
         if judged.beats(best.accuracy, best.loss):
-            weights = {
-                name: value.to("cpu", copy=True)
-                for name, value in self.classifier.state_dict().items()
-            }
+            weights = copy_state(self.classifier)
             self.state.best = Best(
                 attempt.rate, attempt.epoch, judged.accuracy, judged.loss, weights
             )
