@@ -9,7 +9,7 @@ from benchmark.compare import RESAMPLES, Comparison, compare_pair, holm
 from benchmark.metrics import Interval
 from benchmark.missing import Place
 from benchmark.results import Result, ResultError
-from benchmark.table import TableError
+from benchmark.table import TableError, in_order
 
 BASELINES = ("benchmark.models.log_mel", "benchmark.models.content_random")
 """Taken as the baseline where none is named: features without any learning."""
@@ -95,7 +95,7 @@ def boards(
     models = sorted({result.model for result in results})
     if baseline is not None and baseline not in models:
         raise TableError(f"no result of the baseline {baseline}: choose one of {', '.join(models)}")
-    protocols = sorted({result.protocol for result in results})
+    protocols = in_order({result.protocol for result in results})
     reasons: dict[str, dict[tuple[str, str], str]] = {protocol: {} for protocol in protocols}
     for (task, model, protocol), why in (missing or {}).items():
         if protocol in reasons:

@@ -1,6 +1,6 @@
 """Results as tables of models by tasks, one table a protocol, for the terminal and in Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from benchmark.repeats import mean_told
 from benchmark.results import Result
@@ -31,7 +31,7 @@ def tables(
     for (task, model, protocol), why in (missing or {}).items():
         lacking.setdefault(protocol, {})[task, model] = why
     parts = []
-    for protocol in sorted({result.protocol for result in results} | lacking.keys()):
+    for protocol in in_order({result.protocol for result in results} | lacking.keys()):
         chosen = [result for result in results if result.protocol == protocol]
         reasons = lacking.get(protocol, {})
         if chosen:
@@ -40,6 +40,11 @@ def tables(
             lines = [f"{task}, {model}: {why}" for (task, model), why in reasons.items()]
             parts.append("\n".join([f"Protocol {protocol}: no result", "", *lines]))
     return "\n\n".join(parts)
+
+
+def in_order(protocols: Iterable[str]) -> list[str]:
+    """Return protocols by name and version, the linear probe before all others."""
+    return sorted(protocols, key=lambda protocol: (not protocol.startswith("linear-"), protocol))
 
 
 def table(

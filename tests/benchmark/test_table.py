@@ -47,6 +47,13 @@ def test_protocols_never_share_a_table() -> None:
     assert "40.0" not in second
 
 
+def test_the_linear_probe_comes_first() -> None:
+    versions = ("knn-1", "linear-1", "finetune-1")
+    text = tables([made("a", "m", protocol=version) for version in versions])
+    shown = [line.split()[1][:-1] for line in text.splitlines() if line.startswith("Protocol")]
+    assert shown == ["linear-1", "finetune-1", "knn-1"]
+
+
 def test_two_results_for_one_cell_are_refused() -> None:
     with pytest.raises(TableError, match="keep one"):
         table([made("a", "m", 40), made("a", "m", 41)])
