@@ -76,6 +76,28 @@ def holm(values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def paired(hit: np.ndarray, other_hit: np.ndarray, seed: int) -> tuple[int, int, np.ndarray]:
+    """Compare what is right and wrong on the same clips.
+
+    Args:
+        hit: whether the first is right.
+        other_hit: whether the second is.
+        seed: of the resampling.
+
+    Returns:
+        clips that the first alone has right, clips that the second alone has right, and the
+        differences in accuracy, first minus second, of bootstrap samples in points.
+
+    Shape:
+        hit and other_hit bool `[n]`, differences `[RESAMPLES]`.
+    """
+    n, gained, lost = len(hit), int((hit & ~other_hit).sum()), int((~hit & other_hit).sum())
+    # A resample of pairs is a draw of how often each of three outcomes comes up.
+    share = np.array([gained, lost, n - gained - lost]) / n
+    drawn = np.random.default_rng(seed).multinomial(n, share, size=RESAMPLES)
+    return gained, lost, 100.0 * (drawn[:, 0] - drawn[:, 1]) / n
+
+
 def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
     """Compare two results of one task on the clips they share.
 
@@ -104,12 +126,8 @@ def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
         )
     hit = np.array(left.classes)[left.predicted()[rows]] == labels
     other_hit = np.array(right.classes)[right.predicted()[others]] == labels
-    gained, lost = int((hit & ~other_hit).sum()), int((~hit & other_hit).sum())
+    gained, lost, resampled = paired(hit, other_hit, seed)
     n = len(labels)
-    # A resample of pairs is a draw of how often each of three outcomes comes up.
-    share = np.array([gained, lost, n - gained - lost]) / n
-    drawn = np.random.default_rng(seed).multinomial(n, share, size=RESAMPLES)
-    resampled = 100.0 * (drawn[:, 0] - drawn[:, 1]) / n
     accuracy, other = 100.0 * float(hit.mean()), 100.0 * float(other_hit.mean())
     p = mcnemar(gained, lost)
     return Comparison(left.task, n, accuracy, other, gained, lost, p, resampled)

@@ -109,6 +109,19 @@ def parse(text: str) -> Corruption:
     return Corruption(kind, number)
 
 
+def parse_all(texts: Sequence[str]) -> tuple[Corruption, ...]:
+    """Return the corruptions of several names.
+
+    Raises:
+        CorruptionError: see `parse`, or two names mean the same.
+    """
+    found = tuple(parse(text) for text in texts)
+    twice = [corruption.name for corruption in found if found.count(corruption) > 1]
+    if twice:
+        raise CorruptionError(f"corruption {twice[0]!r} is named twice: leave one out")
+    return found
+
+
 def usage(kind: str) -> str:
     """Return how a kind is written, with its range."""
     found = KINDS[kind]

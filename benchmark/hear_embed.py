@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmark.embed import EmbedError
+from benchmark.embedder import EmbedError
 from benchmark.hear_api import EncodeError, HearError, HearModel, check_tensor, one_line
 from benchmark.hear_catalogue import HearTaskError
 from benchmark.hear_folder import HearTask

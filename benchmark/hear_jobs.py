@@ -14,10 +14,11 @@ from benchmark.hear_folder import HearTask, read_task
 from benchmark.hear_predict import POINTS, HearevalError, predict, protocol
 from benchmark.hear_resample import at_rate
 from benchmark.hear_scores import HearScore, means, write_score
-from benchmark.jobs import EXPECTED, Place, Settings, noting_untrained
+from benchmark.jobs import EXPECTED, Place, Settings
 from benchmark.provenance import git_revision, machine, package_versions
 from benchmark.records import Clip
 from benchmark.results import Result
+from benchmark.untrained import noting_untrained
 
 
 @dataclass(frozen=True)

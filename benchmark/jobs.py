@@ -1,15 +1,16 @@
 """Every model on every task that can be measured; what cannot be gets a reason."""
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from benchmark.cache import CacheError
-from benchmark.embed import EmbeddedTask, EmbedError, embed_task
+from benchmark.corrupt import embed_corrupted, rescore
+from benchmark.corruption_list import Corruption
+from benchmark.embed import EmbeddedTask, embed_task
+from benchmark.embedder import EmbedError
 from benchmark.finetune_config import FinetuneConfig
 from benchmark.finetune_protocol import Finetune
 from benchmark.hear_api import HearError
@@ -21,6 +22,7 @@ from benchmark.results import Result, ResultError, write_result
 from benchmark.rows import ProbeError
 from benchmark.splits import SplitError
 from benchmark.tasks.registry import absent_files, completeness, data_folder, task_root
+from benchmark.untrained import noting_untrained
 
 BAD_SHARE = 0.01
 """Share of listed files that may be absent before the data counts as partial."""
@@ -40,6 +42,7 @@ class Settings:
         protocols: names in `PROTOCOLS`.
         seeds: runs of a protocol that draws at random, 1 or more.
         finetune: how the protocol finetune trains.
+        corruptions: of test clips, on which the trained heads are scored too.
     """
 
     out: Path
@@ -51,6 +54,7 @@ class Settings:
     protocols: tuple[str, ...] = ("linear",)
     seeds: int = 1
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    corruptions: tuple[Corruption, ...] = ()
 
     @property
     def place(self) -> str:
@@ -121,12 +125,25 @@ def measure_all(
             job = Job(task, clips, task_root(task, settings.data_dir), partial, model)
             try:
                 embedded, notes, untrained = _embed(job, settings)
+                corrupted = embed_corrupted(
+                    settings.corruptions,
+                    task,
+                    clips,
+                    embedded,
+                    job.root,
+                    model,
+                    device=settings.place,
+                    cache_dir=settings.cache,
+                    workers=settings.workers,
+                )
             except EXPECTED as error:
                 missing |= {(task.name, model, version): str(error) for version in versions}
                 continue
             for protocol in _protocols(job, embedded, settings):
                 try:
-                    result = _measure(job, embedded, protocol, notes, untrained, settings)
+                    result = _measure(
+                        job, embedded, corrupted, protocol, notes, untrained, settings
+                    )
                 except EXPECTED as error:
                     missing[task.name, model, protocol.version] = str(error)
                 else:
@@ -191,12 +208,16 @@ def _protocols(job: Job, embedded: EmbeddedTask, settings: Settings) -> list[Pro
 def _measure(
     job: Job,
     embedded: EmbeddedTask,
+    corrupted: dict[str, EmbeddedTask],
     protocol: Protocol,
     notes: list[str],
     untrained: bool,
     settings: Settings,
 ) -> Result:
     """Return the result of a job under a protocol after writing it."""
+    if corrupted and protocol.name == "finetune":
+        corrupted = {}
+        notes = [*notes, "finetune: no corrupted clips, as it has no head for embeddings"]
     probed = probe(job.task, embedded, protocol, device=settings.place, seeds=settings.seeds)
     result = measure(
         job.task,
@@ -209,29 +230,7 @@ def _measure(
         untrained=untrained,
         device=settings.place,
     )
+    rescored = rescore(probed, embedded, corrupted, len(job.task.classes))
+    result = replace(result, corrupted=rescored)
     write_result(result, settings.out)
     return result
-
-
-@contextmanager
-def noting_untrained(notes: list[str]) -> Iterator[list[str]]:
-    """Note a module's warning that its weights are untrained; all warnings are shown as ever.
-
-    Args:
-        notes: get the warning's text.
-
-    Yields:
-        the warnings found, filled at the end.
-    """
-    found: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        # Python shows a warning once a place: the second task must hear of it too.
-        warnings.filterwarnings("always", message="(?i).*untrained", category=UserWarning)
-        yield found
-    for warning in caught:
-        warnings.showwarning(
-            warning.message, warning.category, warning.filename, warning.lineno, line=""
-        )
-        if "untrained" in str(warning.message).lower():
-            found.append(str(warning.message))
-    notes += dict.fromkeys(found)

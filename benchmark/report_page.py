@@ -20,6 +20,7 @@ from benchmark.report_html import (
     sorting_table,
     span,
 )
+from benchmark.report_robust import robustness
 from benchmark.report_sections import provenance, published, revision
 from benchmark.report_task import task_id, task_section
 from benchmark.results import Result
@@ -41,11 +42,12 @@ def page(boards: Sequence[Board], figures: Sequence[Figure], known: Mapping[str,
     style = (HERE / "report.css").read_text(encoding="utf-8")
     script = (HERE / "report.js").read_text(encoding="utf-8")
     sections = [_protocol(board, known) for board in boards]
-    sections += [cost(results), published(figures), provenance(results)]
+    sections += [robustness(results), cost(results), published(figures), provenance(results)]
     links = "".join(
         f'<a href="#{escape(board.protocol)}">Protocol {escape(board.protocol)}</a>'
         for board in boards
     )
+    links += '<a href="#robustness">Robustness</a>' if any(r.corrupted for r in results) else ""
     links += '<a href="#cost">Cost</a>'
     links += '<a href="#published">Published figures</a>' if figures else ""
     links += '<a href="#provenance">Provenance</a>'

@@ -2,21 +2,22 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from benchmark.cost_table import SHOWN, cost_table, model_costs
 from benchmark.published import Figure
 from benchmark.report_board import LEVEL, Board, Cell
-from benchmark.results import METRICS
+from benchmark.results import METRICS, Result
+from benchmark.robust_table import robust_tables
 from benchmark.table import tables
 
 COLUMNS = (
     *("kind", "protocol", "task", "model", "metric", "value", "low", "high", "plus_minus"),
     *("n_clips", "n_listed", "partial", "untrained", "baseline", "difference"),
     *("difference_low", "difference_high", "p", "p_holm", "seeds", "seeds_mean"),
-    *("seeds_deviation", "written", "git_revision", "source"),
+    *("seeds_deviation", "written", "git_revision", "source", "corruption"),
 )
 
 
@@ -44,6 +45,8 @@ def markdown(boards: Sequence[Board], figures: Sequence[Figure]) -> str:
             head.append("| --- | --- | ---: | ---: | ---: |")
             parts.append("\n".join(head + [_line(*place, cell) for place, cell in compared]))
     results = [cell.result for board in boards for cell in board.cells.values()]
+    robust = robust_tables(results, markdown=True)
+    parts += ["## Robustness", robust] if robust else []
     parts += ["## Cost of each model", cost_table(results, markdown=True)]
     if figures:
         parts.append("## Published figures\n\nPublished by others, not measured here.")
@@ -79,7 +82,7 @@ def _difference(cell: Cell) -> tuple[float, float, float]:
 
 
 def comma_separated(boards: Sequence[Board], figures: Sequence[Figure]) -> str:
-    """Return all numbers as CSV: a line a metric measured, a cost, and a published figure.
+    """Return all numbers as CSV: a line a metric, a cost, and a published figure.
 
     The comparison with the baseline stands on the lines of accuracy.
     """
@@ -90,6 +93,8 @@ def comma_separated(boards: Sequence[Board], figures: Sequence[Figure]) -> str:
         for _, cell in sorted(board.cells.items()):
             for metric in METRICS:
                 writer.writerow(_measured(board, cell, metric))
+            for name in cell.result.corrupted:
+                writer.writerows(_corrupted(cell.result, name))
     results = [cell.result for board in boards for cell in board.cells.values()]
     for cost in model_costs(results):
         for name in SHOWN:
@@ -137,3 +142,24 @@ def _measured(board: Board, cell: Cell, metric: str) -> dict[str, object]:
         row |= {"baseline": board.baseline, "difference": difference, "difference_low": low}
         row |= {"difference_high": high, "p": cell.comparison.p, "p_holm": cell.adjusted}
     return row
+
+
+def _corrupted(result: Result, name: str) -> Iterator[dict[str, object]]:
+    """Yield the lines of one corruption; its difference is to the same clips when clean."""
+    found = result.corrupted[name]
+    for metric in METRICS:
+        row: dict[str, object] = {
+            "kind": "corrupted",
+            "protocol": result.protocol,
+            "task": result.task,
+            "model": result.model,
+            "metric": metric,
+            **found["metrics"][metric],
+            "n_clips": found["n_clips"],
+            "corruption": name,
+        }
+        if metric == "accuracy":
+            lost = found["difference"]
+            row |= {"difference": lost["value"], "difference_low": lost["low"]}
+            row |= {"difference_high": lost["high"], "p": lost["p"]}
+        yield row

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Result:
         seeds: of a protocol run with several seeds their count, and the mean, deviation and
             values of accuracy and F1; all else is of the first seed. None where one was run.
         map: of some clips the first two principal components; see `embedding_map`.
+        corrupted: by corruption the number of clips, the metrics, and the difference in accuracy
+            to the same clips when clean; see `benchmark.corrupt.rescore`.
     """
 
     task: str
@@ -65,6 +67,7 @@ class Result:
     provenance: dict[str, Any]
     seeds: dict[str, Any] | None = None
     map: dict[str, Any] | None = None
+    corrupted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def file_name(self) -> str:
@@ -145,7 +148,14 @@ def _check(values: object, path: Path) -> None:
     if not isinstance(values, dict):
         raise ResultError(f"{path}: is no result but a {type(values).__name__}; {remedy}")
     fields = {field.name for field in dataclasses.fields(Result)}
-    needed = {f.name for f in dataclasses.fields(Result) if f.default is dataclasses.MISSING}
+    # What has a default is absent from files of earlier versions, which had none of it.
+    unset = dataclasses.MISSING
+    optional = {
+        f.name
+        for f in dataclasses.fields(Result)
+        if f.default is not unset or f.default_factory is not unset
+    }
+    needed = fields - optional
     for what, names in (("lacks", needed - set(values)), ("has unknown", set(values) - fields)):
         if names:
             raise ResultError(f"{path}: {what} {', '.join(sorted(names))}; {remedy}")

@@ -14,6 +14,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmark.results import Result
 
 from benchmark.hear_catalogue import PREFIX, add_options
 from benchmark.hear_catalogue import catalogue as hear_listing
@@ -89,6 +93,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-partial", action="store_true", help="measure on part of a data set and mark it"
     )
+    parser.add_argument(
+        "--corrupt",
+        type=names,
+        default=[],
+        help="score the trained heads on corrupted test clips too, comma between: noise:SNR_DB, "
+        "reverb[:RT60], clip[:PERCENT], mp3-like[:KBIT]",
+    )
     parser.add_argument("--list", action="store_true", help="list the tasks and what is present")
     add_options(parser)
     return parser
@@ -116,6 +127,22 @@ def names(text: str) -> list[str]:
     return found
 
 
+def more_tables(results: "Sequence[Result]", *, markdown: bool = False) -> list[str]:
+    """Return the tables of robustness and cost that have something to show.
+
+    Args:
+        results: of any tasks and protocols.
+        markdown: whether to write Markdown; otherwise aligned text.
+    """
+    from benchmark.cost_table import cost_table
+    from benchmark.robust_table import robust_tables
+
+    if not results:
+        return []
+    robust = robust_tables(results, markdown=markdown)
+    return [part for part in (robust, cost_table(results, markdown=markdown)) if part]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
@@ -129,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.seeds < 1:
         parser.error(f"--seeds is {given.seeds}: give 1 or more")
     # torch is imported from here on: --help and a wrong command line answer at once.
+    from benchmark.corruption_list import CorruptionError, parse_all
     from benchmark.finetune_config import FinetuneConfigError, read_finetune_config
     from benchmark.listing import catalogue
     from benchmark.protocols import PROTOCOLS
@@ -150,6 +178,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--finetune-config {error}")
     if given.hear_dir is None:
         given.hear_dir = data_folder(given.data_dir) / "hear"
+    try:
+        corruptions = parse_all(given.corrupt)
+    except CorruptionError as error:
+        parser.error(str(error))
     if given.list:
         sys.stdout.write(catalogue(known.values(), given.data_dir) + "\n\n")
         sys.stdout.write(hear_listing(given.hear_dir) + "\n")
@@ -158,7 +190,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"--out {given.out} cannot be made: {error.strerror}")
-    from benchmark.cost_table import cost_table
     from benchmark.hear_command import run_hear
     from benchmark.jobs import Settings, measure_all
     from benchmark.table import tables
@@ -173,6 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tuple(given.protocol),
         given.seeds,
         tuning,
+        corruptions,
     )
     same = [PROTOCOLS[name].version for name in given.protocol if not PROTOCOLS[name].random]
     if given.seeds > 1 and same:
@@ -187,9 +219,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     if plain:
         sys.stdout.write(f"\n{tables(results, missing)}\n")
+        sys.stdout.write("".join(f"\n{part}\n" for part in more_tables(results)))
     if results:
-        sys.stdout.write(f"\n{cost_table(results)}\n")
-        parts = [tables(results, missing, markdown=True), cost_table(results, markdown=True)]
+        parts = [tables(results, missing, markdown=True), *more_tables(results, markdown=True)]
         (given.out / "table.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         sys.stdout.write(f"\n{len(results)} results and table.md are in {given.out}\n")
     for (task, model, protocol), why in (missing | lost).items():

@@ -90,6 +90,18 @@ def test_what_cannot_be_counted_is_a_reason(model: HearModel, reason: str) -> No
     assert "\n" not in str(error.value)
 
 
+def test_what_a_module_does_once_is_not_counted() -> None:
+    prepared = []
+
+    def embed(audio: Tensor, model: nn.Module) -> Tensor:
+        if not prepared:
+            prepared.append(torch.ones(500, 500) @ torch.ones(500, 500))
+        return model(audio.reshape(1, -1, 16))
+
+    counted = gflop_per_second(wrapped(nn.Linear(16, 1), embed), seconds=1.0)
+    assert counted * 1e9 == pytest.approx(2 * 16_000)
+
+
 def test_counting_leaves_torch_as_it_was() -> None:
     before = torch.backends.mha.get_fastpath_enabled()
     gflop_per_second(framed(nn.Linear(16, 1)))

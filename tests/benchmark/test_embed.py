@@ -10,7 +10,8 @@ import pytest
 import soundfile
 import torch
 
-from benchmark.embed import EmbeddedTask, EmbedError, embed_task
+from benchmark.embed import EmbeddedTask, embed_task
+from benchmark.embedder import EmbedError
 from benchmark.hear_api import HearError
 from benchmark.models import content_random
 from benchmark.read_ahead import Reader, plan_batches

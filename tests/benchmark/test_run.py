@@ -121,6 +121,9 @@ def test_bad_clips_are_named_and_the_others_counted(data: Path, tmp_path: Path) 
         (["--protocol", "line"], "unknown protocol 'line'"),
         (["--workers", "-1"], "--workers is -1"),
         (["--seeds", "0"], "--seeds is 0"),
+        (["--corrupt", "hum"], "unknown corruption 'hum': there are noise"),
+        (["--corrupt", "noise"], "'noise' needs a level"),
+        (["--corrupt", "clip,clip:10"], "'clip:10' is named twice"),
     ],
 )
 def test_a_wrong_command_line_is_one_clean_error(
@@ -188,3 +191,18 @@ def test_the_file_holds_plain_json_with_the_fields_promised(data: Path, tmp_path
     assert set(values["metrics"]["accuracy"]) == {"value", "low", "high"}
     wanted = {"git_revision", "packages", "weights_hash", "data_hash", "protocol", "seeds"}
     assert wanted | {"clips_per_second", "machine"} <= set(values["provenance"])
+
+
+def test_corrupted_clips_cost_a_real_model_accuracy_and_chance_nothing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    asked = ["--tasks", "esc50", "--models", f"{CHANCE},{LOG_MEL}", "--allow-partial"]
+    assert call(data, tmp_path, *asked, "--corrupt", "noise:0") == 0
+    chance, log_mel = (result.corrupted["noise:0"] for result in read_results(tmp_path))
+    assert chance["n_clips"] == log_mel["n_clips"] == 500
+    assert log_mel["difference"]["high"] < -10
+    # 500 clips of 50 classes at chance: 2 % with a standard deviation of 0.63 points.
+    assert chance["metrics"]["accuracy"]["value"] == pytest.approx(2.0, abs=4 * 0.63)
+    shown = capsys.readouterr().out
+    assert "Robustness, protocol linear-1, esc50" in shown
+    assert "Robustness" in (tmp_path / "table.md").read_text()

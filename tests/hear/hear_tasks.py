@@ -37,11 +37,14 @@ def event_clip(random: np.random.Generator, seconds: float = 4.0) -> tuple[np.nd
         start = second + random.uniform(0.05, 0.25)
         span = slice(round(start * RATE), round((start + 0.5) * RATE))
         time = np.arange(span.stop - span.start) / RATE
-        audio[span] += 10 ** random.uniform(-2.2, -0.7) * {
-            "hum": np.sin(2 * np.pi * 220 * time),
-            "whistle": np.sin(2 * np.pi * 2500 * time),
-            "hiss": random.uniform(-1, 1, len(time)),
-        }[label]
+        audio[span] += (
+            10 ** random.uniform(-2.2, -0.7)
+            * {
+                "hum": np.sin(2 * np.pi * 220 * time),
+                "whistle": np.sin(2 * np.pi * 2500 * time),
+                "hiss": random.uniform(-1, 1, len(time)),
+            }[label]
+        )
         events.append({"label": label, "start": 1000 * start, "end": 1000 * (start + 0.5)})
     return audio.astype(np.float32), events
 

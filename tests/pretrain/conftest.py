@@ -15,9 +15,13 @@ def store(tmp_path_factory):
     chance = np.random.default_rng(0)
     for number in range(24):
         tone = np.sin(np.arange(6000) * chance.uniform(0.02, 0.8))
-        soundfile.write(root / f"{number:02}.wav", 0.3 * tone + 0.01 * chance.normal(size=6000),
-                        16_000)
+        soundfile.write(
+            root / f"{number:02}.wav", 0.3 * tone + 0.01 * chance.normal(size=6000), 16_000
+        )
     out = tmp_path_factory.mktemp("store")
-    subprocess.run([sys.executable, "-m", "pretrain.store", root, "--out", out, "--workers", "1"],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "pretrain.store", root, "--out", out, "--workers", "1"],
+        check=True,
+        capture_output=True,
+    )
     return out

@@ -39,8 +39,11 @@ def step(model, runner, views):
                 parameter -= 0.1 * parameter.grad
     model.update_target(0.9)
     target = dict(model.target.named_parameters()) if model.target else {}
-    return {"loss": loss.detach(), "gradients": gradients,
-            "target": {name: p.detach() for name, p in target.items()}}
+    return {
+        "loss": loss.detach(),
+        "gradients": gradients,
+        "target": {name: p.detach() for name, p in target.items()},
+    }
 
 
 def main():

@@ -10,8 +10,14 @@ from pretrain.batch_norm import SplitBatchNorm2d, split_views
 
 def net():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
-                         nn.Linear(4 * 9, 3), nn.BatchNorm1d(3))
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(4 * 9, 3),
+        nn.BatchNorm1d(3),
+    )
 
 
 def test_one_pass_with_views_apart_equals_two_passes():
@@ -20,8 +26,9 @@ def test_one_pass_with_views_apart_equals_two_passes():
     a, b = torch.randn(6, 2, 5, 5), torch.randn(6, 2, 5, 5) * 3 + 1
     together = apart(torch.cat([a, b]))
     torch.testing.assert_close(together, torch.cat([plain(a), plain(b)]))
-    for (name, got), want in zip(apart.state_dict().items(), plain.state_dict().values(),
-                                  strict=True):
+    for (name, got), want in zip(
+        apart.state_dict().items(), plain.state_dict().values(), strict=True
+    ):
         torch.testing.assert_close(got, want, msg=name)
 
 

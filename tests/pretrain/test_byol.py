@@ -103,9 +103,21 @@ def two(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("two")
     subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
-         "--nproc-per-node", "2", Path(__file__).with_name("one_of_two.py"), folder],
-        check=True, capture_output=True, timeout=120,
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--local-addr",
+            "127.0.0.1",
+            "--nproc-per-node",
+            "2",
+            Path(__file__).with_name("one_of_two.py"),
+            folder,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
         env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
     )
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]

@@ -22,7 +22,10 @@ def test_paper_is_what_the_authors_coded():
     config = read_config("paper")
     assert config.encoder == PRESETS["h2"]
     assert (config.byol.tau, config.byol.tau_every, config.byol.projector) == (
-        0.99, "epoch", (4096, 4096))
+        0.99,
+        "epoch",
+        (4096, 4096),
+    )
     assert (config.optim.name, config.optim.lr, config.optim.batch) == ("adamp", 5e-5, 64)
     assert (config.optim.weight_decay, config.optim.eps) == (1.5e-6, 1e-3)
     assert config.run.precision == "fp32"
@@ -30,23 +33,29 @@ def test_paper_is_what_the_authors_coded():
 
 def test_file_and_sets_change_only_what_they_name(tmp_path):
     (tmp_path / "mine.yaml").write_text("optim: {lr: 1e-3}\nencoder: slim\n")
-    config = read_config("default", str(tmp_path / "mine.yaml"),
-                         ["optim.batch=8", "encoder.widths=8 P 16 P", "views.speed=[0.9, 1.1]"])
+    config = read_config(
+        "default",
+        str(tmp_path / "mine.yaml"),
+        ["optim.batch=8", "encoder.widths=8 P 16 P", "views.speed=[0.9, 1.1]"],
+    )
     assert config.optim == dataclasses.replace(Config().optim, lr=1e-3, batch=8)
     assert config.encoder == dataclasses.replace(PRESETS["slim"], widths="8 P 16 P")
     assert config.views.speed == (0.9, 1.1)
 
 
-@pytest.mark.parametrize(("assignment", "message"), [
-    ("optim.lrr=1", r"optim\.lrr is no setting: the nearest is optim\.lr"),
-    ("optim.batch=many", r"optim\.batch is 'many': it takes int"),
-    ("optim.batch=true", r"optim\.batch is True: it takes int"),
-    ("optim.name=sgd", r"optim\.name is 'sgd': it is one of adamw, adamp"),
-    ("optim=3", r"optim is 3: it takes a mapping"),
-    ("encoder.widths=8 X", r"widths are '8 X'"),
-    ("encoder=h9", r"no preset 'h9'"),
-    ("optim.batch", "has no '='"),
-])
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("optim.lrr=1", r"optim\.lrr is no setting: the nearest is optim\.lr"),
+        ("optim.batch=many", r"optim\.batch is 'many': it takes int"),
+        ("optim.batch=true", r"optim\.batch is True: it takes int"),
+        ("optim.name=sgd", r"optim\.name is 'sgd': it is one of adamw, adamp"),
+        ("optim=3", r"optim is 3: it takes a mapping"),
+        ("encoder.widths=8 X", r"widths are '8 X'"),
+        ("encoder=h9", r"no preset 'h9'"),
+        ("optim.batch", "has no '='"),
+    ],
+)
 def test_a_wrong_setting_is_one_line_that_names_it(assignment, message):
     with pytest.raises(ConfigError, match=message):
         read_config("default", None, [assignment])

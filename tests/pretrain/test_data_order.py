@@ -27,6 +27,8 @@ def test_a_store_smaller_than_a_batch_is_named():
 def test_steps_seeds_and_processes_draw_different_numbers():
     drawn = {
         float(torch.rand(1, generator=torch.Generator().manual_seed(step_seed(s, t, p))))
-        for s in (0, 1, 2) for t in (0, 1, 10**6) for p in (0, 1, 63)
+        for s in (0, 1, 2)
+        for t in (0, 1, 10**6)
+        for p in (0, 1, 63)
     }
     assert len(drawn) == 27

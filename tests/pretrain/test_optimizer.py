@@ -24,7 +24,8 @@ def test_matrices_decay_vectors_do_not_and_the_front_end_has_its_own_rate(name):
     set_learning_rate(optimizer, 0.5)
     settings = {
         id(p): (group["weight_decay"], group["lr"])
-        for group in optimizer.param_groups for p in group["params"]
+        for group in optimizer.param_groups
+        for p in group["params"]
     }
     for key, parameter in encoder.named_parameters():
         decay, rate = settings.pop(id(parameter))

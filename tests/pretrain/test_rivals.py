@@ -34,7 +34,8 @@ def tones(batch, samples, seed=0):
     chance = torch.Generator().manual_seed(seed)
     pitch = torch.linspace(0.05, 1.5, batch)[:, None, None]
     return 0.2 * (pitch * torch.arange(samples)).sin() + 0.02 * torch.randn(
-        batch, 1, samples, generator=chance)
+        batch, 1, samples, generator=chance
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,11 @@ def store(tmp_path_factory):
     root, out = tmp_path_factory.mktemp("clips"), tmp_path_factory.mktemp("store")
     for number, tone in enumerate(tones(16, 20_000).numpy()[:, 0]):
         soundfile.write(root / f"{number:02}.wav", tone.astype(np.float32), 16_000)
-    subprocess.run([sys.executable, "-m", "pretrain.store", root, "--out", out, "--workers", "1"],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "pretrain.store", root, "--out", out, "--workers", "1"],
+        check=True,
+        capture_output=True,
+    )
     return out
 
 
@@ -112,8 +116,9 @@ def test_byol_a_trains_the_online_network_and_moves_the_target():
     assert 0 < loss < 8
     assert projections.shape == (16, 8)
     assert all(p.grad is None for p in method.target.parameters())
-    assert all(p.grad.abs().sum() > 0 for n, p in method.online.named_parameters()
-               if n.endswith("weight"))
+    assert all(
+        p.grad.abs().sum() > 0 for n, p in method.online.named_parameters() if n.endswith("weight")
+    )
     with torch.no_grad():
         method.online.encoder.fc[0].bias += 1
     start = method.target.encoder.fc[0].bias.clone()
@@ -172,8 +177,9 @@ def test_killed_and_gone_on_is_the_same_run_and_its_file_loads(store, tmp_path, 
     torch.rand(5)
     parts = run(4, "parts")
     models = [MODULES[name].load_model(str(path)) for path in (whole, parts)]
-    for (key, one), two in zip(models[0].network.state_dict().items(),
-                               models[1].network.state_dict().values(), strict=True):
+    for (key, one), two in zip(
+        models[0].network.state_dict().items(), models[1].network.state_dict().values(), strict=True
+    ):
         assert torch.equal(one, two), key
     wave = tones(2, 20_000)[:, 0]
     assert MODULES[name].get_scene_embeddings(wave, models[0]).isfinite().all()

@@ -13,8 +13,15 @@ from pretrain.state import StateError
 from pretrain.store import Store
 from pretrain.train import DivergedError, train
 
-SHORT = ["encoder.widths=4 P 8 P", "encoder.crop_samples=4096", "optim.batch=8",
-         "optim.warmup=2", "byol.projector=[16, 8]", "byol.predictor=16", "run.log_every=2"]
+SHORT = [
+    "encoder.widths=4 P 8 P",
+    "encoder.crop_samples=4096",
+    "optim.batch=8",
+    "optim.warmup=2",
+    "byol.projector=[16, 8]",
+    "byol.predictor=16",
+    "run.log_every=2",
+]
 CPU = torch.device("cpu")
 
 
@@ -37,14 +44,25 @@ def test_steps_kill_resume_steps_equal_steps_in_one_go(store, tmp_path, loss):
     train(config(4, *setting), clips, tmp_path / "parts", CPU)
     torch.rand(17)  # the resumed process is in another place of the global generator
     parts = train(config(8, *setting), clips, tmp_path / "parts", CPU)
-    for (name, one), two in zip(weights_of(whole).items(), weights_of(parts).values(),
-                                strict=True):
+    for (name, one), two in zip(weights_of(whole).items(), weights_of(parts).values(), strict=True):
         assert torch.equal(one, two), name
 
 
 def test_a_killed_command_goes_on_from_its_state(store, tmp_path):
-    words = [sys.executable, "-m", "pretrain", store, "--out", tmp_path, "--preset", "tiny",
-             "--set", "run.save_minutes=0.001", "--set", "optim.steps=30"]
+    words = [
+        sys.executable,
+        "-m",
+        "pretrain",
+        store,
+        "--out",
+        tmp_path,
+        "--preset",
+        "tiny",
+        "--set",
+        "run.save_minutes=0.001",
+        "--set",
+        "optim.steps=30",
+    ]
     words += [w for s in SHORT for w in ("--set", s)]
     running = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     for _ in range(600):
@@ -90,8 +108,21 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_state(store, tmp_path):
 
 def test_a_store_smaller_than_the_batch_is_one_line(store, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "pretrain", store, "--out", tmp_path, "--preset", "tiny",
-         "--set", "optim.batch=64"], capture_output=True, text=True)
+        [
+            sys.executable,
+            "-m",
+            "pretrain",
+            store,
+            "--out",
+            tmp_path,
+            "--preset",
+            "tiny",
+            "--set",
+            "optim.batch=64",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
     assert "24 clips, fewer than a batch of 64" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,0 +1,179 @@
+"""Heads trained on clean clips are scored on spoilt ones: the right head, the right clip."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from benchmark import corruption_list
+from benchmark.corrupt import embed_corrupted, rescore
+from benchmark.corruption_list import SpoiltClips, parse
+from benchmark.embed import EmbeddedTask, embed_task
+from benchmark.measure import Probed
+from benchmark.outcome import Choice, Outcome
+from benchmark.protocols import PROTOCOLS
+from benchmark.read_ahead import Reader
+from benchmark.records import Clip, Source, Task
+from benchmark.splits import make_folds
+from tests.synth import noisy_tone
+from wavebyol_hear.audio import read_audio
+
+RATES = (16_000, 22_050)
+CLIPS = 9
+RANDOM = "benchmark.models.content_random"
+
+
+def the_task(policy: str = "folds") -> Task:
+    return Task(
+        name="tones",
+        title="Tones",
+        classes=("low", "high"),
+        split_policy=policy,
+        sample_counts=CLIPS,
+        clip_seconds=0.1,
+        licence="none",
+        citation="none",
+        sources=(Source("http://example.org"),),
+        layout="<name>.wav",
+        index=lambda root: [],
+    )
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Clip]:
+    (tmp_path / "tones").mkdir()
+    listed = []
+    for i in range(CLIPS):
+        rate = RATES[i % 2]
+        soundfile.write(tmp_path / "tones" / f"{i}.wav", noisy_tone(0.1, i, rate), rate)
+        split = f"fold{i % 3 + 1}"
+        listed.append(Clip(f"clip{i}", f"{i}.wav", ("low", "high")[i % 2], split, f"g{i}"))
+    return listed
+
+
+def embed(tmp_path: Path, clips: list[Clip], workers: int = 0, **options) -> EmbeddedTask:
+    return embed_task(
+        the_task(),
+        clips,
+        tmp_path / "tones",
+        RANDOM,
+        cache_dir=tmp_path / f"cache{workers}",
+        workers=workers,
+        **options,
+    )
+
+
+def spoil(
+    tmp_path: Path, clips: list[Clip], embedded: EmbeddedTask, *names: str, policy: str = "folds"
+) -> dict[str, EmbeddedTask]:
+    return embed_corrupted(
+        [parse(name) for name in names],
+        the_task(policy),
+        clips,
+        embedded,
+        tmp_path / "tones",
+        RANDOM,
+        device="cpu",
+        cache_dir=tmp_path / "cache0",
+        workers=0,
+    )
+
+
+def test_a_file_is_spoilt_at_its_own_rate_before_any_resampling(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    paths = [str(tmp_path / "tones" / clip.path) for clip in clips]
+    ids = [clip.clip_id for clip in clips]
+    corruption = parse("noise:0")
+    own = corruption(read_audio(paths[1], 22_050), 22_050, "clip1")
+    for rate in (16_000, 22_050, 48_000):
+        heard = Reader(paths, rate, SpoiltClips(corruption, ids)).read(1)
+        expected = soxr.resample(own, 22_050, rate, quality="HQ") if rate != 22_050 else own
+        np.testing.assert_array_equal(heard, expected)
+    absent = Reader(["/no/such.wav"], 16_000, SpoiltClips(corruption, ["x"])).read(0)
+    assert "no such file" in absent
+
+
+def test_workers_change_nothing_and_the_cache_is_kept_apart(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean = embed(tmp_path, clips)
+    loud, louder = (embed(tmp_path, clips, corruption=parse(n)) for n in ("noise:0", "noise:-5"))
+    assert len({tuple(e.embeddings[0]) for e in (clean, loud, louder)}) == 3
+    beside = embed(tmp_path, clips, workers=1, corruption=parse("noise:0"))
+    np.testing.assert_array_equal(beside.embeddings, loud.embeddings)
+    again = embed(tmp_path, clips, corruption=parse("noise:0"))
+    assert again.encoder_calls == 0
+    assert embed(tmp_path, clips).encoder_calls == 0
+    # Other ids are other seeds; other code may spoil otherwise.
+    renamed = [Clip(f"x{c.clip_id}", c.path, c.label, c.split, c.group) for c in clips]
+    other = embed(tmp_path, renamed, corruption=parse("noise:0"))
+    assert other.encoder_calls > 0
+    assert (other.embeddings[0] != loud.embeddings[0]).any()
+    changed = tmp_path / "code"
+    changed.mkdir()
+    for name in ("codec", "corruptions", "corruption_list"):
+        (changed / f"{name}.py").write_text("# another version")
+    monkeypatch.setattr(corruption_list, "__file__", str(changed / "corruption_list.py"))
+    assert embed(tmp_path, clips, corruption=parse("noise:0")).encoder_calls > 0
+
+
+def test_only_test_clips_with_a_clean_embedding_are_spoilt(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    fixed = [
+        Clip(c.clip_id, c.path, c.label, ("train", "valid", "test")[i % 3], c.group)
+        for i, c in enumerate(clips)
+    ]
+    embedded = embed(tmp_path, fixed[:-1])
+    found = spoil(tmp_path, fixed, embedded, "clip", "reverb", policy="fixed")
+    assert list(found) == ["clip:10", "reverb:0.8"]
+    assert found["clip:10"].clip_ids.tolist() == ["clip2", "clip5"]
+    assert set(spoil(tmp_path, clips, embedded, "clip")["clip:10"].clip_ids) == {
+        f"clip{i}" for i in range(8)
+    }
+
+
+def test_each_clip_gets_the_head_of_the_fold_that_tests_it(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    embedded = embed(tmp_path, clips)
+    folds = make_folds("folds", embedded.splits, embedded.groups)
+    asked: dict[int, np.ndarray] = {}
+
+    def predict(number: int, embeddings: np.ndarray) -> np.ndarray:
+        asked[number] = embeddings
+        return np.full(len(embeddings), number % 2)
+
+    rows = np.arange(CLIPS)
+    right = Outcome(rows, embedded.labels, (Choice(1.0, ()),) * 3, True, predict)
+    probed = Probed(PROTOCOLS["linear"], folds, right, (right.predicted,), 0.0)
+    spoilt = spoil(tmp_path, clips[::-1][:-1], embedded, "clip")  # another order, clip0 left out
+    found = rescore(probed, embedded, spoilt, 2)["clip:10"]
+    by_id = dict(zip(spoilt["clip:10"].clip_ids, spoilt["clip:10"].embeddings, strict=True))
+    for number, fold in enumerate(folds):
+        wanted = [by_id[c] for c in embedded.clip_ids[fold.test] if c != "clip0"]
+        np.testing.assert_array_equal(asked[number], np.stack(wanted))
+    given = np.array([i % 3 % 2 for i in range(1, CLIPS)])
+    accuracy = 100 * np.mean(given == embedded.labels[1:])
+    assert found["n_clips"] == CLIPS - 1
+    assert found["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
+    difference = found["difference"]
+    assert difference["value"] == pytest.approx(accuracy - 100)  # clean, all were right
+    assert difference["low"] <= difference["value"] <= difference["high"]
+    assert difference["high"] <= 0 < difference["p"] <= 1
+
+
+def test_heads_of_real_protocols_lose_nothing_where_nothing_is_spoilt(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    embedded = embed(tmp_path, clips)
+    folds = make_folds("folds", embedded.splits, embedded.groups)
+    for name in ("linear", "knn", "mlp"):
+        protocol = PROTOCOLS[name]
+        outcome = protocol.evaluate(embedded.embeddings, embedded.labels, folds, 2)
+        probed = Probed(protocol, folds, outcome, (outcome.predicted,), 0.0)
+        found = rescore(probed, embedded, {"same": embedded}, 2)["same"]
+        assert found["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
