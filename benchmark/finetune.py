@@ -1,10 +1,10 @@
 """The protocol "finetune-1" on one fold: encoder and head trained end to end, chosen, tested once.
 
-The head begins as the linear probe of the training clips' embeddings (strength chosen on
-validation), so that a random head does not bend the encoder (Kumar et al., arXiv 2202.10054). Then
-encoder and head are trained at each learning rate of the configuration. Validation accuracy, and
-validation loss between equals, decides when a rate is given up and which state of which rate is
-kept, the untrained beginning among them. The test clips are looked at once, by the state that was
+The beginning is the linear probe of the training clips' embeddings (strength chosen on validation),
+which is a candidate like any later state. Then encoder and head are trained at each learning rate
+of the configuration, the head from zero or, in two stages (Kumar et al., arXiv 2202.10054), from
+the probe. Validation accuracy, and validation loss between equals, decides when a rate is given up
+and which state of which rate is kept. The test clips are looked at once, by the state that was
 kept. It is not trained again on training and validation clips together, as `linear-1` is: nothing
 would be left to stop it by.
 

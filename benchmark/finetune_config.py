@@ -25,6 +25,8 @@ class FinetuneConfig:
     Args:
         learning_rates: of the encoder, tried one after another; validation chooses.
         head_learning_rate: of the head.
+        head: where the training of the head begins. A `probe` that fits its few training clips
+            leaves the encoder no error to learn from; `zero` does, and bends it least.
         epochs: passes over the training clips at most; 0 scores the initial state.
         batch_size: clips of a step; the batches of an epoch differ by one clip at most.
         crop_seconds: length of a training clip: a random part of a longer one, a shorter one
@@ -47,6 +49,7 @@ class FinetuneConfig:
 
     learning_rates: tuple[float, ...] = (1e-4, 1e-3)
     head_learning_rate: float = 1e-3
+    head: Literal["probe", "zero"] = "zero"
     epochs: int = 30
     batch_size: int = 32
     crop_seconds: float | None = None
@@ -70,10 +73,15 @@ class FinetuneConfig:
             "warm_up": 0 <= self.warm_up <= 1,
             "patience": self.patience >= 1,
             "batch_norm": self.batch_norm in ("frozen", "train"),
+            "head": self.head in ("probe", "zero"),
             "gain_db": self.gain_db >= 0,
             "mixup": self.mixup >= 0,
         }
-        ranges = {"warm_up": "from 0 to 1", "batch_norm": "frozen or train"}
+        ranges = {
+            "warm_up": "from 0 to 1",
+            "batch_norm": "frozen or train",
+            "head": "probe or zero",
+        }
         counts = dict.fromkeys(("epochs", "gain_db", "mixup", "weight_decay"), "0 or more")
         counts |= {"batch_size": "1 or more", "patience": "1 or more"}
         for key, right in fine.items():
@@ -135,7 +143,7 @@ def from_values(values: object) -> FinetuneConfig:
 
 def _convert(key: str, default: object, value: object) -> Any:  # noqa: ANN401
     """Return a value of YAML as its setting wants it."""
-    if key == "batch_norm" or (value is None and key in ("crop_seconds", "noise_snr_db")):
+    if key in ("batch_norm", "head") or (value is None and key in ("crop_seconds", "noise_snr_db")):
         return value
     if key == "learning_rates":
         return tuple(_number(key, each) for each in (value if isinstance(value, list) else [value]))

@@ -66,7 +66,7 @@ class FoldState:
     """All that a fold needs to go on.
 
     Attributes:
-        head: where every attempt begins.
+        head: of the beginning, a linear probe.
         strength: that was chosen for it, see `tuning`.
         start: the point of the validation curve before any training.
         best: over all attempts.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 from tqdm import tqdm
 
@@ -60,6 +60,9 @@ class Trainer:
         self.attempt = state.attempts[-1]
         self.train, self.valid = fold.train, fold.valid
         self.classifier = setup.classifier(state.head)
+        if setup.config.head == "zero":
+            for parameter in self.classifier.linear.parameters():
+                nn.init.zeros_(parameter)
         self.optimizer = torch.optim.AdamW(self.classifier.groups(self.attempt.rate, setup.config))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         if state.weights:

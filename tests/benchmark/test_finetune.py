@@ -86,7 +86,12 @@ def untouched(setup: Setup) -> Setup:
     return dataclasses.replace(setup, config=dataclasses.replace(setup.config, epochs=0))
 
 
-def test_training_beats_the_initial_state(setup: Setup, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("head", "head_rate"), [("probe", 1e-2), ("zero", 0.1)])
+def test_training_beats_the_initial_state(
+    setup: Setup, tmp_path: Path, head: str, head_rate: float
+) -> None:
+    config = dataclasses.replace(CONFIG, head=head, head_learning_rate=head_rate)
+    setup = dataclasses.replace(setup, config=config)
     initial = tune(untouched(setup), tmp_path / "0.pt")
     state = tune(setup, tmp_path / "1.pt")
     assert len(state.predicted) == len(FOLD.test)

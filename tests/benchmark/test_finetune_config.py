@@ -35,6 +35,7 @@ def test_a_file_holds_differences_only(tmp_path: Path) -> None:
         ("batch_size: 0", "batch_size is 0: it must be 1 or more"),
         ("warm_up: 2", "warm_up is 2.0: it must be from 0 to 1"),
         ("batch_norm: some", "batch_norm is some: it must be frozen or train"),
+        ("head: random", "head is random: it must be probe or zero"),
         ("crop_seconds: 0", "crop_seconds is 0.0: it must be above 0"),
         ("weight_decay: .inf", "weight_decay is inf: it takes a number"),
         ("- 1", "is no mapping"),
