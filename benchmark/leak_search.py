@@ -14,7 +14,13 @@ from benchmark.store_reader import StoreReader
 from wavebyol_hear.audio import AudioError, read_audio
 
 SURE = 3.0
-"""Least sureness of a leak, see `Match`."""
+"""Least sureness of a leak, see `Match`.
+Measured on 24,561 clips (20.5 h) of sound, speech and music from many sources. Played backwards, of
+500 clips of ESC-50 and 1,500 of Speech Commands none reaches 3, one siren 2.9 and no other 2.6; of
+1,200 of the clips themselves none reaches 2.7 with a clip of another source. Of cuts of ESC-50, of
+1.1, 2 and 4 s, those scaled, low-passed at 3 kHz or in mu-law are found to 97 to 100 %, those in
+white noise of 20 dB to 70, 87 and 93 %; of words of Speech Commands 100 %, in that noise 39 %.
+"""
 
 EXACT = 0.999
 """Least correlation of an exact copy: all else is 27 dB below it."""
@@ -38,6 +44,7 @@ class Leak:
         source: of the store's clip, as the store's index has it.
         offset: seconds from the beginning of the store's clip to that of the task's.
         seconds: that agree best, in length.
+        sureness: how far their agreement is from chance, see `Match`.
         similarity: share of the fingerprint's bits that agree there; 0.5 is chance.
         correlation: of the two waveforms there, 0 to 1.
     """
@@ -47,6 +54,7 @@ class Leak:
     source: str
     offset: float
     seconds: float
+    sureness: float
     similarity: float
     correlation: float
 
@@ -94,7 +102,11 @@ def slabs(store: StoreReader) -> Iterator[tuple[int, list[Print]]]:
 
 
 def find(
-    store: StoreReader, clips: Sequence[Clip], root: Path, backwards: bool = False
+    store: StoreReader,
+    clips: Sequence[Clip],
+    root: Path,
+    backwards: bool = False,
+    sure: float = SURE,
 ) -> tuple[list[Leak], list[str]]:
     """Look for the clips of a task in a store.
 
@@ -103,6 +115,7 @@ def find(
         clips: of the task.
         root: of the task.
         backwards: whether to look for the clips played backwards.
+        sure: least sureness of a leak.
 
     Returns:
         the leaks, the surest of every pair of clips, and a line on each clip that cannot be
@@ -128,7 +141,7 @@ def find(
         prints += phases
     surest: dict[tuple[int, int], Match] = {}
     for first, slab in slabs(store):
-        for match in PrintIndex(slab).search(prints, SURE):
+        for match in PrintIndex(slab).search(prints, sure):
             pair = match.query // len(PHASES), first + match.entry
             if pair not in surest or match.sureness > surest[pair].sureness:
                 surest[pair] = match
@@ -146,6 +159,7 @@ def find(
                 store.sources[entry],
                 offset / SAMPLE_RATE,
                 (end - begin) / SAMPLE_RATE,
+                match.sureness,
                 match.similarity,
                 correlation,
             )

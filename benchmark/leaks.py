@@ -18,17 +18,17 @@ from pathlib import Path
 
 import torch
 
-from benchmark.leak_search import Leak, find
+from benchmark.leak_search import SURE, Leak, find
 from benchmark.records import Clip, TaskDataError
 from benchmark.store_reader import StoreError, StoreReader
 from benchmark.tasks.registry import completeness, load_tasks, task_root
 
-COLUMNS = "clip,split,label,store_clip,source,offset,seconds,similarity,correlation,kind"
+COLUMNS = "clip,split,label,store_clip,source,offset,seconds,sureness,similarity,correlation,kind"
 
 
 def row(leak: Leak) -> list[str]:
     """Return a leak as the texts of COLUMNS."""
-    numbers = (leak.offset, leak.seconds, leak.similarity, leak.correlation)
+    numbers = (leak.offset, leak.seconds, leak.sureness, leak.similarity, leak.correlation)
     return [
         leak.clip.clip_id,
         leak.clip.split,
@@ -71,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
     parser.add_argument("--out", type=Path, help="CSV file for the leaks")
     parser.add_argument("--reversed", action="store_true", help="count false alarms")
+    parser.add_argument(
+        "--sure", type=float, default=SURE, help="least sureness (default: %(default)s)"
+    )
     given = parser.parse_args(arguments)
     tasks = load_tasks()
     if given.task not in tasks:
@@ -80,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = StoreReader(given.store)
         clips = task.index(root)
-        leaks, skipped = find(store, clips, root, given.reversed)
+        leaks, skipped = find(store, clips, root, given.reversed, given.sure)
         if given.out:
             with open(given.out, "w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([COLUMNS.split(","), *map(row, leaks)])

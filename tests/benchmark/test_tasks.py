@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmark.records import TaskDataError
+from benchmark.splits import make_folds
 from benchmark.tasks import voxforge
 from benchmark.tasks.registry import completeness, data_folder, load_tasks, task_root
 from tests.synth import TREES
@@ -64,6 +65,32 @@ def test_no_group_is_in_two_splits(name: str, trees: Path) -> None:
     for clip in TASKS[name].index(trees / name):
         homes[clip.group].add(clip.split)
     assert all(len(splits) == 1 for splits in homes.values())
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_no_clip_or_group_is_on_two_sides_of_a_fold(name: str, trees: Path) -> None:
+    clips = TASKS[name].index(trees / name)
+    splits = np.array([clip.split for clip in clips])
+    groups = np.array([clip.group for clip in clips])
+    folds = make_folds(TASKS[name].split_policy, splits, groups)
+    for fold in folds:
+        sides = [{clips[row].path for row in side} for side in (fold.train, fold.valid, fold.test)]
+        assert all(sides)
+        assert sum(map(len, sides)) == len(set().union(*sides)) == len(clips)
+        homes = [{clips[row].group for row in side} for side in (fold.train, fold.valid, fold.test)]
+        assert sum(map(len, homes)) == len(set(groups))
+    if TASKS[name].split_policy == "folds":  # every clip is tested once
+        tested = sorted(row for fold in folds for row in fold.test)
+        assert tested == list(range(len(clips)))
+
+
+@pytest.mark.parametrize("name", sorted(PAPER))
+def test_a_split_that_parts_no_speakers_says_so(name: str, trees: Path) -> None:
+    actors = defaultdict(set)
+    for clip in TASKS[name].index(trees / name):
+        actors[clip.path.split("/")[0]].add(clip.split)
+    assert any(len(splits) > 1 for splits in actors.values())
+    assert "both sides" in TASKS[name].note
 
 
 @pytest.mark.parametrize("name", sorted(set(TASKS) - {"notes"}))
