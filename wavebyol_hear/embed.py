@@ -9,6 +9,7 @@ from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.inference import InferenceCopy
 from wavebyol_hear.layers import pad_to
 from wavebyol_hear.pooling import (
+    EVERY_STAGE,
     MOST_BY_DEFAULT,
     POOLINGS,
     Pooling,
@@ -28,8 +29,8 @@ class Embedder(nn.Module):
 
     Args:
         encoder: the network; put in evaluation mode, its weights in channels-last order.
-        pooling: a `Pooling`, a name in `POOLINGS`, or None: `stages`, or `global` where the maps
-            of all stages have more than 8,192 numbers (h1 to h5).
+        pooling: a `Pooling`, a name in `POOLINGS`, or None: `contrast`, or `global` where that
+            has more than 8,192 numbers (h1 to h5).
         normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe has it; off
             by default, since a probe that standardises each number does better without.
         seconds_at_once: sound computed at once; bounds memory (h2: some 35 MB a second).
@@ -168,7 +169,7 @@ class Embedder(nn.Module):
         if isinstance(pooling, Pooling):
             return pooling
         if pooling is None:
-            everything = POOLINGS["stages"]
+            everything = POOLINGS[EVERY_STAGE]
             small = self._size(everything, windowed=False) <= MOST_BY_DEFAULT
             return everything if small else POOLINGS["global"]
         if pooling not in POOLINGS:

@@ -31,9 +31,10 @@ def load_model(
             untrained weights, with a warning.
         preset: one of h1, h2, h3, h4, h5, slim (the default). With a file it need not be given; if
             it is, the file must hold that network.
-        pooling: `stages` (front end: mean, max and deviation over time; each block: mean and max,
-            rows kept), `bands` (last map, rows kept, mean + max added) or `global` (the same over
-            rows too); by default `stages` for slim and `global` for h1 to h5.
+        pooling: `contrast` (front end and each block: max and deviation over time, rows kept),
+            `stages` (front end: mean, max and deviation; each block: mean and max), `bands` (last
+            map, rows kept, mean + max added) or `global` (the same over rows too); by default
+            `contrast` for slim and `global` for h1 to h5.
         normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe does.
         seconds_at_once: sound computed at once; less takes less memory.
         precision: `fp32`, `bf16` or `auto`, which of them the device is faster at; the model's

@@ -10,7 +10,7 @@ from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.front_end import ConvFrontEndConfig, GaborFrontEndConfig
 from wavebyol_hear.hear import get_scene_embeddings
-from wavebyol_hear.pooling import Pooling
+from wavebyol_hear.pooling import POOLINGS, Pooling
 
 CONV = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32 P")
 GABOR = EncoderConfig(
@@ -46,6 +46,8 @@ def test_poolings_are_what_they_say(config, audio):
     for values in maps[1:]:
         parts += [values.mean(-1).flatten(1), values.amax(-1).flatten(1)]
     expected["stages"] = torch.cat(parts, 1)
+    parts = [[m.amax(-1).flatten(1), m.std(-1, correction=0).flatten(1)] for m in maps]
+    expected["contrast"] = torch.cat([part for both in parts for part in both], 1)
     for name, values in expected.items():
         model = embedder(config, name)
         found = get_scene_embeddings(audio, model)
@@ -65,7 +67,7 @@ def test_sizes_are_the_published_ones(preset, pooling, size):
 
 def test_every_stage_of_slim_is_pooled_by_default():
     model = Embedder(Encoder(PRESETS["slim"]))
-    assert model.pooling == Embedder(Encoder(PRESETS["slim"]), "stages").pooling
+    assert model.pooling == POOLINGS["contrast"]
     assert 1000 < model.scene_embedding_size < 6000
 
 
