@@ -59,6 +59,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=GRIDS[0],
         help="heareval's grid; only scores of its default compare with the leaderboard's",
     )
+    hear.add_argument(
+        "--hear-linear", action="store_true", help="score with our own probes too, in seconds"
+    )
 
 
 def known_tasks() -> dict[str, KnownTask]:

@@ -24,7 +24,7 @@ def run_hear(
         settings: shared with the other tasks.
         given: the options that `hear_catalogue.add_options` adds.
     """
-    hear = HearSettings(given.hear_dir, given.hear_grid)
+    hear = HearSettings(given.hear_dir, given.hear_grid, linear=given.hear_linear)
     found = measure_hear([name.removeprefix(PREFIX) for name in names], models, settings, hear)
     published = read_leaderboard()
     if found.results:

@@ -1,12 +1,14 @@
 """One HEAR task folder, read strictly: it may come from anyone."""
 
 import csv
+import itertools
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.frame_events import USUAL, Postprocessing
 from benchmark.hear_catalogue import HearTaskError
 
 METRICS = (
@@ -24,6 +26,7 @@ METRICS = (
 """What heareval 2021.1.3 can measure (heareval/score.py, `available_scores`)."""
 FIXED = ("train", "valid", "test")
 MODES = ("trainvaltest", "presplit_kfold", "new_split_kfold")
+GRID = ("median_filter_ms", "min_duration")
 LARGEST_TEXT = 1 << 30
 """Bytes of a text file above which it is no task's."""
 
@@ -42,6 +45,7 @@ class HearTask:
         labels: by number.
         clips: by split and file name the clip's labels, or its events with label, start and end
             in ms; all as in the split's JSON file.
+        postprocessing: of frame-wise probabilities, to choose from on validation clips.
     """
 
     folder: Path
@@ -52,6 +56,7 @@ class HearTask:
     metrics: tuple[str, ...]
     labels: tuple[str, ...]
     clips: dict[str, dict[str, list[Any]]]
+    postprocessing: tuple[Postprocessing, ...] = USUAL
 
     @property
     def count(self) -> int:
@@ -97,9 +102,23 @@ def read_task(folder: Path) -> HearTask:
         tuple(metrics),
         labels,
         clips,
+        _postprocessing(path, metadata),
     )
     _check_labels(task)
     return task
+
+
+def _postprocessing(path: Path, metadata: dict[str, Any]) -> tuple[Postprocessing, ...]:
+    """Return what the task itself says of postprocessing, or heareval's own grid."""
+    parameters = metadata.get("evaluation_params", {})
+    grid = parameters.get("event_postprocessing_grid") if isinstance(parameters, dict) else None
+    if grid is None:
+        return USUAL
+    values: list[Any] = [grid.get(name) for name in GRID] if isinstance(grid, dict) else [None]
+    for one in values:
+        if not isinstance(one, list) or not one or not all(_number(x) and x >= 0 for x in one):
+            raise HearTaskError(f"{path}: event_postprocessing_grid lacks lists of {GRID}")
+    return tuple(Postprocessing(*both) for both in itertools.product(*values))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,23 +1,17 @@
 """Every model on every HEAR task folder, resampled, embedded and scored, or the reason why not."""
 
-import datetime
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.fingerprint import content_hashes, file_hash, sound_fingerprint
-from benchmark.hear_api import HearModel, load
 from benchmark.hear_catalogue import PREFIX, HearTaskError, known_name, resolve
-from benchmark.hear_embed import Effort, embed_hear
+from benchmark.hear_embedded import About, embed
 from benchmark.hear_folder import HearTask, read_task
-from benchmark.hear_predict import POINTS, HearevalError, predict, protocol
-from benchmark.hear_resample import at_rate
+from benchmark.hear_linear import PROBES, event_score, scene_result
+from benchmark.hear_predict import POINTS, HearevalError, Predicted, predict, protocol
 from benchmark.hear_scores import HearScore, means, write_score
 from benchmark.jobs import EXPECTED, Place, Settings
-from benchmark.provenance import git_revision, machine, package_versions
-from benchmark.records import Clip
-from benchmark.results import Result
+from benchmark.results import Result, write_result
 from benchmark.untrained import noting_untrained
 
 
@@ -29,11 +23,13 @@ class HearSettings:
         hear_dir: folder of the task folders, or the one above `tasks`.
         grid: of heareval.
         points: of the grid that are tried.
+        linear: whether our own probes score the tasks too.
     """
 
     hear_dir: Path
     grid: str = "default"
     points: int = POINTS
+    linear: bool = False
 
 
 @dataclass
@@ -49,23 +45,6 @@ class HearFound:
     scores: list[HearScore] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     missing: dict[Place, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """A task under a model, ready to be scored.
-
-    Attributes:
-        folder: of the embeddings, in heareval's form.
-        model: loaded.
-        effort: what embedding took in this run.
-        data_hash: of the sound and the task's text.
-    """
-
-    folder: Path
-    model: HearModel
-    effort: Effort
-    data_hash: str
 
 
 def measure_hear(
@@ -96,81 +75,71 @@ def measure_hear(
             }
             continue
         for model in models:
-            try:
-                _measure_one(task, model, settings, hear, found)
-            except (HearTaskError, HearevalError, *EXPECTED) as error:
-                found.missing[folder.name, model, name_of_protocol] = str(error)
+            _measure_one(task, model, settings, hear, found)
     return found
 
 
 def _measure_one(
     task: HearTask, spec: str, settings: Settings, hear: HearSettings, found: HearFound
 ) -> None:
-    """Add the scores of a model on a task."""
+    """Add what a model scores on a task under every protocol, or why it has no score."""
+    version = protocol(hear.grid, hear.points)
+    place = task.folder.name, spec
     notes: list[str] = []
-    with noting_untrained(notes) as untrained:
-        embedded = embed(task, spec, settings)
-    predicted = predict(embedded.folder, hear.grid, hear.points)
-    score = HearScore(
+    try:
+        with noting_untrained(notes) as untrained:
+            embedded = embed(task, spec, settings)
+    except (HearTaskError, *EXPECTED) as error:
+        found.missing[*place, version] = str(error)
+        return
+    about = About(spec, notes, bool(untrained), embedded, settings.place)
+    if hear.linear:
+        try:
+            _probe(task, about, settings, found)
+        except (HearTaskError, *EXPECTED) as error:
+            found.missing[*place, PROBES[task.embedding]] = str(error)
+    try:
+        score = heareval_score(
+            task, about, predict(embedded.folder, hear.grid, hear.points), version
+        )
+        write_score(score, settings.out)
+        found.scores.append(score)
+    except (HearevalError, *EXPECTED) as error:
+        found.missing[*place, version] = str(error)
+
+
+def _probe(task: HearTask, about: About, settings: Settings, found: HearFound) -> None:
+    """Add the score of our own probe."""
+    if task.embedding == "scene":
+        result = scene_result(task, about)
+        write_result(result, settings.out)
+        found.results.append(result)
+    else:
+        score = event_score(task, about)
+        write_score(score, settings.out)
+        found.scores.append(score)
+
+
+def heareval_score(task: HearTask, about: About, predicted: Predicted, version: str) -> HearScore:
+    """Return what heareval found as a record.
+
+    Args:
+        task: that was scored.
+        about: the model and its embeddings.
+        predicted: what heareval found.
+        version: of the protocol.
+    """
+    return HearScore(
         task=task.folder.name,
         known=known_name(task.folder.name),
-        model=spec,
-        protocol=protocol(hear.grid, hear.points),
+        model=about.spec,
+        protocol=version,
         metric=task.metrics[0],
         n_clips=task.count,
         metrics=means(predicted.folds),
         folds=predicted.folds,
         hyperparameters=predicted.hyperparameters,
-        untrained=bool(untrained),
-        notes=notes,
-        provenance={
-            "git_revision": git_revision(),
-            "packages": package_versions(),
-            "weights_hash": embedded.model.weights_hash,
-            "data_hash": embedded.data_hash,
-            "encoder_calls": embedded.effort.calls,
-            "clips_embedded": embedded.effort.clips,
-            "embed_seconds": embedded.effort.seconds,
-            "heareval_seconds": predicted.seconds,
-            "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": machine(settings.place),
-        },
+        untrained=about.untrained,
+        notes=about.notes,
+        provenance=about.provenance() | {"heareval_seconds": predicted.seconds},
     )
-    write_score(score, settings.out)
-    found.scores.append(score)
-
-
-def embed(task: HearTask, spec: str, settings: Settings) -> Embedded:
-    """Bring a task to a model's rate and embed it, or take what is there of the same content.
-
-    Args:
-        task: read and checked.
-        spec: `module` or `module:weights`.
-        settings: folders and workers.
-
-    Raises:
-        HearTaskError: a sound is missing or not what it should be.
-        HearError: the module is no good.
-        EmbedError: a worker process died.
-        OSError: a folder cannot be written.
-    """
-    model = load(spec, settings.place)
-    cache = settings.cache / "hear"
-    sounds = at_rate(task, model.sample_rate, settings.workers)
-    clips = [
-        Clip(f"{split}/{name}", f"{split}/{name}", "", split, "")
-        for split, names in task.clips.items()
-        for name in names
-    ]
-    hashes = content_hashes(clips, sounds, cache / f"{task.folder.name}-sound-hashes.json")
-    texts = ["task_metadata.json", "labelvocabulary.csv", *(f"{s}.json" for s in task.clips)]
-    parts = [sound_fingerprint(clips, hashes), *(file_hash(task.folder / name) for name in texts)]
-    data_hash = hashlib.blake2b(" ".join(parts).encode(), digest_size=16).hexdigest()
-    key = f"{spec} {model.weights_hash} {model.sample_rate} {model.device.type}"
-    digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
-    readable = "".join(c if c.isalnum() or c in "._-" else "_" for c in spec)[-60:].lstrip("-")
-    folder = cache / f"{readable}-{digest}" / task.folder.name
-    effort = embed_hear(
-        task, sounds, model, folder, fingerprint=data_hash, workers=settings.workers
-    )
-    return Embedded(folder, model, effort, data_hash)

@@ -5,6 +5,10 @@ once, heads are trained on the embeddings as each --protocol says, and one JSON 
 and protocol is written to --out. Without arguments it measures the default models on `notes`,
 which needs no download.
 
+Tasks named hear:NAME, or hear:all, are folders of the HEAR benchmark below --hear-dir. They are
+brought to the model's rate, embedded, and scored by heareval itself, whose scores have a table of
+their own; --hear-linear adds our own probes.
+
 Exit code: 0 when every task has a result from every model; 1 when something is missing, the rest
 having been measured all the same; 2 when the command line is wrong; 130 when interrupted.
 """

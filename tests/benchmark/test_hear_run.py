@@ -139,10 +139,35 @@ def test_heareval_that_fails_or_is_absent_is_one_line(
 ) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()
-    with pytest.raises(HearevalError, match=r"failed on broken with status 1 \(.*see ") as caught:
-        predict(folder, "default")
-    assert "\n" not in str(caught.value)
-    assert "task_metadata.json" in (folder / "heareval.log").read_text()
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho $@\necho 'ValueError: worst' >&2\nexit 3\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(hear_predict.sys, "executable", str(script))
+    with pytest.raises(HearevalError, match=r"on broken with status 3 \(ValueError: worst\)") as e:
+        predict(folder, "fast", points=2)
+    assert "\n" not in str(e.value)
+    log = (folder / "heareval.log").read_text().splitlines()
+    asked = "-m heareval.predictions.runner ./broken --grid fast --grid-points 2"
+    assert log == [asked, "ValueError: worst"]
     monkeypatch.setattr(hear_predict, "VERSION", "1.0")
     with pytest.raises(HearevalError, match=r"heareval is 2021\.1\.3, not 1\.0: `make env-test`"):
         predict(folder, "default")
+
+
+def test_another_grid_is_run_and_the_same_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "task"
+    folder.mkdir()
+    scores = json.dumps({"test": {"test_score": 0.5, "test_mAP": 0.5}})
+    script = tmp_path / "python"
+    script.write_text(
+        f"#!/bin/sh\ncd $3\necho $@ >> calls\necho '{scores}' > {hear_predict.SCORES}\n"
+        f"touch {hear_predict.FINISHED}\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(hear_predict.sys, "executable", str(script))
+    for grid in ("fast", "fast", "faster", "fast"):
+        assert predict(folder, grid).folds == {"test": {"mAP": 0.5}}
+    calls = (folder / "calls").read_text().splitlines()
+    assert [call.split()[4] for call in calls] == ["fast", "faster", "fast"]

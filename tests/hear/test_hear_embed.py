@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmark import hear_embed
-from benchmark.hear_api import HearError, load
+from benchmark.hear_api import HearError, HearModel
 from benchmark.hear_embed import DONE, embed_hear
 from benchmark.hear_folder import read_task
 from benchmark.hear_form import labels_at
@@ -21,15 +21,16 @@ KINDS = ("scene", "event")
 
 
 @pytest.fixture(scope="module")
-def ours(embedded: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def ours(
+    embedded: dict[str, Path], exact: HearModel, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     """Folders of our embeddings of the tasks that heareval's runner embedded, by kind."""
-    model = load("wavebyol_hear")
     folders = {}
     for kind, theirs in embedded.items():
         task = read_task(theirs.parents[2] / "tasks" / theirs.name)
         folders[kind] = tmp_path_factory.mktemp(kind) / theirs.name
         sounds = task.folder / str(RATE)
-        done = embed_hear(task, sounds, model, folders[kind], fingerprint="1", workers=0)
+        done = embed_hear(task, sounds, exact, folders[kind], fingerprint="1", workers=0)
         assert done.clips == task.count
     return folders
 
@@ -86,7 +87,7 @@ def test_every_file_of_its_runner_is_there(
 
 
 def test_an_interrupted_run_goes_on_where_it_was(
-    embedded: dict[str, Path], ours: dict[str, Path], tmp_path: Path
+    embedded: dict[str, Path], ours: dict[str, Path], exact: HearModel, tmp_path: Path
 ) -> None:
     task = read_task(embedded["event"].parents[2] / "tasks" / embedded["event"].name)
     folder = tmp_path / task.folder.name
@@ -95,15 +96,14 @@ def test_an_interrupted_run_goes_on_where_it_was(
     for split in task.clips:
         (folder / f"{split}.embeddings.npy").unlink()
     (folder / "valid" / "valid3.wav.embedding.npy").unlink()
-    model = load("wavebyol_hear")
     sounds = task.folder / str(RATE)
-    assert embed_hear(task, sounds, model, folder, fingerprint="1", workers=0).clips == 1
+    assert embed_hear(task, sounds, exact, folder, fingerprint="1", workers=0).clips == 1
     for split in task.clips:
         name = f"{split}.embeddings.npy"
         rows = np.fromfile(folder / name, np.float32), np.fromfile(ours["event"] / name, np.float32)
         np.testing.assert_allclose(*rows, rtol=0, atol=1e-5)
-    assert embed_hear(task, sounds, model, folder, fingerprint="1", workers=0).clips == 0
-    again = embed_hear(task, sounds, model, folder, fingerprint="other sound", workers=0)
+    assert embed_hear(task, sounds, exact, folder, fingerprint="1", workers=0).clips == 0
+    again = embed_hear(task, sounds, exact, folder, fingerprint="other sound", workers=0)
     assert again.clips == task.count
 
 
