@@ -24,6 +24,9 @@ WORK_BYTES = 1 << 26
 TOLERANCE = 1e-5
 """Of the search: what is left to gain then is far below a change of the score."""
 
+FLAT = 1e-6
+"""Share of the largest variance below which an axis of few rows is rounding."""
+
 
 @dataclass(frozen=True)
 class Logistic:
@@ -121,6 +124,22 @@ class LogisticLoss:
             yield self.features[start : start + step], self.targets[start : start + step]
 
 
+def principal_axes(rows: Tensor) -> Tensor:
+    """Return orthonormal axes along which rows vary.
+
+    With fewer rows than features they span the rows, and the small problem is solved: the best
+    weights lie there, for any part outside would cost penalty and change no logit.
+
+    Shape:
+        `[n, D] -> [D, r]`, r at most n and D.
+    """
+    if len(rows) >= rows.shape[1]:
+        return torch.linalg.eigh(rows.T @ rows)[1]
+    variance, turn = torch.linalg.eigh(rows @ rows.T)
+    kept = variance > FLAT * variance[-1]
+    return rows.T @ turn[:, kept] / variance[kept].sqrt()
+
+
 def fit_logistic(
     features: np.ndarray, targets: np.ndarray, strengths: tuple[float, ...], device: str = "cpu"
 ) -> Logistic:
@@ -146,7 +165,7 @@ def fit_logistic(
     with torch.inference_mode():
         standard = torch.from_numpy(np.array(features, dtype=np.float32)).to(device)
         standard.sub_(mean).div_(scale)
-        axes = torch.linalg.eigh(standard.T @ standard / len(standard))[1]
+        axes = principal_axes(standard)
         turned = torch.cat([standard @ axes, torch.ones_like(standard[:, :1])], dim=1)
         del standard
         loss = LogisticLoss(

@@ -106,11 +106,13 @@ def test_events_are_those_heareval_makes(hop: float, how: Postprocessing) -> Non
     assert len(ours) > 2
 
 
-def test_probabilities_are_scikit_learn_s() -> None:
+@pytest.mark.parametrize("width", [20, 350])
+def test_probabilities_are_scikit_learn_s(width: int) -> None:
     random = np.random.default_rng(0)
-    mix = random.standard_normal((20, 20)) * 10 ** random.uniform(-2, 1, 20)
-    features = (3 + random.standard_normal((400, 20)) @ mix).astype(np.float32)
-    truth = features @ random.standard_normal((20, 3)) / 20 + random.standard_normal((400, 3))
+    mix = random.standard_normal((width, width)) * 10 ** random.uniform(-2, 1, width)
+    features = (3 + random.standard_normal((400, width)) @ mix).astype(np.float32)
+    truth = features[:, :20] @ random.standard_normal((20, 3)) / 20
+    truth += random.standard_normal((400, 3))
     targets = truth > np.quantile(truth, 0.8, axis=0)
     strengths = (1e-3, 1e-1, 1.0)
     found = fit_logistic(features[:300], targets[:300], strengths)
