@@ -44,7 +44,8 @@ def test_scores_are_those_of_heareval_s_own_two_runners(
     for once, twice in zip(found.scores, again.scores, strict=True):
         assert twice.metrics == once.metrics
         assert twice.provenance["clips_embedded"] == 0
-        assert twice.provenance["heareval_seconds"] == once.provenance["heareval_seconds"]
+        kept = [score.provenance.get("heareval_seconds") for score in (once, twice)]
+        assert kept[0] == kept[1]
     (frames,) = (score for score in found.scores if score.protocol == "frames-1")
     assert frames.metrics["event_onset_200ms_fms"]["mean"] > 0.5
     (linear,) = found.results
