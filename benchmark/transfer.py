@@ -17,6 +17,7 @@ TIMEOUT_SECONDS = 60
 BLOCK_BYTES = 1 << 16
 """What comes at a time; a block that is not whole when the connection breaks is lost."""
 
+BUSY = (429, 500, 502, 503, 504)
 BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
@@ -54,8 +55,8 @@ class Resuming:
                 failures = 1 if self._kept() > before else failures + 1
                 if failures == ATTEMPTS:
                     raise DownloadError(
-                        f"{url}: the connection broke {ATTEMPTS} times; {self._kept()} bytes are "
-                        "kept, and the same command goes on"
+                        f"{url}: no connection or a broken one {ATTEMPTS} times in a row; "
+                        f"{self._kept()} bytes are kept, and the same command goes on"
                     ) from error
                 time.sleep(WAIT_SECONDS * failures)
             except requests.HTTPError as error:
@@ -82,6 +83,8 @@ class Resuming:
                     return  # it was complete
                 self.part.unlink()
                 raise requests.ConnectionError("the server cannot go on; starting anew")
+            if answer.status_code in BUSY:
+                raise requests.ConnectionError(f"the server says {answer.status_code}")
             answer.raise_for_status()
             if answer.status_code != requests.codes.partial_content:
                 have = 0

@@ -33,6 +33,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.breaks: list[int] = []
+        self.busy = 0
         self.asked: list[tuple[str, str | None]] = []
         self.served = 0
         self.tags = True
@@ -52,8 +53,9 @@ class Handler(BaseHTTPRequestHandler):
         content = self.server.files.get(self.path[1:])
         wanted = self.headers["Range"]
         self.server.asked.append((self.path[1:], wanted))
-        if content is None:
-            self.send_error(404)
+        if content is None or self.server.busy:
+            self.send_error(503 if self.server.busy else 404)
+            self.server.busy -= self.server.busy > 0
             return
         tag = f'"{hashlib.md5(content).hexdigest()}"'
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
@@ -240,6 +242,13 @@ def test_a_repacked_archive_is_taken_and_remarked(server: Server, tmp_path: Path
     said = download.bring(replace(task, sources=(old,)), tmp_path / "data")
     assert f"{md5(server.files['master.zip'])}, not md5:0000" in said[0]
     assert json.loads((tmp_path / "data/esc50" / download.DONE).read_text())["remarks"] == said[:1]
+
+
+def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
+    server.files["a.zip"], server.busy = b"abc", 2
+    path, _ = fetch(server.source("a.zip", md5(b"abc")), tmp_path)
+    assert path.read_bytes() == b"abc"
+    assert len(server.asked) == 3
 
 
 def test_a_missing_archive_is_named(server: Server, tmp_path: Path) -> None:
