@@ -20,7 +20,7 @@ PROTOCOL = "knn-1"
 """Changes whenever the same embeddings could score otherwise; results then no longer mix."""
 COUNTS = (1, 3, 5, 10, 20, 50, 100)
 """Numbers of neighbours that are compared; with fewer training rows all of them vote."""
-WORK_BYTES = 1 << 26
+WORK_BYTES = 1 << 24
 """Size of one block of rows and of one block of cosines; a few of each live at a time."""
 
 

@@ -21,7 +21,7 @@ from benchmark.lbfgs import minimise
 from benchmark.rows import ProbeError, Rows, check_training
 from benchmark.softmax import WORK_BYTES, SoftmaxLoss
 
-RESIDENT_BYTES = {"cpu": 1 << 30, "cuda": 1 << 34}
+RESIDENT_BYTES = {"cpu": 1 << 31, "cuda": 1 << 34}
 """Features up to this size stay on the device while the probe trains, larger ones are streamed."""
 
 SMALL_ROUND = 2e8

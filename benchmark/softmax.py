@@ -12,6 +12,9 @@ from benchmark.rows import Rows
 
 WORK_BYTES = 1 << 26
 """Size of one block's logits; up to four such arrays live at a time."""
+STREAM_BYTES = 1 << 24
+"""Size of a block of features that is read anew in every round. Above 32 MiB the C library gives
+freed memory back to the system, and a third of a round's time went in page faults."""
 ROTATION_LIMIT = 4096
 """Largest eigenvalue problem worth solving: 10 to 20 s on 2 cores, growing as the cube."""
 ROTATION_ROWS = 20_000
@@ -131,7 +134,9 @@ class SoftmaxLoss:
         """Return the mean cross-entropy `[F, S]` and its gradient by the weights `[F, R, S, K]`."""
         strengths = weights.shape[2]
         packed = weights.flatten(2)
-        gradient = torch.zeros_like(packed)
+        # Kept transposed: of few columns, features' x slope takes ten times as long as slope' x
+        # features.
+        gradient = torch.zeros_like(packed.transpose(1, 2), memory_format=torch.contiguous_format)
         value = torch.zeros(len(packed), strengths, dtype=torch.float64, device=self.device)
         for where, features in self._blocks(packed.shape[0] * packed.shape[2]):
             logits = torch.bmm(features, packed).unflatten(2, weights.shape[2:])
@@ -144,8 +149,8 @@ class SoftmaxLoss:
             value -= (right * share).sum(dim=(1, 3), dtype=torch.float64)
             slope = logits.exp_().mul_(share)
             slope.scatter_add_(3, labels, -share.expand(-1, -1, strengths, 1))
-            gradient.baddbmm_(features.transpose(1, 2), slope.flatten(2))
-        return value, gradient.unflatten(2, weights.shape[2:])
+            gradient.baddbmm_(slope.flatten(2).transpose(1, 2), features)
+        return value, gradient.transpose(1, 2).unflatten(2, weights.shape[2:])
 
     def _blocks(self, columns: int) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of rows and their features with the bias's ones, `[F, b, R]`.
@@ -153,7 +158,8 @@ class SoftmaxLoss:
         Args:
             columns: number of logits a row has, over all folds.
         """
-        step = max(1, WORK_BYTES // (4 * max(columns, len(self.folds) * self.mean.shape[1])))
+        size = STREAM_BYTES if self.resident is None else WORK_BYTES
+        step = max(1, size // (4 * max(columns, len(self.folds) * self.mean.shape[1])))
         for start in range(0, self.length, step):
             where = slice(start, min(start + step, self.length))
             if self.resident is not None:
