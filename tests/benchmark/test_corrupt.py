@@ -1,5 +1,6 @@
 """Heads trained on clean clips are scored on spoilt ones: the right head, the right clip."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import soundfile
 import soxr
 
-from benchmark import corruption_list
+from benchmark import corruption_list, jobs
 from benchmark.corrupt import embed_corrupted, rescore
 from benchmark.corruption_list import SpoiltClips, parse
 from benchmark.embed import EmbeddedTask, embed_task
+from benchmark.finetune_protocol import no_head
+from benchmark.jobs import Job, Settings
 from benchmark.measure import Probed
 from benchmark.outcome import Choice, Outcome
 from benchmark.protocols import PROTOCOLS
@@ -177,3 +180,25 @@ def test_heads_of_real_protocols_lose_nothing_where_nothing_is_spoilt(
         probed = Probed(protocol, folds, outcome, (outcome.predicted,), 0.0)
         found = rescore(probed, embedded, {"same": embedded}, 2)["same"]
         assert found["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
+
+
+def test_a_protocol_without_heads_for_embeddings_says_so_and_keeps_its_score(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    embedded = embed(tmp_path, clips)
+    spoilt = spoil(tmp_path, clips, embedded, "clip")
+    linear = PROTOCOLS["linear"]
+
+    def evaluate(*given, **more) -> Outcome:
+        return dataclasses.replace(linear.evaluate(*given, **more), predict=no_head)
+
+    headless = dataclasses.replace(PROTOCOLS["finetune"], evaluate=evaluate, random=False)
+    settings = Settings(tmp_path / "out", cache_dir=tmp_path / "cache0", device="cpu")
+    job = Job(the_task(), clips, tmp_path / "tones", None, RANDOM)
+    results = [
+        jobs._measure(job, embedded, spoilt, protocol, [], False, settings)
+        for protocol in (linear, headless)
+    ]
+    assert [list(result.corrupted) for result in results] == [["clip:10"], []]
+    assert results[0].notes == []
+    assert any("no corrupted clips" in note for note in results[1].notes)
