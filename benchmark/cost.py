@@ -23,6 +23,8 @@ class Cost:
         gflop_per_second: 10^9 operations a second of sound, see `counted`.
         real_time_factor: seconds of sound embedded in a second, decoding included.
         peak_bytes: most resident memory of the embedding process.
+        held_bytes: of these, what was held when it began: interpreter, libraries, weights, and
+            what earlier models of the same run left.
         gpu_bytes: most memory of tensors on the GPU; None where there was none.
         counted: what `gflop_per_second` counts.
         missing: why a number is None, by its name.
@@ -32,6 +34,7 @@ class Cost:
     gflop_per_second: float | None
     real_time_factor: float | None
     peak_bytes: int | None
+    held_bytes: int | None
     gpu_bytes: int | None
     counted: str
     missing: dict[str, str]
@@ -45,8 +48,11 @@ def note_peak(progress: Progress, peak: PeakMemory) -> None:
         peak: made before the run.
     """
     found, before = peak.process_bytes(), progress.cost.get("peak_bytes", 0)
-    known = isinstance(found, int) and isinstance(before, int)
-    progress.cost["peak_bytes"] = max(found, before) if known else _reason(found, before)
+    if isinstance(found, str) or isinstance(before, str):
+        progress.cost["peak_bytes"] = found if isinstance(found, str) else before
+        progress.cost["held_bytes"] = None
+    elif found > before:
+        progress.cost |= {"peak_bytes": found, "held_bytes": peak.held}
     gpu = peak.gpu_bytes()
     if gpu is not None:
         progress.cost["gpu_bytes"] = max(gpu, progress.cost.get("gpu_bytes") or 0)
@@ -90,10 +96,5 @@ def cost_of(progress: Progress, model: HearModel) -> Cost:
     }
     missing = {name: value for name, value in found.items() if isinstance(value, str)}
     numbers = {name: None if name in missing else value for name, value in found.items()}
-    gpu = progress.cost.get("gpu_bytes")
-    return Cost(**numbers, gpu_bytes=gpu, counted=COUNTED, missing=missing)
-
-
-def _reason(*values: int | str) -> str:
-    """Return the first of the values that is a reason."""
-    return next(value for value in values if isinstance(value, str))
+    more = {name: progress.cost.get(name) for name in ("held_bytes", "gpu_bytes")}
+    return Cost(**numbers, **more, counted=COUNTED, missing=missing)

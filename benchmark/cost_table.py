@@ -21,6 +21,7 @@ class ModelCost:
         speeds: clips embedded in a second on each task, ascending.
         real_time_factor: seconds of sound embedded in a second, the median over tasks.
         peak_bytes: most memory of the embedding process on any task.
+        held_bytes: of these, what was held before embedding began.
         gpu_bytes: most memory of tensors on the GPU on any task.
         devices: that embedded.
         missing: why a number is None, by its name.
@@ -33,6 +34,7 @@ class ModelCost:
     speeds: list[float]
     real_time_factor: float | None
     peak_bytes: int | None
+    held_bytes: int | None
     gpu_bytes: int | None
     devices: list[str]
     missing: dict[str, str]
@@ -77,6 +79,7 @@ def model_costs(results: Sequence[Result]) -> list[ModelCost]:
                 speeds=sorted(speeds),
                 real_time_factor=_median(known["real_time_factor"]),
                 peak_bytes=max(known["peak_bytes"], default=None),
+                held_bytes=_held(costs),
                 gpu_bytes=max(known["gpu_bytes"], default=None),
                 devices=sorted({_device(told) for told in own}),
                 missing={name: why.get(name, NO_COST) for name in SHOWN if not known[name]},
@@ -94,7 +97,15 @@ def cost_table(results: Sequence[Result], *, markdown: bool = False) -> str:
     """
     costs, notes = model_costs(results), Notes()
     gpu = any(cost.gpu_bytes is not None for cost in costs)
-    head = ["model", "parameters", "GFLOP/s of sound", "clips/s", "x real time", "peak MiB"]
+    head = [
+        "model",
+        "parameters",
+        "GFLOP/s of sound",
+        "clips/s",
+        "x real time",
+        "peak MiB",
+        "held before",
+    ]
     rows = [head + ["GPU MiB"] * gpu + ["device"]]
     for cost in costs:
         speed = statistics.median(cost.speeds) if cost.speeds else None
@@ -107,7 +118,8 @@ def cost_table(results: Sequence[Result], *, markdown: bool = False) -> str:
         }
         for name, why in cost.missing.items():
             shown[name] += f" {notes.mark(f'{cost.model}, {SHOWN[name]}: {why}')}"
-        memory = [_shown(cost.gpu_bytes and cost.gpu_bytes / 2**20, 0)] * gpu
+        memory = [_shown(cost.held_bytes and cost.held_bytes / 2**20, 0)]
+        memory += [_shown(cost.gpu_bytes and cost.gpu_bytes / 2**20, 0)] * gpu
         rows.append([cost.model, *shown.values(), *memory, "; ".join(cost.devices)])
     counted = {told["counted"] for r in results if (told := r.provenance.get("cost"))}
     title = "Cost, medians over tasks, decoding included in speed, peak over tasks"
@@ -115,6 +127,13 @@ def cost_table(results: Sequence[Result], *, markdown: bool = False) -> str:
     body = in_markdown(rows) if markdown else aligned(rows)
     end = "  \n" if markdown else "\n"
     return "\n\n".join(part for part in (title, body, end.join(notes.lines())) if part)
+
+
+def _held(costs: Sequence[dict[str, Any]]) -> int | None:
+    """Return what was held before the run that had the highest peak."""
+    peaks = [cost for cost in costs if cost["peak_bytes"] is not None]
+    most = max(peaks, key=lambda cost: cost["peak_bytes"], default={"held_bytes": None})
+    return most.get("held_bytes")
 
 
 def _median(values: Sequence[float]) -> float | None:

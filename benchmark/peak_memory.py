@@ -1,6 +1,9 @@
 """The most memory that this process held over a stretch of work."""
 
+import ctypes
+import gc
 import re
+import sys
 from pathlib import Path
 
 import torch
@@ -13,22 +16,25 @@ class PeakMemory:
 
     The kernel keeps one peak for a process's whole life, and `getrusage` starts it at the parent's:
     either would hand an earlier model's memory to a later one. So it is set back first, and where
-    the kernel refuses, a peak counts only if it rose meanwhile.
+    the kernel refuses, a peak counts only if it rose meanwhile. Libraries and fragments of the heap
+    that earlier work left cannot be set back: `held` says how much was there at the start.
 
     Args:
         device: whose own memory is watched too, where it is a GPU.
     """
 
     def __init__(self, device: torch.device) -> None:
-        """Set the peaks back."""
+        """Give back what is free, set the peaks back and see what is held."""
         self.device = device
+        give_back()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         try:
             RESET.write_text("5")  # proc(5): sets back the peak resident set size
             self.floor = 0
         except OSError:
-            self.floor = high_water() or 0
+            self.floor = told("VmHWM") or 0
+        self.held = told("VmRSS")
 
     def process_bytes(self) -> int | str:
         """Return the peak of this process's resident memory in bytes, or why it is not known.
@@ -36,7 +42,7 @@ class PeakMemory:
         It holds interpreter, libraries, weights and sound, and the pages of the embeddings' file
         that were in memory; processes that decode are not in it.
         """
-        peak = high_water()
+        peak = told("VmHWM")
         if peak is None:
             return f"{STATUS} tells no peak on this system"
         if peak <= self.floor:
@@ -50,10 +56,23 @@ class PeakMemory:
         return int(torch.cuda.max_memory_allocated(self.device))
 
 
-def high_water() -> int | None:
-    """Return the peak resident memory of this process in bytes; None where it is not told."""
+def told(name: str) -> int | None:
+    """Return a size that the kernel tells of this process, in bytes; None where it does not.
+
+    Args:
+        name: "VmHWM" is the peak of resident memory, "VmRSS" what is resident now.
+    """
     try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
+        found = re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text())
     except OSError:
         return None
     return 1024 * int(found[1]) if found else None
+
+
+def give_back() -> None:
+    """Return freed memory to the system where the C library can: it keeps some for later."""
+    gc.collect()
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    trim = getattr(library, "malloc_trim", None)  # glibc has it, musl has not
+    if trim is not None:
+        trim(0)

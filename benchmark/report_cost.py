@@ -36,6 +36,7 @@ def cost(results: Sequence[Result]) -> str:
         Column("Clips per second"),
         Column("Speed", below="times real time"),
         Column("Peak memory", below="MiB, the process"),
+        Column("Held before", below="MiB"),
         *[Column("Peak on the GPU", below="MiB, tensors")] * gpu,
         Column("Device", text=True),
     ]
@@ -43,9 +44,10 @@ def cost(results: Sequence[Result]) -> str:
     counted = sorted({c["counted"] for r in results if (c := r.provenance.get("cost"))})
     caption = (
         "Medians over the tasks measured; of memory, the most. Speed counts decoding and embedding "
-        "together, on the machine named, so compare it only where machine and tasks are the same; "
-        "memory holds interpreter and libraries. Both are those of the run that embedded, not of "
-        "one that took embeddings from the cache."
+        "together, on the machine named, so compare it only where machine and tasks are the same. "
+        "Memory holds interpreter, libraries and what earlier models of a run left, so compare "
+        "what is above the memory held before. Speed and memory are those of the run that "
+        "embedded, not of one that took embeddings from the cache."
     )
     if counted:
         caption += f" GFLOP counts {escape('; '.join(counted))}."
@@ -69,7 +71,7 @@ def _row(found: ModelCost, gpu: bool) -> list[Entry]:
         reach = f"{speeds[0]:,.0f} to {speeds[-1]:,.0f}".replace(",", THIN)
         speed = Entry(speed.shown + small(reach), speed.value)
     millions = None if found.parameters is None else found.parameters / 1e6
-    memory = [found.peak_bytes, *[found.gpu_bytes] * gpu]
+    memory = [found.peak_bytes, found.held_bytes, *[found.gpu_bytes] * gpu]
     devices = "; ".join(found.devices)
     return [
         Entry(model_name(found.model), found.model),

@@ -14,6 +14,7 @@ def made_cost(**changes: object) -> dict[str, object]:
         "gflop_per_second": 0.25,
         "real_time_factor": 150.0,
         "peak_bytes": 300 << 20,
+        "held_bytes": 250 << 20,
         "gpu_bytes": None,
         "counted": "convolutions",
         "missing": {},
