@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     same = [PROTOCOLS[name].version for name in given.protocol if not PROTOCOLS[name].random]
     if given.seeds > 1 and same:
-        sys.stdout.write(f"{', '.join(same)}: nothing is drawn at random, so it runs once\n")
+        sys.stdout.write(f"{', '.join(same)}: nothing is drawn at random, so one run each\n")
     chosen = [known[name] for name in plain]
     models = given.models or default_models()
     try:
