@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 continue
             sizes = [source.size for source in data.sources]
             total = f"{sum(sizes) / 1e9:.2f} GB" if all(sizes) else "of unpublished size"
-            sys.stdout.write(f"{name}: {len(sizes)} archives, {total}\n")
+            sys.stdout.write(f"{name}: {total} in {len(sizes)} archive(s)\n")
             sys.stdout.write("\n".join(bring(data, given.data_dir)) + "\n")
         except (DownloadError, ExtractError, OSError) as error:
             sys.stderr.write(f"error: {error}\n")

@@ -22,7 +22,7 @@ LEAST_WORDS = 16
 STRETCHES = tuple(int(LEAST_WORDS * 1.5**power) for power in range(14))
 """Lengths in words of the stretches in which two sounds may agree while the rest differs."""
 
-BATCH_WORDS = 20_000
+BATCH_WORDS = 2_000
 WORDS_AT_ONCE = 1 << 20
 """Bound the memory of looking up and of comparing."""
 
