@@ -33,7 +33,7 @@ def board(
     Args:
         scores: of any tasks, models and protocols.
         published: rows for the protocol of heareval's default grid.
-        columns: names of tasks; None takes those of the scores.
+        columns: names of tasks for that protocol; None takes those of the scores.
         markdown: whether to write Markdown; otherwise aligned text.
 
     Raises:
@@ -45,7 +45,7 @@ def board(
     for name in sorted(names):
         own = [score for score in scores if score.protocol == name]
         rows = published if name == usual else ()
-        parts.append(_table(name, own, rows, columns, markdown))
+        parts.append(_table(name, own, rows, columns if name == usual else None, markdown))
     return "\n\n".join(parts)
 
 

@@ -196,9 +196,11 @@ def test_the_leaderboard_command_shows_all_columns(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     write_score(made("esc50-v2.0.0-full", "ours", 0.4321, known="esc50"), tmp_path)
+    write_score(made("beeps-1-small", "ours", 0.9, protocol="frames-1"), tmp_path)
     assert hear_board.main([str(tmp_path), "--markdown"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    (head,) = (line for line in lines if line.startswith("| model"))
+    other, head = (line for line in lines if line.startswith("| model"))
+    assert other == "| model | beeps-1-small (top1_acc) |"
     assert all(task.title in head for task in known_tasks().values())
     assert any("| ours |" in line and "0.432" in line for line in lines)
     assert sum("(published) |" in line for line in lines) == len(read_leaderboard())
