@@ -78,7 +78,12 @@ class Finetune:
             weights=hear.weights_hash,
             data=self.embedded.data_hash,
             protocol=PROTOCOL,
-            options={"device": hear.device.type, "seed": seed, "samples": samples},
+            options={
+                "device": hear.device.type,
+                "precision": hear.precision,  # may change from run to run on a busy machine
+                "seed": seed,
+                "samples": samples,
+            },
             config=dataclasses.asdict(self.config),
         )
         states = [tune_fold(setup, embeddings, fold, folder / f"{fold.name}.pt") for fold in folds]
