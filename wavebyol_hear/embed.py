@@ -34,7 +34,7 @@ class Embedder(nn.Module):
         normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe has it; off
             by default, since a probe that standardises each number does better without.
         seconds_at_once: sound computed at once; bounds memory (h2: some 35 MB a second).
-        precision: `fp32`, `bf16`, or `auto`, which of them the device is faster at. Gradients and
+        precision: `fp32`, `bf16`, or `auto`, bf16 where the device has units for it. Gradients and
             training mode have the precision of the weights.
 
     Shape:

@@ -37,7 +37,7 @@ def load_model(
             `contrast` for slim and `global` for h1 to h5.
         normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe does.
         seconds_at_once: sound computed at once; less takes less memory.
-        precision: `fp32`, `bf16` or `auto`, which of them the device is faster at; the model's
+        precision: `fp32`, `bf16` or `auto`, bf16 where the device has units for it; the model's
             attribute `precision` says which it is. Training through the model is in fp32.
 
     Raises:
