@@ -4,7 +4,8 @@ A BatchNorm in evaluation mode is a factor and an offset a channel, so it goes i
 the convolution before it (or, behind the logarithm of the Gabor front end, into one product and
 sum). The Conv1d stack runs as Conv2d on rows of height one, whose channels then lie innermost, as
 in the rest of the network: oneDNN reaches the speed of its matrix product with them and without
-reordering. What was tried besides is in benchmark/SPEED.md.
+reordering. Large convolutions multiply less (`winograd`). What was tried besides is in
+benchmark/SPEED.md.
 """
 
 import copy
@@ -15,6 +16,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.front_end import ConvFrontEnd, GaborFrontEnd
+from wavebyol_hear.winograd import WinogradConv2d
+
+# Channels and rows from which multiplying less outweighs moving more.
+WIDE, TALL = 256, 8
 
 
 class InferenceCopy:
@@ -73,11 +78,16 @@ def fold(encoder: Encoder, dtype: torch.dtype) -> Encoder:
     )
     folded.add_module("front_end", front_end)
     layers: list[nn.Module] = []
+    rows = encoder.config.rows
     for layer in folded.features:
         if isinstance(layer, nn.BatchNorm2d):
             convolution = layers.pop()
             assert isinstance(convolution, nn.Conv2d)
-            layer = in_order(fuse_conv_bn_eval(convolution, layer), dtype)
+            convolution = fuse_conv_bn_eval(convolution, layer)
+            large = convolution.in_channels >= WIDE and rows >= TALL
+            layer = WinogradConv2d(convolution, dtype) if large else in_order(convolution, dtype)
+        elif isinstance(layer, nn.MaxPool2d):
+            rows //= 2
         layers.append(layer)
     folded.features = nn.Sequential(*layers)
     return folded

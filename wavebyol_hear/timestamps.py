@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.stream import Stage, stages_of
+from wavebyol_hear.winograd import WinogradConv2d
 
 LONGEST_HOP_MS = 50
 
@@ -109,6 +110,8 @@ def dense_maps(encoder: Encoder, image: Tensor, step: int) -> Iterator[Tensor]:
                     padding=(1, dilation),
                     dilation=(1, dilation),
                 )
+            elif isinstance(layer, WinogradConv2d):
+                image = layer(image.to(layer.weight.dtype), dilation)
             elif isinstance(layer, nn.MaxPool2d) and stride == step:
                 image = dense_pool(image, dilation)
                 dilation *= 2

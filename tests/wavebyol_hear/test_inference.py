@@ -54,8 +54,12 @@ def clips(request):
 
 
 @BOTH
+@pytest.mark.parametrize("winograd", [False, True])
 @pytest.mark.parametrize("samples", [16_000, 50_001])
-def test_the_folded_copy_gives_the_plain_network_s_numbers(config, samples):
+def test_the_folded_copy_gives_the_plain_network_s_numbers(config, samples, winograd, monkeypatch):
+    if winograd:
+        monkeypatch.setattr("wavebyol_hear.inference.WIDE", 8)
+        monkeypatch.setattr("wavebyol_hear.inference.TALL", 1)
     model = Embedder(used_encoder(config), "stages", seconds_at_once=2)
     audio = sound(2, samples)
     plain = model(audio).detach()

@@ -1,0 +1,32 @@
+"""Winograd's convolution against the definition, computed by torch in double precision."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from wavebyol_hear.winograd import WinogradConv2d
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 10), (10, 8), (7, 13)])
+@pytest.mark.parametrize(
+    ("dtype", "most"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)], ids=["fp32", "bf16"]
+)
+def test_it_is_the_convolution(rows, columns, dilation, dtype, most):
+    generator = torch.Generator().manual_seed(0)
+    convolution = torch.nn.Conv2d(64, 24, 3, padding=1)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.randn(24, 64, 3, 3, generator=generator) / 24)
+        convolution.bias.copy_(torch.randn(24, generator=generator))
+        image = torch.randn(2, 64, rows, columns, generator=generator)
+        expected = functional.conv2d(
+            image.double(),
+            convolution.weight.double(),
+            convolution.bias.double(),
+            padding=(1, dilation),
+            dilation=(1, dilation),
+        )
+        found = WinogradConv2d(convolution, dtype)(image.to(dtype), dilation)
+    assert found.shape == expected.shape
+    assert found.dtype == dtype
+    assert (found - expected).norm() <= most * expected.norm()
