@@ -37,6 +37,9 @@ OUTPUT = {
     4: ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
 }
 
+# Tiles computed at once: the products of a tile take 2 to 4 times its outputs' memory.
+TILES = 4096
+
 
 class WinogradConv2d(nn.Module):
     """A 3 x 3 convolution of stride 1 with a border of zeros, its kernel transformed beforehand.
@@ -75,12 +78,24 @@ class WinogradConv2d(nn.Module):
 
     def _convolve(self, image: Tensor) -> Tensor:
         """Return the convolution of an image, channels last: [B, R, T, C] -> [B, R, T, K]."""
-        batch, height, width, channels = image.shape
-        tile, size = self.tile, self.tile + 2
+        batch, height, width = image.shape[:3]
+        tile = self.tile
         down, across = -(-height // tile), -(-width // tile)
         image = nn.functional.pad(
             image, (0, 0, 1, across * tile - width + 1, 1, down * tile - height + 1)
         )
+        out = image.new_empty(batch, down, tile, across, tile, self.bias.shape[0])
+        most = max(1, TILES // (batch * across))
+        for first in range(0, down, most):
+            part = out[:, first : first + most]
+            height_read = part.shape[1] * tile + 2
+            self._band(image[:, first * tile : first * tile + height_read], part)
+        return out.view(batch, down * tile, across * tile, -1)[:, :height, :width]
+
+    def _band(self, image: Tensor, out: Tensor) -> None:
+        """Write a band of tiles, [B, down, tile, across, tile, K], of a padded image."""
+        tile, size, channels = self.tile, self.tile + 2, image.shape[-1]
+        batch, down, _, across = out.shape[:4]
         inputs = image.new_empty(size, size, batch, down, across, channels)
         lines = [image[:, i : i + (down - 1) * tile + 1 : tile] for i in range(size)]
         for i, factors in enumerate(INPUT[tile]):
@@ -90,12 +105,10 @@ class WinogradConv2d(nn.Module):
                 inputs[i, j] = _combine(others, places)
         products = torch.bmm(inputs.view(size * size, -1, channels), self.weight)
         products = products.view(size, size, batch, down, across, -1)
-        out = image.new_empty(batch, down, tile, across, tile, products.shape[-1])
         for i, factors in enumerate(OUTPUT[tile]):
             line = _combine(factors, list(products))
             for j, others in enumerate(OUTPUT[tile]):
                 out[:, :, i, :, j] = _combine(others, list(line)).add_(self.bias)
-        return out.view(batch, down * tile, across * tile, -1)[:, :height, :width]
 
 
 def _combine(factors: tuple[float, ...], parts: list[Tensor]) -> Tensor:

@@ -7,12 +7,14 @@ from torch.nn import functional
 from wavebyol_hear.winograd import WinogradConv2d
 
 
+@pytest.mark.parametrize("at_once", [4096, 4])
 @pytest.mark.parametrize("dilation", [1, 2, 4])
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 10), (10, 8), (7, 13)])
 @pytest.mark.parametrize(
     ("dtype", "most"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)], ids=["fp32", "bf16"]
 )
-def test_it_is_the_convolution(rows, columns, dilation, dtype, most):
+def test_it_is_the_convolution(rows, columns, dilation, dtype, most, at_once, monkeypatch):
+    monkeypatch.setattr("wavebyol_hear.winograd.TILES", at_once)
     generator = torch.Generator().manual_seed(0)
     convolution = torch.nn.Conv2d(64, 24, 3, padding=1)
     with torch.no_grad():
