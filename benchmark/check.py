@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.hear_api import HearError, HearModel, check_tensor, load, one_line
+from benchmark.embedding.hear_api import HearError, HearModel, check_tensor, load, one_line
 
 # As in hear-validator's validate.py.
 TIMESTAMP_SECONDS = (1.07, 1.98, 4.0)

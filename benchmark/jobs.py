@@ -6,23 +6,23 @@ from pathlib import Path
 
 import torch
 
-from benchmark.cache import CacheError
-from benchmark.corrupt import embed_corrupted, rescore
-from benchmark.corruption_list import Corruption
-from benchmark.embed import EmbeddedTask, embed_task
-from benchmark.embedder import EmbedError
-from benchmark.finetune_config import FinetuneConfig
-from benchmark.finetune_protocol import Finetune
-from benchmark.hear_api import HearError
+from benchmark.corruption.corrupt import embed_corrupted, rescore
+from benchmark.corruption.names import Corruption
+from benchmark.embedding.cache import CacheError
+from benchmark.embedding.embed import EmbeddedTask, embed_task
+from benchmark.embedding.embedder import EmbedError
+from benchmark.embedding.hear_api import HearError
+from benchmark.embedding.untrained import noting_untrained
+from benchmark.finetune.config import FinetuneConfig
+from benchmark.finetune.protocol import Finetune
 from benchmark.measure import measure, probe
 from benchmark.missing import Place, write_missing
+from benchmark.probes.rows import ProbeError
 from benchmark.protocols import PROTOCOLS, Protocol
 from benchmark.records import Clip, Task, TaskDataError, missing_data
 from benchmark.results import Result, ResultError, write_result
-from benchmark.rows import ProbeError
 from benchmark.splits import SplitError
 from benchmark.tasks.registry import absent_files, completeness, data_folder, task_root
-from benchmark.untrained import noting_untrained
 
 BAD_SHARE = 0.01
 """Share of listed files that may be absent before the data counts as partial."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.embed import EmbeddedTask
-from benchmark.embedding_map import embedding_map
+from benchmark.embedding.embed import EmbeddedTask
+from benchmark.embedding.map import embedding_map
 from benchmark.metrics import RESAMPLES, Interval, score
-from benchmark.outcome import Outcome
+from benchmark.probes.outcome import Outcome
 from benchmark.protocols import Protocol
 from benchmark.provenance import git_revision, machine, package_versions
 from benchmark.records import Task

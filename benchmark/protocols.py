@@ -6,9 +6,10 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from benchmark import finetune, knn, linear, mlp
-from benchmark.finetune_protocol import without_sound
-from benchmark.outcome import Outcome
+from benchmark.finetune import finetune
+from benchmark.finetune.protocol import without_sound
+from benchmark.probes import knn, linear, mlp
+from benchmark.probes.outcome import Outcome
 from benchmark.splits import Fold
 
 

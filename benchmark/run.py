@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from benchmark.results import Result
 
-from benchmark.hear_catalogue import PREFIX, add_options
-from benchmark.hear_catalogue import catalogue as hear_listing
+from benchmark.hear.catalogue import PREFIX, add_options
+from benchmark.hear.catalogue import catalogue as hear_listing
 
 DEFAULT_TASKS = ("notes",)
 DEFAULT_MODELS = (
@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--finetune-config",
         type=Path,
         metavar="FILE.yaml",
-        help="what differs from the defaults of benchmark.finetune_config",
+        help="what differs from the defaults of benchmark.finetune.config",
     )
     parser.add_argument(
         "--seeds",
@@ -138,8 +138,8 @@ def more_tables(results: "Sequence[Result]", *, markdown: bool = False) -> list[
         results: of any tasks and protocols.
         markdown: whether to write Markdown; otherwise aligned text.
     """
-    from benchmark.cost_table import cost_table
-    from benchmark.robust_table import robust_tables
+    from benchmark.corruption.robust_table import robust_tables
+    from benchmark.embedding.cost_table import cost_table
 
     if not results:
         return []
@@ -160,8 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.seeds < 1:
         parser.error(f"--seeds is {given.seeds}: give 1 or more")
     # torch is imported from here on: --help and a wrong command line answer at once.
-    from benchmark.corruption_list import CorruptionError, parse_all
-    from benchmark.finetune_config import FinetuneConfigError, read_finetune_config
+    from benchmark.corruption.names import CorruptionError, parse_all
+    from benchmark.finetune.config import FinetuneConfigError, read_finetune_config
     from benchmark.listing import catalogue
     from benchmark.protocols import PROTOCOLS
     from benchmark.tasks.registry import data_folder, load_tasks
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"--out {given.out} cannot be made: {error.strerror}")
-    from benchmark.hear_command import run_hear
+    from benchmark.hear.command import run_hear
     from benchmark.jobs import Settings, measure_all
     from benchmark.table import tables
 

@@ -30,8 +30,8 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 
 def embed_ours(task_folder: Path, out: Path, workers: int) -> None:
     """Embed as `python -m benchmark.run --tasks hear:...` does."""
-    from benchmark.hear_embedded import embed
-    from benchmark.hear_folder import read_task
+    from benchmark.hear.embedded import embed
+    from benchmark.hear.folder import read_task
     from benchmark.jobs import Settings
 
     settings = Settings(out, cache_dir=out, workers=workers)
@@ -49,8 +49,8 @@ def main() -> None:
     if given.ours:
         embed_ours(task, given.ours, given.workers)
         return
-    from benchmark.hear_folder import read_task
-    from benchmark.hear_resample import at_rate
+    from benchmark.hear.folder import read_task
+    from benchmark.hear.resample import at_rate
 
     at_rate(read_task(task), 16000)
     with tempfile.TemporaryDirectory() as name:

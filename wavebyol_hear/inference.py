@@ -5,7 +5,7 @@ the convolution before it (or, behind the logarithm of the Gabor front end, into
 sum). The Conv1d stack runs as Conv2d on rows of height one, whose channels then lie innermost, as
 in the rest of the network: oneDNN reaches the speed of its matrix product with them and without
 reordering. Large convolutions multiply less (`winograd`). What was tried besides is in
-benchmark/SPEED.md.
+benchmark/speed/SPEED.md.
 """
 
 import copy

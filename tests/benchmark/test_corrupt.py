@@ -8,16 +8,17 @@ import pytest
 import soundfile
 import soxr
 
-from benchmark import corruption_list, jobs
-from benchmark.corrupt import embed_corrupted, rescore
-from benchmark.corruption_list import SpoiltClips, parse
-from benchmark.embed import EmbeddedTask, embed_task
-from benchmark.finetune_protocol import no_head
+from benchmark import jobs
+from benchmark.corruption import names
+from benchmark.corruption.corrupt import embed_corrupted, rescore
+from benchmark.corruption.names import SpoiltClips, parse
+from benchmark.embedding.embed import EmbeddedTask, embed_task
+from benchmark.embedding.read_ahead import Reader
+from benchmark.finetune.protocol import no_head
 from benchmark.jobs import Job, Settings
 from benchmark.measure import Probed
-from benchmark.outcome import Choice, Outcome
+from benchmark.probes.outcome import Choice, Outcome
 from benchmark.protocols import PROTOCOLS
-from benchmark.read_ahead import Reader
 from benchmark.records import Clip, Source, Task
 from benchmark.splits import make_folds
 from tests.synth import noisy_tone
@@ -117,9 +118,9 @@ def test_workers_change_nothing_and_the_cache_is_kept_apart(
     assert (other.embeddings[0] != loud.embeddings[0]).any()
     changed = tmp_path / "code"
     changed.mkdir()
-    for name in ("codec", "corruptions", "corruption_list"):
+    for name in ("codec", "corruptions", "names"):
         (changed / f"{name}.py").write_text("# another version")
-    monkeypatch.setattr(corruption_list, "__file__", str(changed / "corruption_list.py"))
+    monkeypatch.setattr(names, "__file__", str(changed / "names.py"))
     assert embed(tmp_path, clips, corruption=parse("noise:0")).encoder_calls > 0
 
 

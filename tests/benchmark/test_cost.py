@@ -8,11 +8,11 @@ import pytest
 import soundfile
 import torch
 
-from benchmark import peak_memory
-from benchmark.cache import Progress
-from benchmark.cost import Cost, note_peak
-from benchmark.embed import EmbeddedTask, embed_task
-from benchmark.peak_memory import PeakMemory
+from benchmark.embedding import peak_memory
+from benchmark.embedding.cache import Progress
+from benchmark.embedding.cost import Cost, note_peak
+from benchmark.embedding.embed import EmbeddedTask, embed_task
+from benchmark.embedding.peak_memory import PeakMemory
 from benchmark.records import Clip, Source, Task
 from tests.synth import noisy_tone
 

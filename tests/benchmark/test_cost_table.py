@@ -3,10 +3,10 @@
 import csv
 import io
 
-from benchmark.cost_table import cost_table, model_costs
-from benchmark.report_board import boards
-from benchmark.report_cost import cost
-from benchmark.report_text import comma_separated, markdown
+from benchmark.embedding.cost_table import cost_table, model_costs
+from benchmark.report.board import boards
+from benchmark.report.cost import cost
+from benchmark.report.text import comma_separated, markdown
 from benchmark.results import Result
 from tests.benchmark.made_results import made, made_cost
 

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import download, transfer
-from benchmark.extract import ExtractError, unpack
-from benchmark.fsd50k import FSD50K
+from benchmark.download import __main__ as download
+from benchmark.download import transfer
+from benchmark.download.extract import ExtractError, unpack
+from benchmark.download.fsd50k import FSD50K
+from benchmark.download.transfer import BLOCK_BYTES, DownloadError, fetch
 from benchmark.records import Corpus, Source, Task
 from benchmark.tasks.registry import load_tasks
-from benchmark.transfer import BLOCK_BYTES, DownloadError, fetch
 from tests.synth import TREES
 
 TASKS = load_tasks()

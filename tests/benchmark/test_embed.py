@@ -10,11 +10,11 @@ import pytest
 import soundfile
 import torch
 
-from benchmark.embed import EmbeddedTask, embed_task
-from benchmark.embedder import EmbedError
-from benchmark.hear_api import HearError
+from benchmark.embedding.embed import EmbeddedTask, embed_task
+from benchmark.embedding.embedder import EmbedError
+from benchmark.embedding.hear_api import HearError
+from benchmark.embedding.read_ahead import Reader, plan_batches
 from benchmark.models import content_random
-from benchmark.read_ahead import Reader, plan_batches
 from benchmark.records import Clip, Source, Task, TaskDataError
 from tests.synth import noisy_tone
 from wavebyol_hear.audio import read_audio

@@ -10,14 +10,14 @@ import pytest
 import soundfile
 import torch
 
-from benchmark.finetune import tune_fold
-from benchmark.finetune_config import FinetuneConfig
-from benchmark.finetune_model import NoGradientError, check_trainable, copy_state
-from benchmark.finetune_score import FinetuneError, Sounds
-from benchmark.finetune_state import FoldState, StateFile
-from benchmark.finetune_train import Setup, Trainer
-from benchmark.hear_api import HearModel, load
-from benchmark.read_ahead import Reader
+from benchmark.embedding.hear_api import HearModel, load
+from benchmark.embedding.read_ahead import Reader
+from benchmark.finetune.config import FinetuneConfig
+from benchmark.finetune.finetune import tune_fold
+from benchmark.finetune.model import NoGradientError, check_trainable, copy_state
+from benchmark.finetune.score import FinetuneError, Sounds
+from benchmark.finetune.state import FoldState, StateFile
+from benchmark.finetune.train import Setup, Trainer
 from benchmark.splits import Fold
 
 NETWORK = """
@@ -149,7 +149,7 @@ def test_a_run_that_is_killed_and_started_again_gives_the_same_numbers(
     config = dataclasses.replace(CONFIG, epochs=2, batch_norm=batch_norm)
     setup = dataclasses.replace(setup, config=config)
     whole = tune(setup, tmp_path / "whole.pt")
-    monkeypatch.setattr("benchmark.finetune_state.SAVE_SECONDS", save_seconds)
+    monkeypatch.setattr("benchmark.finetune.state.SAVE_SECONDS", save_seconds)
     step = Trainer._step
     steps = killed = 0
 

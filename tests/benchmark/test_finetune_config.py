@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.finetune_config import FinetuneConfig, FinetuneConfigError, read_finetune_config
+from benchmark.finetune.config import FinetuneConfig, FinetuneConfigError, read_finetune_config
 
 
 def test_a_file_holds_differences_only(tmp_path: Path) -> None:

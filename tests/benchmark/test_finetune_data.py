@@ -7,9 +7,9 @@ import pytest
 import soundfile
 import torch
 
-from benchmark.finetune_config import FinetuneConfig
-from benchmark.finetune_data import Crops, augment, cut, plan_epoch, training_batches
-from benchmark.read_ahead import Reader
+from benchmark.embedding.read_ahead import Reader
+from benchmark.finetune.config import FinetuneConfig
+from benchmark.finetune.data import Crops, augment, cut, plan_epoch, training_batches
 
 PLAIN = FinetuneConfig(gain_db=0, noise_snr_db=None, mixup=0)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.fingerprint import content_hashes, source_files
-from benchmark.hear_api import HearError, import_module, load
+from benchmark.embedding.fingerprint import content_hashes, source_files
+from benchmark.embedding.hear_api import HearError, import_module, load
 from benchmark.records import Clip
 
 
@@ -56,7 +56,7 @@ def test_the_code_of_a_model_includes_what_it_takes_from_its_siblings() -> None:
 
 
 def test_only_changed_files_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark import fingerprint
+    from benchmark.embedding import fingerprint
 
     clips = []
     for i in range(4):

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import soxr
 
-from benchmark.hear_catalogue import HearTaskError, resolve
-from benchmark.hear_folder import read_task
-from benchmark.hear_resample import at_rate
+from benchmark.hear.catalogue import HearTaskError, resolve
+from benchmark.hear.folder import read_task
+from benchmark.hear.resample import at_rate
 
 METADATA = {
     "task_name": "beeps",

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark import hear_jobs, hear_predict, run
-from benchmark.hear_predict import HearevalError, Predicted, predict
-from benchmark.hear_scores import read_scores
+from benchmark import run
+from benchmark.hear import jobs as hear_jobs
+from benchmark.hear import predict as hear_predict
+from benchmark.hear.predict import HearevalError, Predicted, predict
+from benchmark.hear.scores import read_scores
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark import hear_board
-from benchmark.hear_board import board
-from benchmark.hear_catalogue import known_tasks
-from benchmark.hear_predict import SCORES, HearevalError, protocol, read_scores
-from benchmark.hear_published import PublishedRow, read_leaderboard
-from benchmark.hear_scores import HearScore, means, read_score, write_score
-from benchmark.hear_scores import read_scores as read_written
+from benchmark.hear import board as hear_board
+from benchmark.hear.board import board
+from benchmark.hear.catalogue import known_tasks
+from benchmark.hear.predict import SCORES, HearevalError, protocol, read_scores
+from benchmark.hear.published import PublishedRow, read_leaderboard
+from benchmark.hear.scores import HearScore, means, read_score, write_score
+from benchmark.hear.scores import read_scores as read_written
 from benchmark.published import PublishedError, read_published
 from benchmark.results import ResultError, read_results
 from benchmark.table import TableError

@@ -5,8 +5,8 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from benchmark import knn
-from benchmark.rows import Rows, every_row
+from benchmark.probes import knn
+from benchmark.probes.rows import Rows, every_row
 
 
 def made(clips: int, width: int = 30) -> tuple[np.ndarray, np.ndarray]:

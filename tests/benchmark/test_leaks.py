@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark import leaks, print_index
-from benchmark.leak_search import EXACT, SURE, align, find
-from benchmark.print_index import PrintIndex
+from benchmark.leaks import __main__ as leaks
+from benchmark.leaks import print_index
+from benchmark.leaks.print_index import PrintIndex
+from benchmark.leaks.search import EXACT, SURE, align, find
+from benchmark.leaks.sound_print import HOP, LAG, Print, sound_print
+from benchmark.leaks.store_reader import FORMAT, StoreError, StoreReader
 from benchmark.records import Clip
-from benchmark.sound_print import HOP, LAG, Print, sound_print
-from benchmark.store_reader import FORMAT, StoreError, StoreReader
 from pretrain.store import Store
 from tests.synth import TREES
 
@@ -136,7 +137,7 @@ def test_slabs_and_batches_change_nothing(
     waves = {"1": sound(1, 4), "2": sound(2, 2), "102": sound(102, 3), "104": sound(104, 5)[8000:]}
     clips = [clip(tmp_path, name, wave) for name, wave in waves.items()]
     whole = find(store, clips, tmp_path)
-    monkeypatch.setattr("benchmark.leak_search.SLAB_SECONDS", 10)
+    monkeypatch.setattr("benchmark.leaks.search.SLAB_SECONDS", 10)
     monkeypatch.setattr(print_index, "BATCH_WORDS", 1)
     monkeypatch.setattr(print_index, "WORDS_AT_ONCE", 200)
     assert find(store, clips, tmp_path) == whole

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from benchmark.cost import Cost
+from benchmark.embedding.cost import Cost
 from benchmark.measure import Probed, measure, probe
-from benchmark.outcome import Choice, Outcome, outcome
+from benchmark.probes.outcome import Choice, Outcome, outcome
+from benchmark.probes.rows import Rows
 from benchmark.protocols import Protocol
 from benchmark.records import Task
 from benchmark.repeats import over_seeds
 from benchmark.results import read_result, write_result
-from benchmark.rows import Rows
 from benchmark.splits import Fold
 
 CLIPS, CLASSES = 60, 3
@@ -58,7 +58,7 @@ def embedded() -> SimpleNamespace:
         weights_hash="w",
         data_hash="d",
         precision="float32",
-        cost=Cost(None, None, None, None, None, "", {}),
+        cost=Cost(None, None, None, None, None, None, "", {}),
     )
 
 

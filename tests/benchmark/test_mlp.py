@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark import mlp, mlp_head
-from benchmark.rows import ProbeError, Rows
+from benchmark.probes import mlp, mlp_head
+from benchmark.probes.rows import ProbeError, Rows
 
 
 def made(clips: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from benchmark.probe import fit
-from benchmark.rows import Rows
+from benchmark.probes.probe import fit
+from benchmark.probes.rows import Rows
 
 
 def made(

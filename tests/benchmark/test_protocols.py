@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from benchmark import mlp, mlp_head
 from benchmark.metrics import score
+from benchmark.probes import mlp, mlp_head
+from benchmark.probes.rows import ProbeError
 from benchmark.protocols import PROTOCOLS, Protocol
-from benchmark.rows import ProbeError
 from benchmark.splits import Fold, make_folds
 
 # Fine-tuning reads sound, not embeddings: its own test guards its test clips.

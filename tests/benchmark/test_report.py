@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from benchmark.embedding_map import embedding_map
+from benchmark.embedding.map import embedding_map
 from benchmark.published import read_published
-from benchmark.report import main
-from benchmark.report_board import boards
-from benchmark.report_charts import MOST_CLASSES, confused, confusion
-from benchmark.report_curves import curves, validation
-from benchmark.report_map import MOST_NAMED, map_told, scatter
-from benchmark.report_page import page
-from benchmark.report_text import comma_separated, markdown
+from benchmark.report.__main__ import main
+from benchmark.report.board import boards
+from benchmark.report.charts import MOST_CLASSES, confused, confusion
+from benchmark.report.curves import curves, validation
+from benchmark.report.map import MOST_NAMED, map_told, scatter
+from benchmark.report.page import page
+from benchmark.report.text import comma_separated, markdown
 from benchmark.results import write_result
 from benchmark.table import TableError
 from tests.benchmark.made_results import BASE, made, some

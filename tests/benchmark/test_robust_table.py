@@ -6,11 +6,11 @@ import io
 import json
 from pathlib import Path
 
-from benchmark.report_board import boards
-from benchmark.report_page import page
-from benchmark.report_text import comma_separated, markdown
+from benchmark.corruption.robust_table import robust_tables
+from benchmark.report.board import boards
+from benchmark.report.page import page
+from benchmark.report.text import comma_separated, markdown
 from benchmark.results import Result, read_result, write_result
-from benchmark.robust_table import robust_tables
 from tests.benchmark.made_results import BASE, made
 
 

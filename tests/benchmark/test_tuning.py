@@ -5,11 +5,11 @@ import inspect
 import numpy as np
 import pytest
 
-from benchmark.linear import evaluate
 from benchmark.metrics import score
-from benchmark.rows import Rows
+from benchmark.probes.linear import evaluate
+from benchmark.probes.rows import Rows
+from benchmark.probes.tuning import choose_strengths
 from benchmark.splits import Fold, make_folds
-from benchmark.tuning import choose_strengths
 
 
 def made(clips: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[Fold]]:
@@ -49,7 +49,7 @@ def test_no_parameter_of_the_choice_could_carry_test_data() -> None:
 def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(monkeypatch) -> None:
     features, labels, folds = made(200)
     guard, label_guard = Guarded(features, folds[0].test), Guarded(labels, folds[0].test)
-    from benchmark import linear
+    from benchmark.probes import linear
 
     def disarm(*args: object, **options: object) -> object:
         fitted = refit(*args, **options)

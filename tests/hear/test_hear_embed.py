@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import hear_embed
-from benchmark.hear_api import HearError, HearModel
-from benchmark.hear_embed import DONE, embed_hear
-from benchmark.hear_folder import read_task
-from benchmark.hear_form import labels_at
+from benchmark.embedding.hear_api import HearError, HearModel
+from benchmark.hear import embed as hear_embed
+from benchmark.hear.embed import DONE, embed_hear
+from benchmark.hear.folder import read_task
+from benchmark.hear.form import labels_at
 from tests.hear.hear_tasks import RATE
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import hear_embedded
-from benchmark.hear_api import HearModel
-from benchmark.hear_jobs import HearSettings, measure_hear
-from benchmark.hear_scores import read_scores
+from benchmark.embedding.hear_api import HearModel
+from benchmark.hear import embedded as hear_embedded
+from benchmark.hear.jobs import HearSettings, measure_hear
+from benchmark.hear.scores import read_scores
 from benchmark.jobs import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")

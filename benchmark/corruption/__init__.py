@@ -1,0 +1,1 @@
+"""Test clips spoilt in stated ways."""

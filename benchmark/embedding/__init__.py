@@ -1,0 +1,1 @@
+"""Sound to embeddings through the HEAR API, cached, and what that costs."""

@@ -1,0 +1,140 @@
+"""From a task's clips to one embedding each: read ahead, batched by length, cached, resumable."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.corruption.names import Corruption, SpoiltClips
+from benchmark.embedding.cache import EmbeddingArray, cache_folder
+from benchmark.embedding.clip_list import sort_out
+from benchmark.embedding.cost import Cost, cost_of, note_arithmetic
+from benchmark.embedding.embedder import Embedder, EmbedError, fill
+from benchmark.embedding.fingerprint import content_hashes, data_fingerprint, sound_fingerprint
+from benchmark.embedding.hear_api import load
+from benchmark.records import Clip, Task
+
+
+@dataclass(frozen=True)
+class EmbeddedTask:
+    """The embeddings of a task under one model, row by row with what a probe needs.
+
+    Attributes:
+        embeddings: float32, memory-mapped, read-only.
+        labels: class numbers, places in `task.classes`.
+        splits: as published.
+        groups: what may never be separated.
+        clip_ids: of the rows.
+        errors: (clip id, message) of every clip that has no row.
+        seconds: time the embedding took, all runs of this array together.
+        clips_per_second: rows over that time, decoding included; 0 where nothing was embedded.
+        encoder_calls: calls of the encoder in this run, 0 when all came from the cache.
+        weights_hash: content hash of weights and code.
+        data_hash: content hash of sound, labels, splits and groups.
+        cost: of the model, as measured when the embeddings were made.
+        precision: in which the model says it computes, else "as loaded".
+
+    Shape:
+        embeddings `[n, D]`; labels, splits, groups, clip_ids `[n]`.
+    """
+
+    embeddings: np.ndarray
+    labels: np.ndarray
+    splits: np.ndarray
+    groups: np.ndarray
+    clip_ids: np.ndarray
+    errors: tuple[tuple[str, str], ...]
+    seconds: float
+    clips_per_second: float
+    encoder_calls: int
+    weights_hash: str
+    data_hash: str
+    cost: Cost
+    precision: str
+
+
+def embed_task(
+    task: Task,
+    clips: Sequence[Clip],
+    root: Path,
+    model_spec: str,
+    *,
+    device: str = "cpu",
+    cache_dir: Path,
+    workers: int = 2,
+    batch_seconds: float = 64.0,
+    corruption: Corruption | None = None,
+) -> EmbeddedTask:
+    """Embed the clips of a task with a HEAR module, or take what the cache holds.
+
+    Args:
+        task: whose classes number the labels.
+        clips: what `task.index(root)` listed.
+        root: of the task.
+        model_spec: `module` or `module:weights`.
+        device: a torch device; its kind is part of the cache's key, as is the model's precision
+            where it says so: results differ in the last digits.
+        cache_dir: of the cache.
+        workers: processes that read ahead, >= 0.
+        batch_seconds: most sound in one batch, in seconds; a longer clip goes alone.
+        corruption: of every clip; None embeds clips as they are.
+
+    Raises:
+        HearError: where the module is no good or returns other shapes than it says.
+        TaskDataError: where the list is no good.
+        CacheError: where the cache cannot be written.
+        EmbedError: where not one clip could be embedded or a worker process dies.
+    """
+    good, errors = sort_out(task, clips)
+    model = load(model_spec, device)
+    folder = task.folder or task.name
+    hashes = content_hashes(good, root, cache_dir / folder / "sound-hashes.json")
+    spoil = SpoiltClips(corruption, [clip.clip_id for clip in good]) if corruption else None
+    array = EmbeddingArray(
+        cache_folder(
+            cache_dir,
+            model_spec,
+            folder,
+            weights=model.weights_hash,
+            sound=sound_fingerprint(good, hashes),
+            rate=model.sample_rate,
+            options={
+                "device": model.device.type,
+                "precision": model.precision,
+                "size": model.size,
+            }
+            | (spoil.key if spoil else {}),
+        ),
+        len(good),
+        model.size,
+    )
+    embedder = Embedder(model, array)
+    if array.todo():
+        paths = [str(root / clip.path) for clip in good]
+        title = f"{task.name}, {model_spec}" + (f", {corruption.name}" if corruption else "")
+        fill(embedder, paths, workers, batch_seconds, title, spoil)
+    if not spoil and note_arithmetic(array.progress, model):
+        array.save()
+    errors += [(good[row].clip_id, why) for row, why in sorted(array.progress.errors.items())]
+    embeddings, rows = array.finished()
+    if len(rows) == 0:
+        raise EmbedError(f"{task.name}: no clip could be embedded; the first: {errors[0][1]}")
+    number = {label: i for i, label in enumerate(task.classes)}
+    kept = [good[row] for row in rows]
+    progress = array.progress
+    return EmbeddedTask(
+        embeddings=embeddings,
+        labels=np.array([number[clip.label] for clip in kept], dtype=np.int64),
+        splits=np.array([clip.split for clip in kept]),
+        groups=np.array([clip.group for clip in kept]),
+        clip_ids=np.array([clip.clip_id for clip in kept]),
+        errors=tuple(errors),
+        seconds=progress.seconds,
+        clips_per_second=progress.clips / progress.seconds if progress.seconds else 0.0,
+        encoder_calls=embedder.calls,
+        weights_hash=model.weights_hash,
+        data_hash=data_fingerprint(good, hashes),
+        cost=cost_of(progress, model),
+        precision=model.precision,
+    )

@@ -1,0 +1,124 @@
+"""The encoder over batches of sound: every row written once, or its error kept."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmark.embedding.cache import EmbeddingArray
+from benchmark.embedding.cost import note_peak
+from benchmark.embedding.hear_api import EncodeError, HearModel, one_line
+from benchmark.embedding.peak_memory import PeakMemory
+from benchmark.embedding.read_ahead import Batch, Spoil, read_batches
+
+SAVE_SECONDS = 60.0
+
+
+class EmbedError(ValueError):
+    """A task of which no clip could be embedded, or whose embedding broke off."""
+
+
+class Embedder:
+    """Runs the encoder over batches and writes what comes back, counting the calls.
+
+    Args:
+        model: the checked HEAR module.
+        array: to fill.
+    """
+
+    def __init__(self, model: HearModel, array: EmbeddingArray) -> None:
+        """Start with no call."""
+        self.model = model
+        self.array = array
+        self.calls = 0
+
+    def embed(self, batch: Batch) -> None:
+        """Embed what was read of a batch and note what could not be read.
+
+        A header may promise another length than the file has, so lengths are compared again.
+        """
+        by_length: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
+        for row, wave in batch:
+            if isinstance(wave, str):
+                self.array.progress.errors[row] = wave
+            else:
+                by_length[len(wave)].append((row, wave))
+        for same in by_length.values():
+            self.encode([row for row, _ in same], np.stack([wave for _, wave in same]))
+
+    def encode(self, rows: list[int], waves: np.ndarray) -> None:
+        """Embed clips of one length; where the batch fails, each by itself.
+
+        Shape:
+            waves float32 `[B, n]` for B rows.
+        """
+        self.calls += 1
+        progress = self.array.progress
+        try:
+            values = self.model.scenes(waves)
+        except EncodeError as error:
+            if len(rows) == 1:
+                progress.errors[rows[0]] = str(error)
+                return
+            for i, row in enumerate(rows):
+                self.encode([row], waves[i : i + 1])
+            return
+        for row, value in zip(rows, values, strict=True):
+            if np.isfinite(value).all():
+                self.array.write(row, value)
+                progress.clips += 1
+                if progress.sound is not None:
+                    progress.sound += waves.shape[1] / self.model.sample_rate
+            else:
+                progress.errors[row] = (
+                    f"{self.model.spec}: the embedding holds NaN or infinity; mend the module"
+                )
+
+
+def fill(
+    embedder: Embedder,
+    paths: Sequence[str],
+    workers: int,
+    batch_seconds: float,
+    title: str,
+    spoil: Spoil | None = None,
+) -> None:
+    """Embed all rows that are not done, with a progress bar; an interruption loses nothing.
+
+    Args:
+        embedder: with model and array.
+        paths: of the files, by row.
+        workers: processes that decode; 0 decodes in this one.
+        batch_seconds: sound in one batch, in seconds.
+        title: of the bar.
+        spoil: done to every file; None reads files as they are.
+
+    Raises:
+        EmbedError: where a worker process dies.
+    """
+    array = embedder.array
+    todo = array.todo()
+    rate = embedder.model.sample_rate
+    batches = read_batches(paths, todo, rate, workers, batch_seconds, spoil)
+    peak = PeakMemory(embedder.model.device)
+    start = saved = time.monotonic()
+    before = array.progress.seconds
+    with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar:
+        try:
+            for batch in batches:
+                embedder.embed(batch)
+                bar.update(len(batch))
+                array.progress.seconds = before + time.monotonic() - start
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    array.save()
+                    saved = time.monotonic()
+        except RuntimeError as error:  # torch's word for a worker that died
+            raise EmbedError(
+                f"{title}: reading ahead failed ({one_line(error)}); what is done is kept, run it "
+                "again with more memory or with --workers 0"
+            ) from error
+        finally:
+            note_peak(array.progress, peak)
+            array.save()

@@ -1,0 +1,1 @@
+"""The protocol that trains encoder and head end to end."""

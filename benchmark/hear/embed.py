@@ -1,0 +1,219 @@
+"""Embeddings of a HEAR task in the form heareval leaves them in, made with our own batches.
+
+heareval embeds in batches as the split lists the clips, one at a time where lengths differ, and
+reads between the batches. Here all splits are one queue of batches of equal length, decoded ahead
+by worker processes. The files are those of heareval 2021.1.3 (embeddings/task_embeddings.py), down
+to the order of the rows, so that its predictions runner takes them for its own.
+"""
+
+import json
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmark.embedding.embedder import EmbedError
+from benchmark.embedding.hear_api import EncodeError, HearError, HearModel, check_tensor, one_line
+from benchmark.embedding.read_ahead import Batch, read_batches
+from benchmark.hear.catalogue import HearTaskError
+from benchmark.hear.folder import HearTask
+from benchmark.hear.form import gather, labels_at
+
+DONE = ".done.embeddings"
+
+
+@dataclass
+class Effort:
+    """What embedding a task took in this run.
+
+    Attributes:
+        clips: embedded, 0 where all were there.
+        calls: of the model.
+        seconds: from the first header read to the last file written.
+    """
+
+    clips: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+
+
+def embed_hear(
+    task: HearTask,
+    sounds: Path,
+    model: HearModel,
+    folder: Path,
+    *,
+    fingerprint: str,
+    workers: int = 2,
+    batch_seconds: float = 64.0,
+) -> Effort:
+    """Embed a task into a folder, or go on where an interrupted run stopped.
+
+    Args:
+        task: read and checked.
+        sounds: holds `<split>/<file name>` at the model's rate.
+        model: a loaded HEAR module.
+        folder: of this model's weights and this task alone; made where it is absent.
+        fingerprint: of the sound and the task's text; what was made of other content is dropped.
+        workers: processes that read ahead, >= 0.
+        batch_seconds: most sound in one batch, in seconds; a longer clip goes alone.
+
+    Raises:
+        HearTaskError: a sound cannot be read.
+        HearError: the module fails or returns other shapes than it says.
+        EmbedError: a worker process died.
+        OSError: the folder cannot be written.
+    """
+    start = time.monotonic()
+    effort = Effort()
+    mark = folder / "fingerprint.txt"
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != fingerprint:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        mark.write_text(fingerprint, encoding="utf-8")
+    if (folder / DONE).exists():
+        return effort
+    for name in ("task_metadata.json", "labelvocabulary.csv", *(f"{s}.json" for s in task.clips)):
+        shutil.copyfile(task.folder / name, folder / name)
+    for split in task.clips:
+        (folder / split).mkdir(exist_ok=True)
+    writer = Writer(task, model, folder, effort)
+    listed = [(split, name) for split, clips in task.clips.items() for name in clips]
+    paths = [str(sounds / split / name) for split, name in listed]
+    todo = [row for row, clip in enumerate(listed) if not embedding_file(folder, *clip).exists()]
+    batches = read_batches(paths, todo, model.sample_rate, workers, batch_seconds) if todo else []
+    title = f"{task.folder.name}, {model.spec}"
+    with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar:
+        try:
+            for batch in batches:
+                writer.take(batch, listed)
+                bar.update(len(batch))
+        except RuntimeError as error:  # torch's word for a worker that died
+            raise EmbedError(
+                f"{title}: reading ahead failed ({one_line(error)}); what is done is kept, run it "
+                "again with more memory or with --workers 0"
+            ) from error
+    gather(task, folder)
+    effort.seconds = time.monotonic() - start
+    profile = {"time_elapsed": effort.seconds, "gpu_max_mem": None, "gpu_device_name": "unknown"}
+    (folder / "profile.embeddings.json").write_text(json.dumps(profile, indent=4))
+    (folder / DONE).touch()
+    return effort
+
+
+def embedding_file(folder: Path, split: str, name: str) -> Path:
+    """Return the file of a clip's embedding."""
+    return folder / split / f"{name}.embedding.npy"
+
+
+class Writer:
+    """Embeds batches and writes each clip's files, the embedding last and whole.
+
+    Args:
+        task: whose labels are written beside.
+        model: to embed with.
+        folder: of the task's embeddings.
+        effort: counts clips and calls.
+    """
+
+    def __init__(self, task: HearTask, model: HearModel, folder: Path, effort: Effort) -> None:
+        """Keep what every batch needs."""
+        self.task, self.model, self.folder, self.effort = task, model, folder, effort
+
+    def take(self, batch: Batch, listed: list[tuple[str, str]]) -> None:
+        """Embed what was read of a batch; a header may lie, so lengths are compared again.
+
+        Args:
+            batch: rows with their waves.
+            listed: split and file name by row.
+        """
+        by_length: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
+        for row, wave in batch:
+            if isinstance(wave, str):
+                raise HearTaskError(wave)
+            by_length[len(wave)].append((row, wave))
+        for same in by_length.values():
+            clips = [listed[row] for row, _ in same]
+            found = self.embed(np.stack([wave for _, wave in same]))
+            for (split, name), (values, stamps) in zip(clips, found, strict=True):
+                self.write(split, name, values, stamps)
+
+    def embed(self, waves: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Yield each clip's embedding and timestamps; where a batch fails, each clip by itself.
+
+        Shape:
+            waves `[B, n]`; a scene yields `[D]` and None, events `[T, D]` and `[T]`.
+        """
+        self.effort.calls += 1
+        try:
+            if self.task.embedding == "scene":
+                values, stamps = self.model.scenes(waves), [None] * len(waves)
+            else:
+                values, stamps = timestamps(self.model, waves)  # type: ignore[assignment]
+        except EncodeError:
+            if len(waves) == 1:
+                raise
+            for wave in waves:
+                yield from self.embed(wave[None])
+            return
+        yield from zip(values, stamps, strict=True)
+
+    def write(self, split: str, name: str, values: np.ndarray, stamps: np.ndarray | None) -> None:
+        """Write the files of one clip.
+
+        Raises:
+            HearError: the embedding holds NaN or infinity, on which heareval would stop.
+        """
+        if not np.isfinite(values).all():
+            raise HearError(
+                f"{self.model.spec}: the embedding of {name} holds NaN or infinity; mend the module"
+            )
+        path = embedding_file(self.folder, split, name)
+        stem = self.folder / split / name
+        labels: Any = self.task.clips[split][name]
+        if stamps is not None:
+            labels = labels_at(labels, stamps)
+            Path(f"{stem}.timestamps.json").write_text(json.dumps(stamps.tolist()))
+        Path(f"{stem}.target-labels.json").write_text(json.dumps(labels))
+        beside = path.with_name(f"{path.name}.part")
+        with beside.open("wb") as file:
+            np.save(file, values)
+        beside.replace(path)
+        self.effort.clips += 1
+
+
+def timestamps(model: HearModel, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return timestamp embeddings of clips of one length and their instants in ms.
+
+    Shape:
+        waves float32 `[B, n]` -> float32 `[B, T, D]`, float `[B, T]`.
+
+    Raises:
+        HearError: the answer is no such pair, or an instant is not finite.
+        EncodeError: the module raises.
+    """
+    what = f"{model.spec}: get_timestamp_embeddings"
+    try:
+        audio = torch.from_numpy(waves).to(model.device)
+        with torch.inference_mode():
+            answer = model.module.get_timestamp_embeddings(audio, model.model)
+    except Exception as error:  # foreign code: the batch is lost, not the run
+        raise EncodeError(
+            f"{model.spec} failed on {tuple(waves.shape)} ({one_line(error)})"
+        ) from error
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        raise HearError(f"{what} returned {type(answer).__name__}; return a pair")
+    values, stamps = answer
+    shape = tuple(getattr(stamps, "shape", ()))
+    if len(shape) != 2 or shape[0] != len(waves) or not bool(torch.isfinite(stamps).all()):
+        raise HearError(f"{what} returned timestamps of shape {shape}; return finite ms [B, T]")
+    size = int(model.model.timestamp_embedding_size)  # type: ignore[arg-type]
+    checked = check_tensor(what, values, (*shape, size))
+    return checked.detach().cpu().numpy(), stamps.detach().cpu().numpy()

@@ -1,0 +1,1 @@
+"""Clips of a task in a pretraining store."""

@@ -1,0 +1,102 @@
+"""Find clips of a task in a pretraining store: `python -m benchmark.leaks STORE TASK`.
+
+Every clip of the task is looked for in every clip of the store (made by `python -m
+pretrain.store`) by a fingerprint that survives gain, codecs, filters, noise and a cut to about a
+second; not a change of speed or pitch. "exact" means one waveform, up to gain and an error 27 dB
+below it; "near" a copy that was coded, filtered or mixed. --reversed looks for the clips played
+backwards, which no store holds: what it finds is false alarm.
+
+Exit code: 0 when no clip was found; 1 when one was; 2 when it cannot be searched.
+"""
+
+import argparse
+import csv
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmark.leaks.search import SURE, Leak, find
+from benchmark.leaks.store_reader import StoreError, StoreReader
+from benchmark.records import Clip, TaskDataError
+from benchmark.tasks.registry import completeness, load_tasks, task_root
+
+COLUMNS = "clip,split,label,store_clip,source,offset,seconds,sureness,similarity,correlation,kind"
+
+
+def row(leak: Leak) -> list[str]:
+    """Return a leak as the texts of COLUMNS."""
+    numbers = (leak.offset, leak.seconds, leak.sureness, leak.similarity, leak.correlation)
+    return [
+        leak.clip.clip_id,
+        leak.clip.split,
+        leak.clip.label,
+        leak.store_clip,
+        leak.source,
+        *(f"{number:.3f}" for number in numbers),
+        leak.kind,
+    ]
+
+
+def report(leaks: Sequence[Leak], skipped: Sequence[str], clips: Sequence[Clip]) -> str:
+    """Return what was found, as lines."""
+    rows = [COLUMNS.split(","), *map(row, leaks)]
+    widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
+    lines = []
+    if leaks:
+        lines += ["  ".join(t.ljust(w) for t, w in zip(r, widths, strict=True)) for r in rows]
+    found = {leak.clip.clip_id: leak.clip.split for leak in leaks}
+    looked = len(clips) - len(skipped)
+    by_split = ", ".join(f"{name} {n}" for name, n in sorted(Counter(found.values()).items()))
+    lines.append(
+        f"{len(found)} of {looked} clips are in the store" + f" ({by_split})" * bool(found)
+    )
+    if skipped:
+        lines.append(f"{len(skipped)} clips were not looked for, the first: {skipped[0]}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        arguments: of the command line; None takes the process's own.
+    """
+    parser = argparse.ArgumentParser(prog="benchmark.leaks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("store", type=Path, metavar="STORE", help="folder of the store")
+    parser.add_argument("task", metavar="TASK")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
+    parser.add_argument("--out", type=Path, help="CSV file for the leaks")
+    parser.add_argument("--reversed", action="store_true", help="count false alarms")
+    parser.add_argument(
+        "--sure", type=float, default=SURE, help="least sureness (default: %(default)s)"
+    )
+    given = parser.parse_args(arguments)
+    tasks = load_tasks()
+    if given.task not in tasks:
+        parser.error(f"unknown task {given.task!r}: the tasks are {', '.join(tasks)}")
+    task = tasks[given.task]
+    root = task_root(task, given.data_dir)
+    try:
+        store = StoreReader(given.store)
+        clips = task.index(root)
+        leaks, skipped = find(store, clips, root, given.reversed, given.sure)
+        if given.out:
+            with open(given.out, "w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([COLUMNS.split(","), *map(row, leaks)])
+    except (StoreError, TaskDataError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    lack = completeness(task, clips)
+    sys.stdout.write(f"{report(leaks, skipped, clips)}\n")
+    if lack:
+        sys.stdout.write(f"not all of {task.name} was there: {lack}\n")
+    return 1 if leaks else 0
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Heads on embeddings: what each protocol chooses and trains."""

@@ -1,0 +1,1 @@
+"""Speeds beside what they are compared with."""
