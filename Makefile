@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := wavebyol_hear pretrain benchmark
 PACKS ?= ../shared/data
-ROWS := benchmark.models.content_random,benchmark.models.log_mel,wavebyol_hear.untrained,wavebyol_hear
+ROWS := benchmark.models.content_random,benchmark.models.log_mel,benchmark.models.byol_a,wavebyol_hear.untrained,wavebyol_hear
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
 TORCH := $(shell sed -n 's/^torch==//p' $(LOCK))
