@@ -15,6 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := wavebyol_hear pretrain benchmark
 PACKS ?= ../shared/data
+TASKS ?= notes,esc50,speech_commands_folds,speech_commands_keywords
 ROWS := benchmark.models.content_random,benchmark.models.log_mel,benchmark.models.byol_a,wavebyol_hear.untrained,wavebyol_hear
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
@@ -55,7 +56,7 @@ bench: env
 # The README's table: the embedded task and the small real packs (esc50.tar, speech_commands.tar).
 results: env
 	$(BIN)/python tools/lay_out_packs.py $(PACKS) build/packs
-	$(BIN)/python -m benchmark.run --tasks notes,esc50,speech_commands_folds --allow-partial \
+	$(BIN)/python -m benchmark.run --tasks $(TASKS) --allow-partial \
 		--data-dir build/packs --out build/results --models $(ROWS) $(ARGS)
 	$(BIN)/python -m benchmark.report build/results
 

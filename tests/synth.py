@@ -126,6 +126,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     "ravdess_paper": ravdess_tree,
     "speech_commands": speech_commands_tree,
     "speech_commands_folds": speech_commands_tree,
+    "speech_commands_keywords": speech_commands_tree,
     "urbansound8k": urbansound8k_tree,
     "voxceleb1": voxceleb1_tree,
     "voxforge": voxforge_tree,
