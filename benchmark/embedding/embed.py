@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from benchmark.embedding.clip_list import sort_out
 from benchmark.embedding.cost import Cost, cost_of, note_arithmetic
 from benchmark.embedding.embedder import Embedder, EmbedError, fill
 from benchmark.embedding.fingerprint import content_hashes, data_fingerprint, sound_fingerprint
-from benchmark.embedding.hear_api import load
+from benchmark.embedding.hear_api import HearModel, load
 from benchmark.records import Clip, Task
 
 
@@ -54,6 +55,32 @@ class EmbeddedTask:
     precision: str
 
 
+def _open(
+    model: HearModel,
+    cache_dir: Path,
+    folder: str,
+    sound: str,
+    n_clips: int,
+    spoil: SpoiltClips | None,
+) -> EmbeddingArray:
+    """Open the cached array of a model on the clips with a fingerprint; new where all is new."""
+    options: dict[str, Any] = {
+        "device": model.device.type,
+        "precision": model.precision,
+        "size": model.size,
+    } | (spoil.key if spoil else {})
+    place = cache_folder(
+        cache_dir,
+        model.spec,
+        folder,
+        weights=model.weights_hash,
+        sound=sound,
+        rate=model.sample_rate,
+        options=options,
+    )
+    return EmbeddingArray(place, n_clips, model.size)
+
+
 def embed_task(
     task: Task,
     clips: Sequence[Clip],
@@ -91,24 +118,7 @@ def embed_task(
     folder = task.folder or task.name
     hashes = content_hashes(good, root, cache_dir / folder / "sound-hashes.json")
     spoil = SpoiltClips(corruption, [clip.clip_id for clip in good]) if corruption else None
-    array = EmbeddingArray(
-        cache_folder(
-            cache_dir,
-            model_spec,
-            folder,
-            weights=model.weights_hash,
-            sound=sound_fingerprint(good, hashes),
-            rate=model.sample_rate,
-            options={
-                "device": model.device.type,
-                "precision": model.precision,
-                "size": model.size,
-            }
-            | (spoil.key if spoil else {}),
-        ),
-        len(good),
-        model.size,
-    )
+    array = _open(model, cache_dir, folder, sound_fingerprint(good, hashes), len(good), spoil)
     embedder = Embedder(model, array)
     if array.todo():
         paths = [str(root / clip.path) for clip in good]

@@ -22,22 +22,7 @@ def evaluate(
     device: str = "cpu",
     seed: int = 0,
 ) -> Outcome:
-    """Return a prediction for every row that a fold tests.
-
-    Args:
-        embeddings: possibly memory-mapped.
-        labels: class numbers.
-        folds: whose test rows do not overlap.
-        n_classes: number of classes of the task.
-        device: torch device that does the work.
-        seed: changes nothing, as nothing is drawn at random.
-
-    Shape:
-        embeddings `[n, D]`, labels `[n]`.
-
-    Raises:
-        ProbeError: a fold lacks rows, or a label or an embedding is out of range.
-    """
+    """Return a prediction for every row that a fold tests; see `benchmark.protocols.Evaluate`."""
 
     def view(index: np.ndarray) -> Rows:
         return Rows(embeddings, labels, index)
