@@ -43,7 +43,6 @@ CANDIDATES: dict[str, Pooling] = {
     "late contrast": Pooling(last=("max", "std")),
     "blocks": Pooling(blocks=("max", "std"), last=("max",)),
     "means": Pooling(image=("mean",), blocks=("mean",), last=("mean",)),
-    "maxima": Pooling(image=("max",), blocks=("max",), last=("max",)),
     "all three": Pooling(image=("mean", "max", "std"), blocks=("mean", "max", "std"),
                          last=("mean", "max")),
 }

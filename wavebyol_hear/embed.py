@@ -9,8 +9,9 @@ from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.inference import InferenceCopy
 from wavebyol_hear.layers import pad_to
 from wavebyol_hear.pooling import (
-    EVERY_STAGE,
     MOST_BY_DEFAULT,
+    OF_SCENES,
+    OF_TIMESTAMPS,
     POOLINGS,
     Pooling,
     TimeStatistics,
@@ -29,8 +30,9 @@ class Embedder(nn.Module):
 
     Args:
         encoder: the network; put in evaluation mode, its weights in channels-last order.
-        pooling: a `Pooling`, a name in `POOLINGS`, or None: `contrast`, or `global` where that
-            has more than 8,192 numbers (h1 to h5).
+        pooling: a `Pooling`, a name in `POOLINGS`, or None: `contrast` for scenes and
+            `maxima` for timestamps, or `global` where the first has more than 8,192 numbers (h1
+            to h5).
         normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe has it; off
             by default, since a probe that standardises each number does better without.
         seconds_at_once: sound computed at once; bounds memory (h2: some 35 MB a second).
@@ -58,7 +60,7 @@ class Embedder(nn.Module):
         self.encoder = encoder
         self.encoder.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stages = stages_of(encoder)
-        self.pooling = self._choose(pooling)
+        self.pooling, self.timestamp_pooling = self._choose(pooling)
         self.normalise = normalise
         self._asked = precision
         self._copy = InferenceCopy()
@@ -69,7 +71,7 @@ class Embedder(nn.Module):
         frames = seconds_at_once * self.sample_rate / encoder.front_end.hop
         self.core = max(round(frames / stride), 1) * stride
         self.scene_embedding_size = self._size(self.pooling, windowed=False)
-        self.timestamp_embedding_size = self._size(self.pooling, windowed=True)
+        self.timestamp_embedding_size = self._size(self.timestamp_pooling, windowed=True)
         self.eval()
 
     @property
@@ -139,7 +141,8 @@ class Embedder(nn.Module):
     def _embed_columns(self, maps: Iterator[Tensor], columns: range, out: Tensor) -> None:
         """Write the embeddings of some columns of a piece to `out` [B, len(columns), D]."""
         filled = 0
-        wanted = self.pooling.of_stages(len(self.stages))
+        pooling = self.timestamp_pooling
+        wanted = pooling.of_stages(len(self.stages))
         for stage, statistics, dense in zip(self.stages, wanted, maps, strict=True):
             if not statistics:
                 continue
@@ -147,8 +150,8 @@ class Embedder(nn.Module):
             begin = columns.start * stride + offset
             local = windows(dense, begin, len(columns), width, stride)
             if width == 1:
-                statistics = self.pooling.of_one_column(statistics)
-            for part in self.pooling.parts(window_statistics(local, statistics), statistics):
+                statistics = pooling.of_one_column(statistics)
+            for part in pooling.parts(window_statistics(local, statistics), statistics):
                 size = part.shape[1] * part.shape[2]
                 place = out[..., filled : filled + size].unflatten(-1, part.shape[1:3])
                 place.copy_(part.permute(0, 3, 1, 2))
@@ -164,17 +167,17 @@ class Embedder(nn.Module):
         """Normalise if asked to."""
         return nn.functional.normalize(embeddings, dim=-1) if self.normalise else embeddings
 
-    def _choose(self, pooling: str | Pooling | None) -> Pooling:
-        """Return the pooling that an argument stands for."""
+    def _choose(self, pooling: str | Pooling | None) -> tuple[Pooling, Pooling]:
+        """Return the poolings of scenes and of timestamps that an argument stands for."""
         if isinstance(pooling, Pooling):
-            return pooling
+            return pooling, pooling
         if pooling is None:
-            everything = POOLINGS[EVERY_STAGE]
-            small = self._size(everything, windowed=False) <= MOST_BY_DEFAULT
-            return everything if small else POOLINGS["global"]
+            if self._size(POOLINGS[OF_SCENES], windowed=False) <= MOST_BY_DEFAULT:
+                return POOLINGS[OF_SCENES], POOLINGS[OF_TIMESTAMPS]
+            pooling = "global"
         if pooling not in POOLINGS:
             raise ValueError(f"pooling {pooling!r} is unknown: it is one of {', '.join(POOLINGS)}")
-        return POOLINGS[pooling]
+        return POOLINGS[pooling], POOLINGS[pooling]
 
     def _size(self, pooling: Pooling, *, windowed: bool) -> int:
         """Return the length of an embedding."""

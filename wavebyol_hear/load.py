@@ -33,8 +33,9 @@ def load_model(
             it is, the file must hold that network.
         pooling: `contrast` (front end and each block: max and deviation over time, rows kept),
             `stages` (front end: mean, max and deviation; each block: mean and max), `bands` (last
-            map, rows kept, mean + max added) or `global` (the same over rows too); by default
-            `contrast` for slim and `global` for h1 to h5.
+            map, rows kept, mean + max added), `maxima` (front end and each block: max) or `global`
+            (as `bands`, over rows too); by default `contrast` for slim's scenes, `maxima` for its
+            timestamps, and `global` for h1 to h5.
         normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe does.
         seconds_at_once: sound computed at once; less takes less memory.
         precision: `fp32`, `bf16` or `auto`, bf16 where the device has units for it; the model's

@@ -48,6 +48,7 @@ def test_poolings_are_what_they_say(config, audio):
     expected["stages"] = torch.cat(parts, 1)
     parts = [[m.amax(-1).flatten(1), m.std(-1, correction=0).flatten(1)] for m in maps]
     expected["contrast"] = torch.cat([part for both in parts for part in both], 1)
+    expected["maxima"] = torch.cat([part for part, _ in parts], 1)
     for name, values in expected.items():
         model = embedder(config, name)
         found = get_scene_embeddings(audio, model)
@@ -68,6 +69,7 @@ def test_sizes_are_the_published_ones(preset, pooling, size):
 def test_every_stage_of_slim_is_pooled_by_default():
     model = Embedder(Encoder(PRESETS["slim"]))
     assert model.pooling == POOLINGS["contrast"]
+    assert model.timestamp_pooling == POOLINGS["maxima"]
     assert 1000 < model.scene_embedding_size < 6000
 
 
