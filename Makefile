@@ -5,10 +5,12 @@
 #   TORCH_INDEX=…  an index asked for torch besides the registry, for example
 #                  https://download.pytorch.org/whl/cpu for the small CPU build
 #   ARGS=…         more arguments for the benchmark (make bench) or for pytest (make test)
+#   OUT=…          the folder of the results of make bench (results)
 
 PYTHON ?= python3.11
 TORCH_INDEX ?=
 ARGS ?=
+OUT ?= results
 
 LOCK := requirements/lock.txt
 BIN := .venv/bin
@@ -16,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := wavebyol_hear pretrain benchmark
 PACKS ?= ../shared/data
 TASKS ?= notes,esc50,speech_commands_folds,speech_commands_keywords
-ROWS := benchmark.models.content_random,benchmark.models.log_mel,benchmark.models.byol_a,wavebyol_hear.untrained,wavebyol_hear
+ROWS := benchmark.models.content_random,benchmark.models.log_mel,benchmark.models.cola,benchmark.models.byol_a,wavebyol_hear.untrained,wavebyol_hear
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
 TORCH := $(shell sed -n 's/^torch==//p' $(LOCK))
@@ -50,8 +52,8 @@ env-test: .venv/.test-stamp
 	@touch $@
 
 bench: env
-	$(BIN)/python -m benchmark.run $(ARGS)
-	$(BIN)/python -m benchmark.report
+	$(BIN)/python -m benchmark.run --out $(OUT) $(ARGS)
+	$(BIN)/python -m benchmark.report $(OUT)
 
 # The README's table: the embedded task and the small real packs (esc50.tar, speech_commands.tar).
 results: env
