@@ -1,5 +1,6 @@
 """Rows of an embedding array that are read only when asked for, and their statistics."""
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,15 @@ class Rows:
         step = max(1, block_bytes // (4 * self.width))
         for start in range(0, len(self), step):
             yield self.read(start, min(start + step, len(self)))
+
+    def release(self) -> None:
+        """Give the pages of a memory map that were read back to the system; they can be read again.
+
+        They count as this process's memory otherwise, beside the copy that was made of them.
+        """
+        mapped = getattr(self.features, "_mmap", None)
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     def sample(self, count: int) -> np.ndarray:
         """Return at most `count` rows spread evenly over the view, float32."""

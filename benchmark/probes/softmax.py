@@ -185,6 +185,8 @@ class SoftmaxLoss:
             block = self._standardised(start, min(start + step, self.length))
             turned = block if self.axes is None else torch.bmm(block, self.axes)
             kept[:, start : start + step, :-1] = turned
+            for rows in self.folds:
+                rows.release()
         return kept
 
     def _principal_axes(self, given: Tensor | None) -> tuple[Tensor | None, Tensor]:
