@@ -6,7 +6,8 @@ the same command, the run goes on; `--set optim.steps=N` lengthens it.
 One GPU (or the CPU, where there is none):
     python -m pretrain STORE --out runs/h2
 
-One node of 8 GPUs; `optim.batch` stays the batch over all processes:
+One node of 8 GPUs; `optim.batch` stays the batch over all processes (where the node's own name does
+not resolve, torchrun waits for ever: add --local-addr 127.0.0.1):
     torchrun --standalone --nproc-per-node 8 -m pretrain STORE --out runs/h2
 
 N nodes, on each of them (the store and runs/ on a disk that all see, or the store copied):
