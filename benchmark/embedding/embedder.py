@@ -1,8 +1,8 @@
 """The encoder over batches of sound: every row written once, or its error kept."""
 
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from tqdm import tqdm
@@ -11,7 +11,7 @@ from benchmark.embedding.cache import EmbeddingArray
 from benchmark.embedding.cost import note_peak
 from benchmark.embedding.hear_api import EncodeError, HearModel, one_line
 from benchmark.embedding.peak_memory import PeakMemory
-from benchmark.embedding.read_ahead import Batch, Spoil, read_batches
+from benchmark.embedding.read_ahead import Batch, Spoil, of_one_length, read_batches
 
 SAVE_SECONDS = 60.0
 
@@ -35,18 +35,15 @@ class Embedder:
         self.calls = 0
 
     def embed(self, batch: Batch) -> None:
-        """Embed what was read of a batch and note what could not be read.
-
-        A header may promise another length than the file has, so lengths are compared again.
-        """
-        by_length: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
+        """Embed what was read of a batch and note what could not be read."""
+        read = []
         for row, wave in batch:
             if isinstance(wave, str):
                 self.array.progress.errors[row] = wave
             else:
-                by_length[len(wave)].append((row, wave))
-        for same in by_length.values():
-            self.encode([row for row, _ in same], np.stack([wave for _, wave in same]))
+                read.append((row, wave))
+        for rows, waves in of_one_length(read):
+            self.encode(rows, waves)
 
     def encode(self, rows: list[int], waves: np.ndarray) -> None:
         """Embed clips of one length; where the batch fails, each by itself.
@@ -75,6 +72,22 @@ class Embedder:
                 progress.errors[row] = (
                     f"{self.model.spec}: the embedding holds NaN or infinity; mend the module"
                 )
+
+
+@contextmanager
+def reading_ahead(title: str) -> Iterator[None]:
+    """Raise EmbedError where reading ahead breaks off inside.
+
+    Args:
+        title: of what is embedded.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # torch's word for a worker that died
+        raise EmbedError(
+            f"{title}: reading ahead failed ({one_line(error)}); what is done is kept, run it "
+            "again with more memory or with --workers 0"
+        ) from error
 
 
 def fill(
@@ -107,18 +120,14 @@ def fill(
     before = array.progress.seconds
     with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar:
         try:
-            for batch in batches:
-                embedder.embed(batch)
-                bar.update(len(batch))
-                array.progress.seconds = before + time.monotonic() - start
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    array.save()
-                    saved = time.monotonic()
-        except RuntimeError as error:  # torch's word for a worker that died
-            raise EmbedError(
-                f"{title}: reading ahead failed ({one_line(error)}); what is done is kept, run it "
-                "again with more memory or with --workers 0"
-            ) from error
+            with reading_ahead(title):
+                for batch in batches:
+                    embedder.embed(batch)
+                    bar.update(len(batch))
+                    array.progress.seconds = before + time.monotonic() - start
+                    if time.monotonic() - saved > SAVE_SECONDS:
+                        array.save()
+                        saved = time.monotonic()
         finally:
             note_peak(array.progress, peak)
             array.save()

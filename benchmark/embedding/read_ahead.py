@@ -1,7 +1,7 @@
 """Sound files decoded ahead of the encoder by worker processes, in batches of one length."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import soundfile
@@ -56,6 +56,20 @@ class Reader(Dataset[Batch]):
 def as_is(item: Batch) -> Batch:
     """Return a batch unchanged: tensors would travel through shared memory, which may be small."""
     return item
+
+
+def of_one_length(
+    waves: Iterable[tuple[int, np.ndarray]],
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Yield rows and their waves, float32 `[B, n]`, of each length that occurs.
+
+    Batches are planned by headers, and a header may promise another length than the file has.
+    """
+    by_length: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
+    for row, wave in waves:
+        by_length[len(wave)].append((row, wave))
+    for same in by_length.values():
+        yield [row for row, _ in same], np.stack([wave for _, wave in same])
 
 
 def rate_of(path: str) -> int:

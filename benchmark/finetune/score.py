@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmark.embedding.read_ahead import read_batches
+from benchmark.embedding.read_ahead import of_one_length, read_batches
 from benchmark.finetune.model import Classifier
 from benchmark.probes.rows import ProbeError
 
@@ -85,13 +85,7 @@ def judge(classifier: Classifier, sounds: Sounds, rows: np.ndarray) -> Judged:
         sounds.paths, rows.tolist(), sounds.sample_rate, sounds.workers, BATCH_SECONDS
     )
     for batch in batches:
-        # A header may promise another length than the file has: what differs goes by itself.
-        numbers, waves = together(batch, sounds)
-        if len({len(wave) for wave in waves}) == 1:
-            parts = [(numbers, np.stack(waves))]
-        else:
-            parts = [([row], wave[None]) for row, wave in zip(numbers, waves, strict=True)]
-        for some, block in parts:
+        for some, block in of_one_length(zip(*together(batch, sounds), strict=True)):
             with torch.no_grad():
                 logits = classifier(torch.from_numpy(block))
             targets = torch.from_numpy(sounds.labels[some]).to(logits.device)

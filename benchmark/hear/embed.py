@@ -9,7 +9,6 @@ to the order of the rows, so that its predictions runner takes them for its own.
 import json
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmark.embedding.embedder import EmbedError
+from benchmark.embedding.embedder import reading_ahead
 from benchmark.embedding.hear_api import EncodeError, HearError, HearModel, check_tensor, one_line
-from benchmark.embedding.read_ahead import Batch, read_batches
+from benchmark.embedding.read_ahead import Batch, of_one_length, read_batches
 from benchmark.hear.catalogue import HearTaskError
 from benchmark.hear.folder import HearTask
 from benchmark.hear.form import gather, labels_at
@@ -90,16 +89,10 @@ def embed_hear(
     todo = [row for row, clip in enumerate(listed) if not embedding_file(folder, *clip).exists()]
     batches = read_batches(paths, todo, model.sample_rate, workers, batch_seconds) if todo else []
     title = f"{task.folder.name}, {model.spec}"
-    with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar:
-        try:
-            for batch in batches:
-                writer.take(batch, listed)
-                bar.update(len(batch))
-        except RuntimeError as error:  # torch's word for a worker that died
-            raise EmbedError(
-                f"{title}: reading ahead failed ({one_line(error)}); what is done is kept, run it "
-                "again with more memory or with --workers 0"
-            ) from error
+    with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar, reading_ahead(title):
+        for batch in batches:
+            writer.take(batch, listed)
+            bar.update(len(batch))
     gather(task, folder)
     effort.seconds = time.monotonic() - start
     profile = {"time_elapsed": effort.seconds, "gpu_max_mem": None, "gpu_device_name": "unknown"}
@@ -128,21 +121,20 @@ class Writer:
         self.task, self.model, self.folder, self.effort = task, model, folder, effort
 
     def take(self, batch: Batch, listed: list[tuple[str, str]]) -> None:
-        """Embed what was read of a batch; a header may lie, so lengths are compared again.
+        """Embed what was read of a batch.
 
         Args:
             batch: rows with their waves.
             listed: split and file name by row.
         """
-        by_length: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
+        read = []
         for row, wave in batch:
             if isinstance(wave, str):
                 raise HearTaskError(wave)
-            by_length[len(wave)].append((row, wave))
-        for same in by_length.values():
-            clips = [listed[row] for row, _ in same]
-            found = self.embed(np.stack([wave for _, wave in same]))
-            for (split, name), (values, stamps) in zip(clips, found, strict=True):
+            read.append((row, wave))
+        for rows, waves in of_one_length(read):
+            for row, (values, stamps) in zip(rows, self.embed(waves), strict=True):
+                split, name = listed[row]
                 self.write(split, name, values, stamps)
 
     def embed(self, waves: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:

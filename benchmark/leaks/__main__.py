@@ -22,6 +22,7 @@ from benchmark.leaks.search import SURE, Leak, find
 from benchmark.leaks.store_reader import StoreError, StoreReader
 from benchmark.records import Clip, TaskDataError
 from benchmark.tasks.registry import completeness, load_tasks, task_root
+from benchmark.text_table import aligned
 
 COLUMNS = "clip,split,label,store_clip,source,offset,seconds,sureness,similarity,correlation,kind"
 
@@ -42,11 +43,7 @@ def row(leak: Leak) -> list[str]:
 
 def report(leaks: Sequence[Leak], skipped: Sequence[str], clips: Sequence[Clip]) -> str:
     """Return what was found, as lines."""
-    rows = [COLUMNS.split(","), *map(row, leaks)]
-    widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
-    lines = []
-    if leaks:
-        lines += ["  ".join(t.ljust(w) for t, w in zip(r, widths, strict=True)) for r in rows]
+    lines = [aligned([COLUMNS.split(","), *map(row, leaks)])] if leaks else []
     found = {leak.clip.clip_id: leak.clip.split for leak in leaks}
     looked = len(clips) - len(skipped)
     by_split = ", ".join(f"{name} {n}" for name, n in sorted(Counter(found.values()).items()))
