@@ -14,11 +14,13 @@ from pretrain.batch_norm import synchronise
 
 
 @contextmanager
-def process_group(device: str) -> Iterator[torch.device]:
+def process_group(device: str, meet: str = "env://") -> Iterator[torch.device]:
     """Join the processes that torchrun started, or none; yield this process's device.
 
     Args:
         device: `cpu`, `cuda`, or `auto` (a GPU where there is one).
+        meet: where they meet, as torch's `init_method`: by default where torchrun says;
+            `file:///a/new/path` needs no network name, for processes started by hand.
     """
     kind = device
     if device == "auto":
@@ -28,7 +30,9 @@ def process_group(device: str) -> Iterator[torch.device]:
         torch.cuda.set_device(kind)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several:
-        dist.init_process_group("nccl" if kind.startswith("cuda") else "gloo")
+        backend = "nccl" if kind.startswith("cuda") else "gloo"
+        numbers = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
+        dist.init_process_group(backend, meet, **numbers)
     try:
         yield torch.device(kind)
     finally:

@@ -1,4 +1,4 @@
-"""One step of BYOL without norms, by one process or by each of two; run by torchrun in a test."""
+"""One step of BYOL without norms, by one process or by each of two that a test starts."""
 
 import dataclasses
 import sys
@@ -48,13 +48,14 @@ def step(model, runner, views):
 
 def main():
     """Save this process's share of every loss."""
-    with process_group("cpu") as device:
+    folder = Path(sys.argv[1])
+    with process_group("cpu", f"file://{folder / 'meet'}") as device:
         found = {}
         for loss in LOSSES:
             model, _, views = joined(loss)
             model, runner = parallel(model, device)
             found[loss] = step(model, runner, [v[share(BATCH)] for v in views])
-        torch.save(found, Path(sys.argv[1]) / f"{rank()}.pt")
+        torch.save(found, folder / f"{rank()}.pt")
 
 
 if __name__ == "__main__":
