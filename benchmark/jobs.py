@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,7 +12,7 @@ from benchmark.corruption.names import Corruption
 from benchmark.embedding.cache import CacheError
 from benchmark.embedding.embed import EmbeddedTask, embed_task
 from benchmark.embedding.embedder import EmbedError
-from benchmark.embedding.hear_api import HearError
+from benchmark.embedding.hear_api import HearError, load
 from benchmark.embedding.untrained import noting_untrained
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
@@ -86,6 +87,23 @@ class Job:
     model: str
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """What the protocols of a job start from.
+
+    Attributes:
+        clean: the embeddings of the clips as they are.
+        corrupted: those of the test clips under each corruption, by its name.
+        notes: what a reader of the scores must know.
+        untrained: whether the model warned that its weights are untrained.
+    """
+
+    clean: EmbeddedTask
+    corrupted: dict[str, EmbeddedTask]
+    notes: list[str]
+    untrained: bool
+
+
 EXPECTED = (
     TaskDataError,
     HearError,
@@ -124,26 +142,13 @@ def measure_all(
         for model in models:
             job = Job(task, clips, task_root(task, settings.data_dir), partial, model)
             try:
-                embedded, notes, untrained = _embed(job, settings)
-                corrupted = embed_corrupted(
-                    settings.corruptions,
-                    task,
-                    clips,
-                    embedded,
-                    job.root,
-                    model,
-                    device=settings.place,
-                    cache_dir=settings.cache,
-                    workers=settings.workers,
-                )
+                embedded = _embed(job, settings)
             except EXPECTED as error:
                 missing |= {(task.name, model, version): str(error) for version in versions}
                 continue
-            for protocol in _protocols(job, embedded, settings):
+            for protocol in _protocols(job, embedded.clean, settings):
                 try:
-                    result = _measure(
-                        job, embedded, corrupted, protocol, notes, untrained, settings
-                    )
+                    result = _measure(job, embedded, protocol, settings)
                 except EXPECTED as error:
                     missing[task.name, model, protocol.version] = str(error)
                 else:
@@ -170,23 +175,20 @@ def _clips(task: Task, settings: Settings) -> tuple[list[Clip], str | None]:
     return clips, lack
 
 
-def _embed(job: Job, settings: Settings) -> tuple[EmbeddedTask, list[str], bool]:
-    """Return a job's embeddings, what a reader must know, and whether the model is untrained."""
+def _embed(job: Job, settings: Settings) -> Embedded:
+    """Load the model of a job once and embed the clips as they are and under each corruption."""
     task = job.task
     notes = [f"{task.name}: {task.note}"] if task.note else []
     if task.convention:
         notes.append(f"{task.name}: {task.convention(job.root)}")
+    where: dict[str, Any] = {"cache_dir": settings.cache, "workers": settings.workers}
     with noting_untrained(notes) as untrained:
-        embedded = embed_task(
-            task,
-            job.clips,
-            job.root,
-            job.model,
-            device=settings.place,
-            cache_dir=settings.cache,
-            workers=settings.workers,
+        model = load(job.model, settings.place)
+        clean = embed_task(task, job.clips, job.root, model, **where)
+        corrupted = embed_corrupted(
+            settings.corruptions, task, job.clips, clean, job.root, model, **where
         )
-    return embedded, notes, bool(untrained)
+    return Embedded(clean, corrupted, notes, bool(untrained))
 
 
 def _protocols(job: Job, embedded: EmbeddedTask, settings: Settings) -> list[Protocol]:
@@ -205,32 +207,25 @@ def _protocols(job: Job, embedded: EmbeddedTask, settings: Settings) -> list[Pro
     return [replace(p, evaluate=tuning) if p.name == "finetune" else p for p in chosen]
 
 
-def _measure(
-    job: Job,
-    embedded: EmbeddedTask,
-    corrupted: dict[str, EmbeddedTask],
-    protocol: Protocol,
-    notes: list[str],
-    untrained: bool,
-    settings: Settings,
-) -> Result:
+def _measure(job: Job, embedded: Embedded, protocol: Protocol, settings: Settings) -> Result:
     """Return the result of a job under a protocol after writing it."""
+    clean, corrupted, notes = embedded.clean, embedded.corrupted, embedded.notes
     if corrupted and protocol.name == "finetune":
         corrupted = {}
         notes = [*notes, "finetune: no corrupted clips, as it has no head for embeddings"]
-    probed = probe(job.task, embedded, protocol, device=settings.place, seeds=settings.seeds)
+    probed = probe(job.task, clean, protocol, device=settings.place, seeds=settings.seeds)
     result = measure(
         job.task,
-        embedded,
+        clean,
         job.model,
         probed,
         n_listed=len(job.clips),
         partial=job.partial,
         notes=notes,
-        untrained=untrained,
+        untrained=embedded.untrained,
         device=settings.place,
     )
-    rescored = rescore(probed, embedded, corrupted, len(job.task.classes))
+    rescored = rescore(probed, clean, corrupted, len(job.task.classes))
     result = replace(result, corrupted=rescored)
     write_result(result, settings.out)
     return result

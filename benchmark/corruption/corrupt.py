@@ -13,6 +13,7 @@ import numpy as np
 from benchmark.compare import mcnemar, paired
 from benchmark.corruption.names import Corruption
 from benchmark.embedding.embed import EmbeddedTask, embed_task
+from benchmark.embedding.hear_api import HearModel
 from benchmark.measure import SEED, Probed
 from benchmark.metrics import score
 from benchmark.records import Clip, Task
@@ -24,9 +25,8 @@ def embed_corrupted(
     clips: Sequence[Clip],
     embedded: EmbeddedTask,
     root: Path,
-    model: str,
+    model: HearModel,
     *,
-    device: str,
     cache_dir: Path,
     workers: int,
 ) -> dict[str, EmbeddedTask]:
@@ -38,8 +38,7 @@ def embed_corrupted(
         clips: what the task lists.
         embedded: the clean clips; what could not be embedded there is left out here.
         root: of the task.
-        model: `module` or `module:weights`.
-        device: torch device.
+        model: a loaded HEAR module.
         cache_dir: of the cache.
         workers: processes that read and spoil, >= 0.
 
@@ -61,7 +60,6 @@ def embed_corrupted(
             tested,
             root,
             model,
-            device=device,
             cache_dir=cache_dir,
             workers=workers,
             corruption=corruption,

@@ -13,7 +13,7 @@ from benchmark.embedding.clip_list import sort_out
 from benchmark.embedding.cost import Cost, cost_of, note_arithmetic
 from benchmark.embedding.embedder import Embedder, EmbedError, fill
 from benchmark.embedding.fingerprint import content_hashes, data_fingerprint, sound_fingerprint
-from benchmark.embedding.hear_api import HearModel, load
+from benchmark.embedding.hear_api import HearModel
 from benchmark.records import Clip, Task
 
 
@@ -85,9 +85,8 @@ def embed_task(
     task: Task,
     clips: Sequence[Clip],
     root: Path,
-    model_spec: str,
+    model: HearModel,
     *,
-    device: str = "cpu",
     cache_dir: Path,
     workers: int = 2,
     batch_seconds: float = 64.0,
@@ -99,22 +98,20 @@ def embed_task(
         task: whose classes number the labels.
         clips: what `task.index(root)` listed.
         root: of the task.
-        model_spec: `module` or `module:weights`.
-        device: a torch device; its kind is part of the cache's key, as is the model's precision
-            where it says so: results differ in the last digits.
+        model: a loaded HEAR module; the kind of its device is part of the cache's key, as is its
+            precision where it says so: results differ in the last digits.
         cache_dir: of the cache.
         workers: processes that read ahead, >= 0.
         batch_seconds: most sound in one batch, in seconds; a longer clip goes alone.
         corruption: of every clip; None embeds clips as they are.
 
     Raises:
-        HearError: where the module is no good or returns other shapes than it says.
+        HearError: where the module returns other shapes than it says.
         TaskDataError: where the list is no good.
         CacheError: where the cache cannot be written.
         EmbedError: where not one clip could be embedded or a worker process dies.
     """
     good, errors = sort_out(task, clips)
-    model = load(model_spec, device)
     folder = task.folder or task.name
     hashes = content_hashes(good, root, cache_dir / folder / "sound-hashes.json")
     spoil = SpoiltClips(corruption, [clip.clip_id for clip in good]) if corruption else None
@@ -122,7 +119,7 @@ def embed_task(
     embedder = Embedder(model, array)
     if array.todo():
         paths = [str(root / clip.path) for clip in good]
-        title = f"{task.name}, {model_spec}" + (f", {corruption.name}" if corruption else "")
+        title = f"{task.name}, {model.spec}" + (f", {corruption.name}" if corruption else "")
         fill(embedder, paths, workers, batch_seconds, title, spoil)
     if not spoil and note_arithmetic(array.progress, model):
         array.save()
@@ -130,15 +127,10 @@ def embed_task(
     embeddings, rows = array.finished()
     if len(rows) == 0:
         raise EmbedError(f"{task.name}: no clip could be embedded; the first: {errors[0][1]}")
-    number = {label: i for i, label in enumerate(task.classes)}
-    kept = [good[row] for row in rows]
     progress = array.progress
     return EmbeddedTask(
         embeddings=embeddings,
-        labels=np.array([number[clip.label] for clip in kept], dtype=np.int64),
-        splits=np.array([clip.split for clip in kept]),
-        groups=np.array([clip.group for clip in kept]),
-        clip_ids=np.array([clip.clip_id for clip in kept]),
+        **_columns(task, [good[row] for row in rows]),
         errors=tuple(errors),
         seconds=progress.seconds,
         clips_per_second=progress.clips / progress.seconds if progress.seconds else 0.0,
@@ -148,3 +140,14 @@ def embed_task(
         cost=cost_of(progress, model),
         precision=model.precision,
     )
+
+
+def _columns(task: Task, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+    """Return what a probe needs of each clip: labels, splits, groups and clip_ids, `[n]`."""
+    number = {label: i for i, label in enumerate(task.classes)}
+    return {
+        "labels": np.array([number[clip.label] for clip in clips], dtype=np.int64),
+        "splits": np.array([clip.split for clip in clips]),
+        "groups": np.array([clip.group for clip in clips]),
+        "clip_ids": np.array([clip.clip_id for clip in clips]),
+    }

@@ -12,6 +12,7 @@ import soxr
 import torch
 
 from benchmark.embedding.embed import embed_task
+from benchmark.embedding.hear_api import load
 from benchmark.embedding.peak_memory import PeakMemory
 from benchmark.embedding.read_ahead import read_batches
 from benchmark.records import Clip, Task
@@ -102,7 +103,7 @@ def _embed_tiny(count: int, workers: int) -> tuple[float, int]:
             task,
             clips,
             root,
-            "benchmark.models.content_random",
+            load("benchmark.models.content_random"),
             cache_dir=root / "cache",
             workers=workers,
         )

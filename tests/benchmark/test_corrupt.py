@@ -1,6 +1,7 @@
 """Heads trained on clean clips are scored on spoilt ones: the right head, the right clip."""
 
 import dataclasses
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from benchmark.corruption import names
 from benchmark.corruption.corrupt import embed_corrupted, rescore
 from benchmark.corruption.names import SpoiltClips, parse
 from benchmark.embedding.embed import EmbeddedTask, embed_task
+from benchmark.embedding.hear_api import load
 from benchmark.embedding.read_ahead import Reader
 from benchmark.finetune.protocol import no_head
-from benchmark.jobs import Job, Settings
+from benchmark.jobs import Embedded, Job, Settings
 from benchmark.measure import Probed
 from benchmark.probes.outcome import Choice, Outcome
 from benchmark.protocols import PROTOCOLS
@@ -62,7 +64,7 @@ def embed(tmp_path: Path, clips: list[Clip], workers: int = 0, **options) -> Emb
         the_task(),
         clips,
         tmp_path / "tones",
-        RANDOM,
+        load(RANDOM),
         cache_dir=tmp_path / f"cache{workers}",
         workers=workers,
         **options,
@@ -78,8 +80,7 @@ def spoil(
         clips,
         embedded,
         tmp_path / "tones",
-        RANDOM,
-        device="cpu",
+        load(RANDOM),
         cache_dir=tmp_path / "cache0",
         workers=0,
     )
@@ -196,10 +197,23 @@ def test_a_protocol_without_heads_for_embeddings_says_so_and_keeps_its_score(
     headless = dataclasses.replace(PROTOCOLS["finetune"], evaluate=evaluate, random=False)
     settings = Settings(tmp_path / "out", cache_dir=tmp_path / "cache0", device="cpu")
     job = Job(the_task(), clips, tmp_path / "tones", None, RANDOM)
-    results = [
-        jobs._measure(job, embedded, spoilt, protocol, [], False, settings)
-        for protocol in (linear, headless)
-    ]
+    both = Embedded(embedded, spoilt, [], False)
+    results = [jobs._measure(job, both, protocol, settings) for protocol in (linear, headless)]
     assert [list(result.corrupted) for result in results] == [["clip:10"], []]
     assert results[0].notes == []
     assert any("no corrupted clips" in note for note in results[1].notes)
+
+
+def test_clean_and_spoilt_clips_are_embedded_by_one_loaded_model(
+    tmp_path: Path, clips: list[Clip], write_module
+) -> None:
+    counting = (
+        "loads = 0\nplain = load_model\ndef load_model():\n    global loads\n    loads += 1\n"
+    )
+    spec = write_module("counting", f"{counting}    return plain()")
+    both = (parse("clip"), parse("noise:0"))
+    settings = Settings(tmp_path, cache_dir=tmp_path / "cache", device="cpu", corruptions=both)
+    job = Job(the_task(), clips, tmp_path / "tones", None, spec)
+    embedded = jobs._embed(job, settings)
+    assert list(embedded.corrupted) == ["clip:10", "noise:0"]
+    assert importlib.import_module(spec).loads == 1

@@ -12,6 +12,7 @@ from benchmark.embedding import peak_memory
 from benchmark.embedding.cache import Progress
 from benchmark.embedding.cost import Cost, note_peak
 from benchmark.embedding.embed import EmbeddedTask, embed_task
+from benchmark.embedding.hear_api import load
 from benchmark.embedding.peak_memory import PeakMemory
 from benchmark.records import Clip, Source, Task
 from tests.synth import noisy_tone
@@ -60,7 +61,8 @@ def run(folder: Path, spec: str) -> EmbeddedTask:
             soundfile.write(path, noisy_tone(SECONDS, i, 16_000), 16_000)
         listed.append(Clip(f"c{i}", path.name, "tone", f"fold{i}", f"g{i}"))
     root, cache = folder / "tones", folder / "cache"
-    return embed_task(TASK, listed, root, spec, cache_dir=cache, workers=0, batch_seconds=SECONDS)
+    model = load(spec)
+    return embed_task(TASK, listed, root, model, cache_dir=cache, workers=0, batch_seconds=SECONDS)
 
 
 def progress_file(folder: Path) -> Path:

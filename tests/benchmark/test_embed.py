@@ -12,7 +12,7 @@ import torch
 
 from benchmark.embedding.embed import EmbeddedTask, embed_task
 from benchmark.embedding.embedder import EmbedError
-from benchmark.embedding.hear_api import HearError
+from benchmark.embedding.hear_api import HearError, load
 from benchmark.embedding.read_ahead import Reader, plan_batches
 from benchmark.models import content_random
 from benchmark.records import Clip, Source, Task, TaskDataError
@@ -51,7 +51,7 @@ def clips(tmp_path: Path) -> list[Clip]:
 
 def run(tmp_path: Path, clips: list[Clip], spec: str = RANDOM, **options) -> EmbeddedTask:
     settings = {"cache_dir": tmp_path / "cache", "workers": 0, "batch_seconds": 0.3} | options
-    return embed_task(TASK, clips, tmp_path / "tones", spec, **settings)
+    return embed_task(TASK, clips, tmp_path / "tones", load(spec), **settings)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -289,8 +289,9 @@ def test_moved_data_and_other_labels_share_the_embeddings(
     shutil.copytree(tmp_path / "tones", tmp_path / "elsewhere" / "tones")
     cache = tmp_path / "cache"
     relabelled = [Clip(c.clip_id, c.path, "low", c.split, c.group) for c in clips]
-    moved = embed_task(TASK, clips, tmp_path / "elsewhere/tones", RANDOM, cache_dir=cache)
-    other = embed_task(TASK, relabelled, tmp_path / "tones", RANDOM, cache_dir=cache)
+    model = load(RANDOM)
+    moved = embed_task(TASK, clips, tmp_path / "elsewhere/tones", model, cache_dir=cache)
+    other = embed_task(TASK, relabelled, tmp_path / "tones", model, cache_dir=cache)
     assert (moved.encoder_calls, other.encoder_calls) == (0, 0)
     assert moved.data_hash == first.data_hash
     assert other.data_hash != first.data_hash
@@ -306,8 +307,9 @@ def test_real_clips_embed_and_come_back_from_the_cache(esc50_root: Path, tmp_pat
 
     clips = ESC50.index(esc50_root)[:60]
     options = {"cache_dir": tmp_path, "workers": 2}
-    first = embed_task(ESC50, clips, esc50_root, "benchmark.models.log_mel", **options)
-    second = embed_task(ESC50, clips, esc50_root, "benchmark.models.log_mel", **options)
+    model = load("benchmark.models.log_mel")
+    first = embed_task(ESC50, clips, esc50_root, model, **options)
+    second = embed_task(ESC50, clips, esc50_root, model, **options)
     assert first.errors == ()
     assert first.embeddings.shape == (60, 256)
     # Different sounds: no two rows alike.
