@@ -140,13 +140,55 @@ class HearModel:
             HearError: where the answer is not float32 of that shape.
             EncodeError: where the module raises.
         """
+        answer = self._call("get_scene_embeddings", audio)
+        return check_tensor(f"{self.spec}: get_scene_embeddings", answer, (len(audio), self.size))
+
+    def timestamps(self, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Embed instants of clips of one length, without gradients.
+
+        Shape:
+            waves float32 `[B, n]` -> embeddings float32 `[B, T, D]`, which may hold NaN, and their
+            instants in ms, float `[B, T]`.
+
+        Raises:
+            HearError: where the answer is no such pair, or an instant is not finite.
+            EncodeError: where the module raises.
+        """
+        with torch.inference_mode():
+            answer = self._call("get_timestamp_embeddings", torch.from_numpy(waves))
+        what = f"{self.spec}: get_timestamp_embeddings"
+        pair = answer if isinstance(answer, tuple) and len(answer) == 2 else (None, None)
+        values, stamps = pair
+        if not isinstance(stamps, Tensor):
+            raise HearError(
+                f"{what} returned {type(answer).__name__}; return a pair of tensors, embeddings "
+                "and timestamps"
+            )
+        # HEAR leaves the timestamps' precision open; in float32 they blur after hours.
+        if not stamps.is_floating_point():
+            raise HearError(f"{what}: the timestamps are {stamps.dtype}; return floating point ms")
+        if stamps.ndim != 2 or len(stamps) != len(waves) or not stamps.shape[1]:
+            raise HearError(
+                f"{what}: the timestamps' shape is {tuple(stamps.shape)}; make it [{len(waves)}, T]"
+            )
+        if not stamps.isfinite().all():
+            raise HearError(f"{what}: a timestamp is NaN or infinity; return finite ms")
+        size: Any = self.model.timestamp_embedding_size
+        checked = check_tensor(f"{what} (embeddings)", values, (*stamps.shape, int(size)))
+        return checked.detach().cpu().numpy(), stamps.detach().cpu().numpy()
+
+    def _call(self, function: str, audio: Tensor) -> object:
+        """Return what a function of the module makes of clips of one length.
+
+        Raises:
+            EncodeError: where it raises.
+        """
         try:
-            answer = self.module.get_scene_embeddings(audio.to(self.device), self.model)
+            return getattr(self.module, function)(audio.to(self.device), self.model)
         except Exception as error:  # foreign code: the batch is lost, not the run
             raise EncodeError(
-                f"{self.spec} failed on {tuple(audio.shape)} ({one_line(error)})"
+                f"{self.spec}: {function} failed on {tuple(audio.shape)} ({one_line(error)})"
             ) from error
-        return check_tensor(f"{self.spec}: get_scene_embeddings", answer, (len(audio), self.size))
 
 
 def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> Tensor:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from benchmark.embedding.embedder import reading_ahead
-from benchmark.embedding.hear_api import EncodeError, HearError, HearModel, check_tensor, one_line
+from benchmark.embedding.hear_api import EncodeError, HearError, HearModel
 from benchmark.embedding.read_ahead import Batch, of_one_length, read_batches
 from benchmark.hear.catalogue import HearTaskError
 from benchmark.hear.folder import HearTask
@@ -148,7 +147,7 @@ class Writer:
             if self.task.embedding == "scene":
                 values, stamps = self.model.scenes(waves), [None] * len(waves)
             else:
-                values, stamps = timestamps(self.model, waves)  # type: ignore[assignment]
+                values, stamps = self.model.timestamps(waves)  # type: ignore[assignment]
         except EncodeError:
             if len(waves) == 1:
                 raise
@@ -179,33 +178,3 @@ class Writer:
             np.save(file, values)
         beside.replace(path)
         self.effort.clips += 1
-
-
-def timestamps(model: HearModel, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return timestamp embeddings of clips of one length and their instants in ms.
-
-    Shape:
-        waves float32 `[B, n]` -> float32 `[B, T, D]`, float `[B, T]`.
-
-    Raises:
-        HearError: the answer is no such pair, or an instant is not finite.
-        EncodeError: the module raises.
-    """
-    what = f"{model.spec}: get_timestamp_embeddings"
-    try:
-        audio = torch.from_numpy(waves).to(model.device)
-        with torch.inference_mode():
-            answer = model.module.get_timestamp_embeddings(audio, model.model)
-    except Exception as error:  # foreign code: the batch is lost, not the run
-        raise EncodeError(
-            f"{model.spec} failed on {tuple(waves.shape)} ({one_line(error)})"
-        ) from error
-    if not isinstance(answer, tuple) or len(answer) != 2:
-        raise HearError(f"{what} returned {type(answer).__name__}; return a pair")
-    values, stamps = answer
-    shape = tuple(getattr(stamps, "shape", ()))
-    if len(shape) != 2 or shape[0] != len(waves) or not bool(torch.isfinite(stamps).all()):
-        raise HearError(f"{what} returned timestamps of shape {shape}; return finite ms [B, T]")
-    size = int(model.model.timestamp_embedding_size)  # type: ignore[arg-type]
-    checked = check_tensor(what, values, (*shape, size))
-    return checked.detach().cpu().numpy(), stamps.detach().cpu().numpy()

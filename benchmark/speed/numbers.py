@@ -1,13 +1,13 @@
 """Whether the faster precision gives the numbers of fp32, on the real sets that are there."""
 
 import logging
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmark.embedding.hear_api import import_module
+from benchmark.embedding.read_ahead import of_one_length
 from benchmark.probes.linear import evaluate
 from benchmark.records import Task, TaskDataError
 from benchmark.speed.clock import Figure, Plan
@@ -16,7 +16,6 @@ from benchmark.tasks.registry import load_tasks, task_root
 from wavebyol_hear.audio import read_audio
 
 TASKS = ("esc50", "speech_commands_folds")
-AT_ONCE = 16
 
 
 def numbers(plan: Plan) -> list[Figure]:
@@ -61,13 +60,7 @@ def _compare(task: Task, plan: Plan) -> list[Figure]:
 
 def _embed(hear: Any, model: Any, waves: list[np.ndarray]) -> np.ndarray:  # noqa: ANN401
     """Return the scene embeddings of waves of any lengths."""
-    by_length = defaultdict(list)
-    for row, wave in enumerate(waves):
-        by_length[len(wave)].append(row)
     found = np.empty((len(waves), model.scene_embedding_size), dtype=np.float32)
-    for rows in by_length.values():
-        for start in range(0, len(rows), AT_ONCE):
-            part = rows[start : start + AT_ONCE]
-            audio = torch.from_numpy(np.stack([waves[row] for row in part]))
-            found[part] = hear.get_scene_embeddings(audio, model).numpy()
+    for rows, block in of_one_length(enumerate(waves)):
+        found[rows] = hear.get_scene_embeddings(torch.from_numpy(block), model).numpy()
     return found

@@ -1,12 +1,14 @@
 """Loading a HEAR module: what is wrong with it is one line with its name."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from benchmark.embedding.fingerprint import content_hashes, source_files
-from benchmark.embedding.hear_api import HearError, import_module, load
+from benchmark.embedding.hear_api import HearError, HearModel, import_module, load
 from benchmark.records import Clip
 
 
@@ -46,6 +48,26 @@ def test_a_loaded_model_is_in_evaluation_mode_and_answers(write_module) -> None:
     assert not model.model.training
     answer = model.scenes(np.full((2, 100), 0.5, dtype=np.float32))
     np.testing.assert_allclose(answer, [[0.5, 0.0, 0.5]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda a: torch.zeros(len(a), 3, 4), "returned Tensor; return a pair"),
+        (lambda a: (torch.zeros(len(a), 3, 5), torch.zeros(len(a), 3)), r"\(1, 3, 5\)"),
+        (lambda a: (torch.zeros(len(a), 3, 4), torch.zeros(len(a), 3) / 0), "finite ms"),
+        (lambda a: (torch.zeros(len(a), 3, 4), torch.zeros(3)), r"shape is \(3,\); make it"),
+        (lambda a: a.nonsense, "AttributeError"),
+    ],
+)
+def test_an_answer_that_is_no_timestamp_embedding_is_named(answer, message: str) -> None:
+    network = torch.nn.Module()
+    network.timestamp_embedding_size = 4
+    module = SimpleNamespace(get_timestamp_embeddings=lambda audio, model: answer(audio))
+    model = HearModel("some.module", module, network, torch.device("cpu"), "")
+    with pytest.raises(HearError, match=message) as caught:
+        model.timestamps(np.zeros((1, 160), np.float32))
+    assert "some.module" in str(caught.value)
 
 
 def test_the_code_of_a_model_includes_what_it_takes_from_its_siblings() -> None:

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from benchmark.embedding.hear_api import HearError, HearModel
-from benchmark.hear import embed as hear_embed
+from benchmark.embedding.hear_api import HearModel
 from benchmark.hear.embed import DONE, embed_hear
 from benchmark.hear.folder import read_task
 from benchmark.hear.form import labels_at
@@ -105,31 +103,6 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert embed_hear(task, sounds, exact, folder, fingerprint="1", workers=0).clips == 0
     again = embed_hear(task, sounds, exact, folder, fingerprint="other sound", workers=0)
     assert again.clips == task.count
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (lambda a: torch.zeros(len(a), 3, 4), "returned Tensor; return a pair"),
-        (lambda a: (torch.zeros(len(a), 3, 5), torch.zeros(len(a), 3)), r"\(1, 3, 5\)"),
-        (lambda a: (torch.zeros(len(a), 3, 4), torch.zeros(len(a), 3) / 0), "finite ms"),
-        (lambda a: (torch.zeros(len(a), 3, 4), torch.zeros(3)), r"timestamps of shape \(3,\)"),
-        (lambda a: a.nonsense, "AttributeError"),
-    ],
-)
-def test_an_answer_that_is_no_timestamp_embedding_is_named(answer, message: str) -> None:
-    class Module:
-        spec = "some.module"
-        device = torch.device("cpu")
-        model = torch.nn.Module()
-        module = None
-
-    model = Module()
-    model.model.timestamp_embedding_size = 4
-    model.module = type("M", (), {"get_timestamp_embeddings": lambda audio, model: answer(audio)})
-    with pytest.raises(HearError, match=message) as caught:
-        hear_embed.timestamps(model, np.zeros((1, 160), np.float32))
-    assert "some.module" in str(caught.value)
 
 
 def test_an_event_is_on_from_its_start_to_its_end_inclusive() -> None:
