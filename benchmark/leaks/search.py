@@ -1,6 +1,6 @@
 """The search for a task's clips in a pretraining store: fingerprints first, then the waveforms."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,7 +126,29 @@ def find(
         wave = read_audio(root / clip.path, SAMPLE_RATE)
         return np.ascontiguousarray(wave[::-1]) if backwards else wave
 
-    usable, prints, skipped = [], [], []
+    usable, prints, skipped = fingerprints(clips, wave_of)
+    leaks = []
+    for (query, entry), match in sorted(surest(store, prints, sure).items()):
+        clip = usable[query]
+        leaks.append(describe(match, clip, wave_of(clip), store, entry))
+    return leaks, skipped
+
+
+def fingerprints(
+    clips: Sequence[Clip], wave_of: Callable[[Clip], np.ndarray]
+) -> tuple[list[Clip], list[Print], list[str]]:
+    """Return the clips that can be looked for, their prints, and a line on each other clip.
+
+    Args:
+        clips: of the task.
+        wave_of: gives a clip's wave, or raises AudioError.
+
+    Returns:
+        clips, prints of each phase of each of them in turn, and lines.
+    """
+    usable: list[Clip] = []
+    prints: list[Print] = []
+    skipped: list[str] = []
     for clip in tqdm(clips, desc="task", unit="clip", delay=1):
         try:
             wave = wave_of(clip)
@@ -139,29 +161,50 @@ def find(
             continue
         usable.append(clip)
         prints += phases
-    surest: dict[tuple[int, int], Match] = {}
+    return usable, prints, skipped
+
+
+def surest(
+    store: StoreReader, prints: Sequence[Print], sure: float
+) -> dict[tuple[int, int], Match]:
+    """Return the surest match of each pair of clips, by the task's and the store's number.
+
+    Args:
+        store: to search.
+        prints: see `fingerprints`.
+        sure: least sureness.
+    """
+    found: dict[tuple[int, int], Match] = {}
     for first, slab in slabs(store):
         for match in PrintIndex(slab).search(prints, sure):
             pair = match.query // len(PHASES), first + match.entry
-            if pair not in surest or match.sureness > surest[pair].sureness:
-                surest[pair] = match
-    leaks = []
-    for (query, entry), match in sorted(surest.items()):
-        phase = PHASES[match.query % len(PHASES)]
-        begin = match.first * HOP + phase
-        end = begin + (match.length - 1 + LAG) * HOP
-        place = match.offset * HOP - phase, begin, end
-        offset, correlation = align(wave_of(usable[query]), store.read(entry), *place)
-        leaks.append(
-            Leak(
-                usable[query],
-                store.clip_ids[entry],
-                store.sources[entry],
-                offset / SAMPLE_RATE,
-                (end - begin) / SAMPLE_RATE,
-                match.sureness,
-                match.similarity,
-                correlation,
-            )
-        )
-    return leaks, skipped
+            if pair not in found or match.sureness > found[pair].sureness:
+                found[pair] = match
+    return found
+
+
+def describe(match: Match, clip: Clip, wave: np.ndarray, store: StoreReader, entry: int) -> Leak:
+    """Return the leak behind a match, with the correlation of the two waves.
+
+    Args:
+        match: of their prints.
+        clip: of the task.
+        wave: of that clip, float32 `[samples]`.
+        store: that was searched.
+        entry: number of the store's clip.
+    """
+    phase = PHASES[match.query % len(PHASES)]
+    begin = match.first * HOP + phase
+    end = begin + (match.length - 1 + LAG) * HOP
+    at = match.offset * HOP - phase
+    offset, correlation = align(wave, store.read(entry), at, begin, end)
+    return Leak(
+        clip,
+        store.clip_ids[entry],
+        store.sources[entry],
+        offset / SAMPLE_RATE,
+        (end - begin) / SAMPLE_RATE,
+        match.sureness,
+        match.similarity,
+        correlation,
+    )
