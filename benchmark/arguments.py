@@ -87,7 +87,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     group.add_argument("--device", help="torch device (default: cuda where there is one)")
     group.add_argument(
-        "--workers", type=int, default=_cores(), help="decoding processes (default: cores)"
+        "--workers", type=int, default=_cores(), help="decoding threads (default: cores)"
     )
 
 

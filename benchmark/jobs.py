@@ -38,7 +38,7 @@ class Settings:
         data_dir: folder of the data sets; None takes the default.
         cache_dir: folder of the embeddings; None puts them in the data folder.
         device: torch device; None takes cuda where there is one.
-        workers: processes that decode, 0 or more.
+        workers: threads that decode, 0 or more.
         allow_partial: whether to measure on part of a data set.
         protocols: names in `PROTOCOLS`.
         seeds: runs of a protocol that draws at random, 1 or more.

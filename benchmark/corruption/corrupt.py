@@ -40,7 +40,7 @@ def embed_corrupted(
         root: of the task.
         model: a loaded HEAR module.
         cache_dir: of the cache.
-        workers: processes that read and spoil, >= 0.
+        workers: threads that read and spoil, >= 0.
 
     Returns:
         the embeddings by the corruption's name.

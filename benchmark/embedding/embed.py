@@ -101,7 +101,7 @@ def embed_task(
         model: a loaded HEAR module; the kind of its device is part of the cache's key, as is its
             precision where it says so: results differ in the last digits.
         cache_dir: of the cache.
-        workers: processes that read ahead, >= 0.
+        workers: threads that read ahead, >= 0.
         batch_seconds: most sound in one batch, in seconds; a longer clip goes alone.
         corruption: of every clip; None embeds clips as they are.
 
@@ -109,7 +109,7 @@ def embed_task(
         HearError: where the module returns other shapes than it says.
         TaskDataError: where the list is no good.
         CacheError: where the cache cannot be written.
-        EmbedError: where not one clip could be embedded or a worker process dies.
+        EmbedError: where not one clip could be embedded or there is no memory to read ahead.
     """
     good, errors = sort_out(task, clips)
     folder = task.folder or task.name

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 from tqdm import tqdm
@@ -83,7 +83,7 @@ def reading_ahead(title: str) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:  # torch's word for a worker that died
+    except (MemoryError, RuntimeError) as error:  # no room for a wave, no room for a thread
         raise EmbedError(
             f"{title}: reading ahead failed ({one_line(error)}); what is done is kept, run it "
             "again with more memory or with --workers 0"
@@ -103,24 +103,26 @@ def fill(
     Args:
         embedder: with model and array.
         paths: of the files, by row.
-        workers: processes that decode; 0 decodes in this one.
+        workers: threads that decode; 0 decodes in the caller's.
         batch_seconds: sound in one batch, in seconds.
         title: of the bar.
         spoil: done to every file; None reads files as they are.
 
     Raises:
-        EmbedError: where a worker process dies.
+        EmbedError: where there is no memory to read ahead.
     """
     array = embedder.array
     todo = array.todo()
     rate = embedder.model.sample_rate
-    batches = read_batches(paths, todo, rate, workers, batch_seconds, spoil)
     peak = PeakMemory(embedder.model.device)
     start = saved = time.monotonic()
     before = array.progress.seconds
     with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar:
         try:
-            with reading_ahead(title):
+            with (
+                reading_ahead(title),
+                closing(read_batches(paths, todo, rate, workers, batch_seconds, spoil)) as batches,
+            ):
                 for batch in batches:
                     embedder.embed(batch)
                     bar.update(len(batch))

@@ -40,7 +40,7 @@ class PeakMemory:
         """Return the peak of this process's resident memory in bytes, or why it is not known.
 
         It holds interpreter, libraries, weights and sound, and the pages of the embeddings' file
-        that were in memory; processes that decode are not in it.
+        that were in memory.
         """
         peak = told("VmHWM")
         if peak is None:

@@ -1,17 +1,29 @@
-"""Sound files decoded ahead of the encoder by worker processes, in batches of one length."""
+"""Sound files decoded ahead of the encoder by threads, in batches of one length.
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+libsndfile and soxr let go of the interpreter while they work, so threads decode side by side as
+processes would, and neither start one nor carry a wave from one to another.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 import soundfile
 import soxr
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from wavebyol_hear.audio import AudioError, read_audio
 
 LARGEST_BATCH = 256
+JOBS_AHEAD = 2
+"""Jobs of each thread that are done or under way before their results are asked for."""
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 Batch = list[tuple[int, np.ndarray | str]]
 """Rows with their waves, float32 `[n]`, or with the message of their error."""
@@ -20,8 +32,8 @@ Spoil = Callable[[np.ndarray, int, int], np.ndarray]
 """(wave float32 `[n]`, its sample rate in Hz, row) -> float32 `[n]`."""
 
 
-class Reader(Dataset[Batch]):
-    """Decodes batches of files, in a worker process.
+class Reader:
+    """Decodes batches of files.
 
     Args:
         paths: of the files, by row.
@@ -35,7 +47,7 @@ class Reader(Dataset[Batch]):
         self.sample_rate = sample_rate
         self.spoil = spoil
 
-    def __getitem__(self, rows: list[int]) -> Batch:
+    def read_all(self, rows: list[int]) -> Batch:
         """Return each row with its wave, or with the message of its error."""
         return [(row, self.read(row)) for row in rows]
 
@@ -51,11 +63,6 @@ class Reader(Dataset[Batch]):
             return wave if own == rate else soxr.resample(wave, own, rate, quality="HQ")
         except AudioError as error:
             return str(error)
-
-
-def as_is(item: Batch) -> Batch:
-    """Return a batch unchanged: tensors would travel through shared memory, which may be small."""
-    return item
 
 
 def of_one_length(
@@ -75,7 +82,8 @@ def of_one_length(
 def rate_of(path: str) -> int:
     """Return the sample rate in a file's header, in Hz; 0 where it has none."""
     try:
-        return int(soundfile.info(path).samplerate)
+        with soundfile.SoundFile(path) as sound:
+            return int(sound.samplerate)
     except (soundfile.SoundFileError, OSError):
         return 0  # reading it will say what is wrong
 
@@ -83,10 +91,10 @@ def rate_of(path: str) -> int:
 def length_after(path: str, sample_rate: int) -> int:
     """Return the length a file will have at a rate, from its header; 0 where it has none."""
     try:
-        info = soundfile.info(path)
+        with soundfile.SoundFile(path) as sound:
+            return round(sound.frames * sample_rate / sound.samplerate)
     except (soundfile.SoundFileError, OSError):
         return 0  # reading it will say what is wrong
-    return round(info.frames * sample_rate / info.samplerate)
 
 
 def plan_batches(lengths: dict[int, int], most_samples: int) -> list[list[int]]:
@@ -111,6 +119,33 @@ def plan_batches(lengths: dict[int, int], most_samples: int) -> list[list[int]]:
     return batches
 
 
+def ahead(
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
+) -> Generator[Result, None, None]:
+    """Do jobs in threads, a few ahead of whoever takes the results, which come in order.
+
+    Closing the generator drops the jobs that have not begun and waits for those that have.
+
+    Args:
+        work: done to each job; what it raises is raised where its result would be.
+        jobs: to do.
+        workers: threads, >= 0; 0 does each job when its result is asked for.
+    """
+    if workers == 0:
+        yield from map(work, jobs)
+        return
+    pool, begun = ThreadPoolExecutor(workers), deque[Future[Result]]()
+    try:
+        for job in jobs:
+            begun.append(pool.submit(work, job))
+            if len(begun) > JOBS_AHEAD * workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def read_batches(
     paths: Sequence[str],
     rows: Sequence[int],
@@ -118,23 +153,28 @@ def read_batches(
     workers: int,
     batch_seconds: float,
     spoil: Spoil | None = None,
-) -> Iterable[Batch]:
+) -> Generator[Batch, None, None]:
     """Decode rows in batches of equal length, the longest first, ahead of whoever takes them.
 
     Args:
         paths: of the files, by row.
         rows: wanted.
         sample_rate: in Hz.
-        workers: processes that decode; 0 decodes in this one.
+        workers: threads that decode; 0 decodes in the caller's.
         batch_seconds: most sound in a batch, in seconds; a longer clip goes alone.
         spoil: done to every file at its own rate; None reads files as they are.
     """
     look = tqdm(rows, desc="reading lengths", unit="clip", leave=False, delay=1)
     lengths = {row: length_after(paths[row], sample_rate) for row in look}
-    return DataLoader(
-        Reader(paths, sample_rate, spoil),
-        batch_size=None,
-        sampler=plan_batches(lengths, int(batch_seconds * sample_rate)),
-        collate_fn=as_is,
-        num_workers=min(workers, len(rows)),
+    plan = plan_batches(lengths, int(batch_seconds * sample_rate))
+    # All threads share each batch: the first comes soon, and none is alone with the last.
+    parts = max(1, workers)
+    pieces = (
+        batch[len(batch) * part // parts : len(batch) * (part + 1) // parts]
+        for batch in plan
+        for part in range(parts)
     )
+    reader = Reader(paths, sample_rate, spoil)
+    with closing(ahead(reader.read_all, pieces, workers)) as read:
+        for _ in plan:
+            yield list(chain.from_iterable(islice(read, parts)))

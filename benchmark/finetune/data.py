@@ -5,14 +5,13 @@ training goes on after a break as if there had been none.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from benchmark.embedding.read_ahead import Batch, Reader, as_is
+from benchmark.embedding.read_ahead import Batch, Reader, ahead
 from benchmark.finetune.config import FinetuneConfig
 
 NOISE_RANGE_DB = 30.0
@@ -30,8 +29,8 @@ def cut(wave: np.ndarray, samples: int, draw: np.random.Generator) -> np.ndarray
     return np.resize(wave, samples)
 
 
-class Crops(Dataset[Batch]):
-    """Decodes and cuts the clips of a step, in a worker process.
+class Crops:
+    """Decodes and cuts the clips of a step.
 
     Args:
         reader: of the files.
@@ -45,14 +44,14 @@ class Crops(Dataset[Batch]):
         self.samples = samples
         self.seed = seed
 
-    def __getitem__(self, step: tuple[int, list[int]]) -> Batch:
-        """Return the crops of an epoch and its rows, or why there is none."""
-        epoch, rows = step
+    def of(self, epoch: int, rows: Sequence[int]) -> Batch:
+        """Return the crops of some rows in an epoch, or why there is none."""
         batch: Batch = []
         for row in rows:
             wave = self.reader.read(row)
             if isinstance(wave, np.ndarray):
-                wave = cut(wave, self.samples, np.random.default_rng([CROP, self.seed, epoch, row]))
+                draw = np.random.default_rng([CROP, self.seed, epoch, row])
+                wave = cut(wave, self.samples, draw).copy()  # a part alone would hold the whole
             batch.append((row, wave))
         return batch
 
@@ -73,16 +72,9 @@ def step_source(seed: int, epoch: int, step: int) -> np.random.Generator:
 
 def training_batches(
     crops: Crops, steps: Sequence[list[int]], epoch: int, workers: int
-) -> Iterable[Batch]:
-    """Return the crops of some steps of an epoch, decoded ahead by worker processes."""
-    return DataLoader(
-        crops,
-        batch_size=None,
-        sampler=[(epoch, rows) for rows in steps],
-        collate_fn=as_is,
-        num_workers=min(workers, len(steps)),
-        generator=torch.Generator(),  # else the loader draws from the global one
-    )
+) -> Generator[Batch, None, None]:
+    """Return the crops of some steps of an epoch, decoded ahead by threads."""
+    return ahead(lambda rows: crops.of(epoch, rows), steps, workers)
 
 
 def augment(

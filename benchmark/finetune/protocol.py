@@ -33,7 +33,7 @@ class Finetune:
         model: `module` or `module:weights`.
         config: of the training.
         cache_dir: under which the state of every fold is kept.
-        workers: processes that decode, 0 or more.
+        workers: threads that decode, 0 or more.
     """
 
     task: Task

@@ -1,6 +1,7 @@
 """A classifier judged on whole clips, each as it is: no crop, no padding, no augmentation."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ class Sounds:
         labels: class numbers.
         n_classes: number of classes of the task.
         sample_rate: wanted, in Hz.
-        workers: processes that decode, 0 or more.
+        workers: threads that decode, 0 or more.
         title: of the progress bars.
 
     Shape:
@@ -81,16 +82,16 @@ def judge(classifier: Classifier, sounds: Sounds, rows: np.ndarray) -> Judged:
     classifier.eval()
     predicted = np.full(len(rows), -1, dtype=np.int64)
     total = 0.0
-    batches = read_batches(
-        sounds.paths, rows.tolist(), sounds.sample_rate, sounds.workers, BATCH_SECONDS
-    )
-    for batch in batches:
-        for some, block in of_one_length(zip(*together(batch, sounds), strict=True)):
-            with torch.no_grad():
-                logits = classifier(torch.from_numpy(block))
-            targets = torch.from_numpy(sounds.labels[some]).to(logits.device)
-            total += cross_entropy(logits, targets, reduction="sum").item()
-            predicted[np.searchsorted(rows, some)] = logits.argmax(1).cpu().numpy()
+    with closing(
+        read_batches(sounds.paths, rows.tolist(), sounds.sample_rate, sounds.workers, BATCH_SECONDS)
+    ) as batches:
+        for batch in batches:
+            for some, block in of_one_length(zip(*together(batch, sounds), strict=True)):
+                with torch.no_grad():
+                    logits = classifier(torch.from_numpy(block))
+                targets = torch.from_numpy(sounds.labels[some]).to(logits.device)
+                total += cross_entropy(logits, targets, reduction="sum").item()
+                predicted[np.searchsorted(rows, some)] = logits.argmax(1).cpu().numpy()
     accuracy = 100.0 * float((predicted == sounds.labels[rows]).mean())
     return Judged(predicted, accuracy, total / len(rows))
 

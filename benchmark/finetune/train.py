@@ -1,6 +1,7 @@
 """One learning rate on one fold: the epochs, their steps and what is kept of them."""
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,9 +90,11 @@ class Trainer:
             while attempt.epoch < config.epochs and not self._out_of_patience():
                 steps = plan_epoch(self.train, config.batch_size, setup.seed, attempt.epoch)
                 left = steps[attempt.step :]
-                for batch in training_batches(crops, left, attempt.epoch, setup.sounds.workers):
-                    self._step(batch, len(steps))
-                    bar.update()
+                read = training_batches(crops, left, attempt.epoch, setup.sounds.workers)
+                with closing(read) as batches:
+                    for batch in batches:
+                        self._step(batch, len(steps))
+                        bar.update()
                 if not self._finite():
                     attempt.diverged = True
                     break

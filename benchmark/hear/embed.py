@@ -2,7 +2,7 @@
 
 heareval embeds in batches as the split lists the clips, one at a time where lengths differ, and
 reads between the batches. Here all splits are one queue of batches of equal length, decoded ahead
-by worker processes. The files are those of heareval 2021.1.3 (embeddings/task_embeddings.py), down
+by threads. The files are those of heareval 2021.1.3 (embeddings/task_embeddings.py), down
 to the order of the rows, so that its predictions runner takes them for its own.
 """
 
@@ -10,6 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,13 +61,13 @@ def embed_hear(
         model: a loaded HEAR module.
         folder: of this model's weights and this task alone; made where it is absent.
         fingerprint: of the sound and the task's text; what was made of other content is dropped.
-        workers: processes that read ahead, >= 0.
+        workers: threads that read ahead, >= 0.
         batch_seconds: most sound in one batch, in seconds; a longer clip goes alone.
 
     Raises:
         HearTaskError: a sound cannot be read.
         HearError: the module fails or returns other shapes than it says.
-        EmbedError: a worker process died.
+        EmbedError: there is no memory to read ahead.
         OSError: the folder cannot be written.
     """
     start = time.monotonic()
@@ -86,9 +87,12 @@ def embed_hear(
     listed = [(split, name) for split, clips in task.clips.items() for name in clips]
     paths = [str(sounds / split / name) for split, name in listed]
     todo = [row for row, clip in enumerate(listed) if not embedding_file(folder, *clip).exists()]
-    batches = read_batches(paths, todo, model.sample_rate, workers, batch_seconds) if todo else []
     title = f"{task.folder.name}, {model.spec}"
-    with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar, reading_ahead(title):
+    with (
+        tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar,
+        reading_ahead(title),
+        closing(read_batches(paths, todo, model.sample_rate, workers, batch_seconds)) as batches,
+    ):
         for batch in batches:
             writer.take(batch, listed)
             bar.update(len(batch))

@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     usual = [name for name in PARTS if name not in UNLESS_NAMED]
     parser.add_argument("--only", type=_parts, default=usual, help="parts, comma between")
     parser.add_argument("--runs", type=int, default=5, help="of each call (5)")
-    parser.add_argument("--workers", type=int, default=2, help="decoding processes (2)")
+    parser.add_argument("--workers", type=int, default=2, help="decoding threads (2)")
     parser.add_argument("--threads", type=int, help="of torch (default: its own choice)")
     parser.add_argument(
         "--counts", type=_counts, default=Plan.counts, help="clips of growth (1000,10000)"

@@ -52,7 +52,7 @@ class Plan:
     Attributes:
         runs: of each call; medians are taken of them.
         small: whether sizes are cut down to a check that everything runs and agrees.
-        workers: processes that decode, 1 or more.
+        workers: threads that decode, 1 or more.
         counts: of clips for the growth.
         data_dir: folder of the data sets on which precisions are compared; None takes the default.
     """

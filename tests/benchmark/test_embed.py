@@ -3,6 +3,9 @@
 import logging
 import os
 import shutil
+import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch
 from benchmark.embedding.embed import EmbeddedTask, embed_task
 from benchmark.embedding.embedder import EmbedError
 from benchmark.embedding.hear_api import HearError, load
-from benchmark.embedding.read_ahead import Reader, plan_batches
+from benchmark.embedding.read_ahead import Reader, ahead, plan_batches
 from benchmark.models import content_random
 from benchmark.records import Clip, Source, Task, TaskDataError
 from tests.synth import noisy_tone
@@ -85,6 +88,35 @@ def test_batches_hold_one_length_and_stay_small() -> None:
         assert len(batch) * lengths[batch[0]] <= 1000 or len(batch) == 1
     firsts = [lengths[batch[0]] for batch in batches]
     assert firsts == sorted(firsts, reverse=True)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_work_ahead_keeps_its_order_and_its_bounds(workers: int) -> None:
+    begun, taken = [], []
+
+    def work(job: int) -> int:
+        begun.append(job)
+        time.sleep(0.001 * (7 - job % 7))
+        return 10 * job
+
+    with closing(ahead(work, range(60), workers)) as results:
+        for result in results:
+            taken.append(result)
+            assert len(begun) <= len(taken) + 2 * workers
+            if len(taken) == 40:
+                break
+    assert taken == [10 * job for job in range(40)]
+    after = len(begun)
+    time.sleep(0.05)
+    assert len(begun) == after  # closed: nothing begins any more
+    assert not [t for t in threading.enumerate() if t.name.startswith("ThreadPoolExecutor")]
+
+
+def test_what_work_raises_is_raised_in_its_place() -> None:
+    results = ahead(lambda job: 6 // job, [3, 2, 0, 1], 2)
+    assert [next(results), next(results)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
 
 
 def test_a_second_run_calls_no_encoder(tmp_path: Path, clips: list[Clip]) -> None:
@@ -204,11 +236,14 @@ def test_half_done_work_goes_on(
     np.testing.assert_array_equal(rest.embeddings, whole.embeddings)
 
 
-def test_a_worker_that_dies_is_an_error_and_not_a_hang(
+def test_a_worker_without_memory_is_an_error_and_not_a_hang(
     tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Reader, "read", lambda self, row: os._exit(3))
-    with pytest.raises(EmbedError, match="--workers 0"):
+    def read(self: Reader, row: int) -> np.ndarray:
+        raise MemoryError("no room for a wave")
+
+    monkeypatch.setattr(Reader, "read", read)
+    with pytest.raises(EmbedError, match=r"no room for a wave.*--workers 0"):
         run(tmp_path, clips, workers=1)
     monkeypatch.undo()
     assert run(tmp_path, clips).errors == ()

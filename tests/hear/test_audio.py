@@ -37,10 +37,11 @@ def test_what_cannot_be_kept_is_filtered_and_not_folded(tmp_path: Path) -> None:
     assert np.abs(read_audio(tmp_path / "a.wav", 16000)[400:-400]).max() < 1e-3
 
 
-def test_channels_are_averaged(tmp_path: Path) -> None:
-    left, right = sine(500, 16000), sine(900, 16000)
-    soundfile.write(tmp_path / "a.wav", np.stack([left, right], 1), 16000, subtype="FLOAT")
-    np.testing.assert_allclose(read_audio(tmp_path / "a.wav", 16000), (left + right) / 2, atol=1e-6)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_channels_are_averaged(tmp_path: Path, count: int) -> None:
+    channels = np.stack([sine(500 + 100 * i, 16000) for i in range(count)], 1)
+    soundfile.write(tmp_path / "a.wav", channels, 16000, subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(tmp_path / "a.wav", 16000), channels.mean(1), atol=1e-6)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "FLOAT", "DOUBLE"])
