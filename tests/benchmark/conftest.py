@@ -2,11 +2,14 @@
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmark.download import transfer
+from tests.benchmark.file_server import Server
 from tools.lay_out_packs import decode_pack
 
 
@@ -26,6 +29,18 @@ def esc50_root(shared_data: Path, real_data_dir: Path) -> Path:
 def speech_commands_root(shared_data: Path, real_data_dir: Path) -> Path:
     """1,500 real clips of the Speech Commands test set, without the lists."""
     return decode_pack(shared_data / "speech_commands.tar", real_data_dir / "speech_commands")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A file server on loopback that a transfer asks again without waiting."""
+    monkeypatch.setattr(transfer, "WAIT_SECONDS", 0.0)
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
 
 
 MODULE = """

@@ -1,16 +1,10 @@
 """The store holds what the files hold, however often its making was killed."""
 
-import csv
-import http.server
-import io
 import os
 import signal
 import subprocess
 import sys
-import tarfile
-import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,36 +14,10 @@ import torch
 
 from pretrain.store import Store, StoreError, main
 from pretrain.store_build import build, decode, decode_part
-from pretrain.store_sources import Meta, SourceError, parts_of
+from pretrain.store_sources import SourceError, parts_of
+from tests.pretrain.made_sources import build_here, sound, wav, write_tar
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def sound(seed: int, samples: int, channels: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-0.5, 0.5, (samples, channels)).astype(np.float32)
-
-
-def wav(wave: np.ndarray, rate: int = 16_000) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, wave, rate, format="WAV", subtype="PCM_16")
-    return file.getvalue()
-
-
-def write_tar(path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-
-
-def build_here(sources: list[str], out: Path) -> Store:
-    """Build without worker processes: decode the parts here, and let `build` go on from there."""
-    (out / "parts").mkdir(parents=True)
-    for i, part in enumerate(part for source in sources for part in parts_of(source)):
-        decode_part(part, out / "parts" / f"{i:06d}.json")
-    build(sources, out, workers=1)
-    return Store.open(out)
 
 
 @pytest.fixture
@@ -99,76 +67,6 @@ def test_non_finite_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.wav", np.full(8, np.nan, np.float32), 16_000, subtype="FLOAT")
     with pytest.raises(ValueError, match="NaN"):
         decode(tmp_path / "x.wav")
-
-
-def test_fsd50k_keeps_labels_and_licence_and_leaves_the_test_set_alone(tmp_path: Path) -> None:
-    root = tmp_path / "FSD50K"
-    for part in ("dev_audio", "eval_audio", "ground_truth", "metadata"):
-        (root / f"FSD50K.{part}").mkdir(parents=True)
-    for name in ("64760", "16399"):
-        (root / "FSD50K.dev_audio" / f"{name}.wav").write_bytes(wav(sound(1, 500), 44_100))
-    (root / "FSD50K.eval_audio" / "37199.wav").write_bytes(wav(sound(2, 500), 44_100))
-    (root / "FSD50K.ground_truth" / "dev.csv").write_text(
-        'fname,labels,mids,split\n64760,"Bark,Dog","/m/05tny_,/m/0bt9lr",train\n16399,Rain,/m/06mb1,val\n'
-    )
-    (root / "FSD50K.ground_truth" / "eval.csv").write_text(
-        "fname,labels,mids\n37199,Rain,/m/06mb1\n"
-    )
-    (root / "FSD50K.metadata" / "dev_clips_info_FSD50K.json").write_text(
-        '{"64760": {"license": "CC0"}, "16399": {"license": "CC BY 4.0"}}'
-    )
-    store = build_here([str(root)], tmp_path / "store")
-    assert store.clip_ids == ("16399", "64760")
-    assert store.labels == ("Rain", "Bark,Dog")
-    assert store.licences == ("CC BY 4.0", "CC0")
-    assert store.sources == ("FSD50K dev (val)", "FSD50K dev (train)")
-
-
-def test_tar_shards_by_url_hold_what_the_local_ones_hold(tmp_path: Path) -> None:
-    served = tmp_path / "served"
-    served.mkdir()
-    write_tar(
-        served / "x-00.tar",
-        {"k1.wav": wav(sound(1, 700)), "k1.cls": b"3", "k2.wav": wav(sound(2, 900))},
-    )
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/x-00.tar"
-        far = build_here([url], tmp_path / "far")
-        server.shutdown()
-    near = build_here([str(served)], tmp_path / "near")
-    assert far.clip_ids == near.clip_ids == ("k1", "k2")
-    assert far.labels == near.labels == ("3", "")
-    assert torch.equal(far.samples, near.samples)
-    assert near.lengths.tolist() == [700, 900]
-
-
-def test_the_index_beside_real_shards_describes_their_clips(
-    shared_corpus: Path, tmp_path: Path
-) -> None:
-    some: dict[str, bytes] = {}
-    with tarfile.open(shared_corpus / "corpus-00.tar") as tar:
-        for entry in tar:
-            file = tar.extractfile(entry)
-            if entry.name.endswith(".ogg") and file is not None:
-                some[entry.name] = file.read()
-            if len(some) == 12:
-                break
-    write_tar(tmp_path / "corpus-00.tar", some)
-    (tmp_path / "index.csv").write_bytes((shared_corpus / "index.csv").read_bytes())
-    store = build_here([str(tmp_path / "corpus-00.tar")], tmp_path / "store")
-    with (shared_corpus / "index.csv").open(newline="") as lines:
-        rows = {row["id"]: row for row in csv.DictReader(lines)}
-    assert len(store) == 12
-    for number, clip_id in enumerate(store.clip_ids):
-        row = rows[clip_id]
-        assert store.lengths[number] / 16_000 == pytest.approx(float(row["seconds"]), abs=1e-3)
-        assert store.kinds[number] == row["kind"]
-        assert store.sources[number] == row["source"]
-        assert store.licences[number] == row["licence"]
-        assert store.clip(number).float().std() > 10
 
 
 def many_tars(place: Path, tars: int, clips: int) -> None:
@@ -244,24 +142,6 @@ def test_other_sources_are_refused(folder: Path, tmp_path: Path) -> None:
         build([str(folder)], tmp_path / "store", workers=1)
 
 
-def test_missing_sources_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "absent"), "--out", str(tmp_path / "store")]) == 1
-    assert "absent: no folder, tar shard or URL" in capsys.readouterr().err
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="no audio"):
-        parts_of(str(tmp_path / "empty"))
-
-
-def test_a_cut_off_shard_stops_the_build_and_is_named(tmp_path: Path) -> None:
-    write_tar(tmp_path / "x.tar", {f"{i}.wav": wav(sound(i, 4000)) for i in range(5)})
-    data = (tmp_path / "x.tar").read_bytes()
-    (tmp_path / "x.tar").write_bytes(data[:20_000])
-    (part,) = parts_of(str(tmp_path / "x.tar"))
-    with pytest.raises(Exception, match=r"end of data|x\.tar"):
-        decode_part(part, tmp_path / "000000.json")
-    assert not (tmp_path / "000000.json").exists()
-
-
 def test_open_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"python -m pretrain\.store"):
         Store.open(tmp_path)
@@ -269,11 +149,3 @@ def test_open_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     os.truncate(tmp_path / "store" / "samples.i16", 100)
     with pytest.raises(StoreError, match="100 bytes of samples"):
         Store.open(tmp_path / "store")
-
-
-def test_large_folders_are_cut_into_parts(tmp_path: Path) -> None:
-    for i in range(501):
-        (tmp_path / f"{i:04d}.wav").touch()
-    parts = parts_of(str(tmp_path))
-    assert [len(part.files) for part in parts] == [500, 1]
-    assert parts[0].default == Meta(source=tmp_path.name)

@@ -1,0 +1,44 @@
+"""Twelve made-up clips of a task, and their embedding."""
+
+from pathlib import Path
+
+import soundfile
+
+from benchmark.embedding.embed import EmbeddedTask, embed_task
+from benchmark.embedding.hear_api import load
+from benchmark.records import Clip, Source, Task
+from tests.synth import noisy_tone
+
+TASK = Task(
+    name="tones",
+    title="Tones",
+    classes=("low", "high"),
+    split_policy="folds",
+    sample_counts=12,
+    clip_seconds=None,
+    licence="none",
+    citation="none",
+    sources=(Source("http://example.org"),),
+    layout="<name>.wav",
+    index=lambda root: [],
+)
+RANDOM = "benchmark.models.content_random"
+
+
+def write_tones(folder: Path) -> list[Clip]:
+    """Twelve clips of four lengths and two rates in a new folder."""
+    folder.mkdir()
+    listed = []
+    for i in range(12):
+        rate = 16000 if i % 2 else 22050
+        wave = noisy_tone((0.1, 0.15, 0.4, 0.1)[i % 4], i, rate)
+        soundfile.write(folder / f"{i}.wav", wave, rate, subtype="PCM_16")
+        label, split, group = TASK.classes[i % 2], f"fold{i % 3 + 1:02d}", f"g{i % 3}"
+        listed.append(Clip(f"clip{i}", f"{i}.wav", label, split, group))
+    return listed
+
+
+def run(tmp_path: Path, clips: list[Clip], spec: str = RANDOM, **options) -> EmbeddedTask:
+    """Embed the clips of tmp_path / "tones"."""
+    settings = {"cache_dir": tmp_path / "cache", "workers": 0, "batch_seconds": 0.3} | options
+    return embed_task(TASK, clips, tmp_path / "tones", load(spec), **settings)
