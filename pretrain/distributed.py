@@ -31,8 +31,8 @@ def process_group(device: str, meet: str = "env://") -> Iterator[torch.device]:
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several:
         backend = "nccl" if kind.startswith("cuda") else "gloo"
-        numbers = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
-        dist.init_process_group(backend, meet, **numbers)
+        number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        dist.init_process_group(backend, meet, rank=number, world_size=count)
     try:
         yield torch.device(kind)
     finally:

@@ -22,6 +22,30 @@ def made_cost(**changes: object) -> dict[str, object]:
     return {**values, **changes}
 
 
+def bare(task: str, model: str, n: int = 10, **changes: object) -> Result:
+    """A whole result of n clips in which every metric is 50 and nothing is told besides."""
+    interval = {"value": 50.0, "low": 0.0, "high": 100.0}
+    values = {
+        "task": task,
+        "model": model,
+        "protocol": "linear-1",
+        "n_clips": n,
+        "n_listed": n,
+        "classes": ["cat", "dog"],
+        "metrics": dict.fromkeys(("accuracy", "precision", "recall", "f1"), interval),
+        "by_class": {},
+        "fold_mean": {},
+        "folds": [],
+        "predictions": {},
+        "bad_clips": [],
+        "untrained": False,
+        "partial": None,
+        "notes": [],
+        "provenance": {},
+    }
+    return Result(**{**values, **changes})
+
+
 def made(
     task: str, model: str, share: float, *, n: int = 400, classes: int = 5, **changes: object
 ) -> Result:
@@ -36,11 +60,6 @@ def made(
     curve = [{"strength": 10.0**k, "accuracy": 40.0 + 3 * k} for k in range(-5, 1)]
     fold = {"name": "test", "n_train": 60, "n_valid": 20, "n_test": n, "metrics": plain}
     values = {
-        "task": task,
-        "model": model,
-        "protocol": "linear-1",
-        "n_clips": n,
-        "n_listed": n,
         "classes": names,
         "metrics": plain,
         "by_class": {
@@ -54,10 +73,6 @@ def made(
             "label": labels.tolist(),
             "predicted": predicted.tolist(),
         },
-        "bad_clips": [],
-        "untrained": False,
-        "partial": None,
-        "notes": [],
         "provenance": {
             "embedding_size": 64,
             "clips_per_second": 50.0,
@@ -65,7 +80,7 @@ def made(
             "cost": made_cost(),
         },
     }
-    return Result(**{**values, **changes})
+    return bare(task, model, n, **{**values, **changes})
 
 
 def some() -> list[Result]:

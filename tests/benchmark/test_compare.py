@@ -8,35 +8,18 @@ from scipy.stats import binomtest
 
 from benchmark.compare import compare_pair, holm, main, mcnemar, render
 from benchmark.results import Result, ResultError, write_result
+from tests.benchmark.made_results import bare
 
 
 def made(task: str, model: str, hits: np.ndarray, **changes: object) -> Result:
     """A result on two classes that is right where `hits` says so."""
     labels = np.arange(len(hits)) % 2
-    interval = {"value": 50.0, "low": 0.0, "high": 100.0}
-    values = {
-        "task": task,
-        "model": model,
-        "protocol": "linear-1",
-        "n_clips": len(hits),
-        "n_listed": len(hits),
-        "classes": ["cat", "dog"],
-        "metrics": {name: interval for name in ("accuracy", "precision", "recall", "f1")},
-        "by_class": {},
-        "fold_mean": {},
-        "folds": [],
-        "predictions": {
-            "clip": [f"clip{i}" for i in range(len(hits))],
-            "label": labels.tolist(),
-            "predicted": np.where(hits, labels, 1 - labels).tolist(),
-        },
-        "bad_clips": [],
-        "untrained": False,
-        "partial": None,
-        "notes": [],
-        "provenance": {},
+    predictions = {
+        "clip": [f"clip{i}" for i in range(len(hits))],
+        "label": labels.tolist(),
+        "predicted": np.where(hits, labels, 1 - labels).tolist(),
     }
-    return Result(**{**values, **changes})
+    return bare(task, model, len(hits), **{"predictions": predictions, **changes})
 
 
 def hits(n: int, share: float, seed: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from benchmark.probes import mlp, mlp_head
 from benchmark.probes.rows import ProbeError
 from benchmark.protocols import PROTOCOLS, Protocol
 from benchmark.splits import Fold, make_folds
+from tests.benchmark.guarded import Guarded
 
 # Fine-tuning reads sound, not embeddings: its own test guards its test clips.
 JUDGES = {name: found for name, found in PROTOCOLS.items() if name != "finetune"}
@@ -32,22 +33,6 @@ def made(clips: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[Fol
     splits = np.array([f"fold{i % 3}" for i in range(clips)])
     folds = make_folds("folds", splits, np.arange(clips).astype(str))
     return features.astype(np.float32), labels, folds
-
-
-class Guarded:
-    """An array that raises when a forbidden row is read."""
-
-    def __init__(self, array: np.ndarray, forbidden: np.ndarray) -> None:
-        self.array, self.forbidden, self.shape = array, set(forbidden.tolist()), array.shape
-        self.armed = True
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, key: object) -> np.ndarray:
-        if self.armed and self.forbidden & set(np.atleast_1d(np.arange(len(self))[key]).tolist()):
-            raise AssertionError("a test row was read before the choice was made")
-        return self.array[key]
 
 
 @EVERY

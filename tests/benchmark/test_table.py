@@ -4,29 +4,13 @@ import pytest
 
 from benchmark.results import Result
 from benchmark.table import TableError, table, tables
+from tests.benchmark.made_results import bare
 
 
 def made(task: str, model: str, value: float = 50.0, **changes: object) -> Result:
     interval = {"value": value, "low": value - 5, "high": value + 5}
-    values = {
-        "task": task,
-        "model": model,
-        "protocol": "linear-1",
-        "n_clips": 10,
-        "n_listed": 12,
-        "classes": ["cat"],
-        "metrics": {name: interval for name in ("accuracy", "precision", "recall", "f1")},
-        "by_class": {},
-        "fold_mean": {},
-        "folds": [],
-        "predictions": {},
-        "bad_clips": [],
-        "untrained": False,
-        "partial": None,
-        "notes": [],
-        "provenance": {},
-    }
-    return Result(**{**values, **changes})
+    metrics = dict.fromkeys(("accuracy", "precision", "recall", "f1"), interval)
+    return bare(task, model, **{"metrics": metrics, "n_listed": 12, **changes})
 
 
 def test_values_intervals_and_means_are_shown() -> None:

@@ -10,6 +10,7 @@ from benchmark.probes.linear import evaluate
 from benchmark.probes.rows import Rows
 from benchmark.probes.tuning import choose_strengths
 from benchmark.splits import Fold, make_folds
+from tests.benchmark.guarded import Guarded
 
 
 def made(clips: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[Fold]]:
@@ -22,22 +23,6 @@ def made(clips: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[Fol
         labels,
         make_folds("folds", splits, np.arange(clips).astype(str)),
     )
-
-
-class Guarded:
-    """An array that raises when a forbidden row is read."""
-
-    def __init__(self, array: np.ndarray, forbidden: np.ndarray) -> None:
-        self.array, self.forbidden, self.shape = array, set(forbidden.tolist()), array.shape
-        self.armed = True
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __getitem__(self, key: object) -> np.ndarray:
-        if self.armed and self.forbidden & set(np.atleast_1d(np.arange(len(self))[key]).tolist()):
-            raise AssertionError("a test row was read before the choice was made")
-        return self.array[key]
 
 
 def test_no_parameter_of_the_choice_could_carry_test_data() -> None:

@@ -27,6 +27,19 @@ def sampler(lengths: list[int], seed: int = 0, **changes: object) -> CropSampler
     return CropSampler(*signals(lengths), **{**settings, **changes})  # type: ignore[arg-type]
 
 
+def ramp(two_crops: bool, speed: tuple[float, float]) -> CropSampler:
+    """Crops of one clip whose samples are their own numbers."""
+    return CropSampler(
+        torch.arange(0, 30_000, dtype=torch.int16),
+        torch.tensor([0]),
+        torch.tensor([30_000]),
+        crop_samples=T,
+        two_crops=two_crops,
+        speed=speed,
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
 @pytest.mark.parametrize("speed", [0.5, 0.8, 1.0, 1.3])
 def test_gather_agrees_with_interpolation_one_clip_at_a_time(speed: float) -> None:
     samples, starts, lengths = signals([5000, 300, 1000, 1, 2500])
@@ -99,16 +112,7 @@ def test_random_padding_moves_short_clips() -> None:
 
 
 def test_places_cover_the_clip_evenly() -> None:
-    samples = torch.arange(0, 30_000, dtype=torch.int16)
-    crops = CropSampler(
-        samples,
-        torch.tensor([0]),
-        torch.tensor([30_000]),
-        crop_samples=T,
-        two_crops=True,
-        speed=(1.0, 1.0),
-        generator=torch.Generator().manual_seed(0),
-    )
+    crops = ramp(two_crops=True, speed=(1.0, 1.0))
     view, _ = crops.draw(torch.zeros(2000, dtype=torch.long))
     first = view[:, 0, 0] * FULL_SCALE
     assert first.min() < 200
@@ -127,16 +131,7 @@ def test_views_share_a_crop_or_do_not() -> None:
 
 def test_every_sample_has_its_own_speed() -> None:
     """A ramp of slope 1 read at speed s has slope s."""
-    samples = torch.arange(0, 30_000, dtype=torch.int16)
-    crops = CropSampler(
-        samples,
-        torch.tensor([0]),
-        torch.tensor([30_000]),
-        crop_samples=T,
-        two_crops=False,
-        speed=(0.75, 1.25),
-        generator=torch.Generator().manual_seed(0),
-    )
+    crops = ramp(two_crops=False, speed=(0.75, 1.25))
     for view in crops.draw(torch.zeros(300, dtype=torch.long)):
         slope = (view[:, 0, -1] - view[:, 0, 0]) * FULL_SCALE / (T - 1)
         assert slope.min() >= 0.7499

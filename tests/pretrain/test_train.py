@@ -25,6 +25,11 @@ SHORT = [
 CPU = torch.device("cpu")
 
 
+def command(store, out, *sets):
+    words = [sys.executable, "-m", "pretrain", store, "--out", out, "--preset", "tiny"]
+    return [*words, *(word for each in sets for word in ("--set", each))]
+
+
 def config(steps, *more):
     return read_config("tiny", None, [*SHORT, f"optim.steps={steps}", *more])
 
@@ -49,21 +54,7 @@ def test_steps_kill_resume_steps_equal_steps_in_one_go(store, tmp_path, loss):
 
 
 def test_a_killed_command_goes_on_from_its_state(store, tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "pretrain",
-        store,
-        "--out",
-        tmp_path,
-        "--preset",
-        "tiny",
-        "--set",
-        "run.save_minutes=0.001",
-        "--set",
-        "optim.steps=30",
-    ]
-    words += [w for s in SHORT for w in ("--set", s)]
+    words = command(store, tmp_path, "run.save_minutes=0.001", "optim.steps=30", *SHORT)
     running = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     for _ in range(600):
         if (tmp_path / "state.pt").exists() or running.poll() is not None:
@@ -107,22 +98,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_state(store, tmp_path):
 
 
 def test_a_store_smaller_than_the_batch_is_one_line(store, tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pretrain",
-            store,
-            "--out",
-            tmp_path,
-            "--preset",
-            "tiny",
-            "--set",
-            "optim.batch=64",
-        ],
-        capture_output=True,
-        text=True,
-    )
+    words = command(store, tmp_path, "optim.batch=64")
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1
     assert "24 clips, fewer than a batch of 64" in done.stderr
     assert "Traceback" not in done.stderr
