@@ -69,7 +69,7 @@ def _table(
     for model in dict.fromkeys(model for _, model in cells):
         found = [cells.get((task, model)) for task in tasks]
         untrained = any(score.untrained for score in found if score)
-        shown = [f"{score.value:.3f}" if score else DASH for score in found]
+        shown = [score.shown if score else DASH for score in found]
         rows.append([f"{model} (untrained)" if untrained else model, *shown])
     sources = set()
     for row in published:

@@ -29,6 +29,12 @@ def clip_order(task: HearTask) -> dict[str, list[str]]:
     return order
 
 
+def embedding_size(task: HearTask, folder: Path) -> int:
+    """Return the length of the embeddings that `gather` put in a folder."""
+    name = f"{next(iter(task.clips))}.embedding-dimensions.json"
+    return int(json.loads((folder / name).read_text())[1])
+
+
 def labels_at(events: list[dict[str, Any]], stamps: np.ndarray) -> list[list[Any]]:
     """Return the labels of the events that are on at each instant.
 

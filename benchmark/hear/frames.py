@@ -14,7 +14,7 @@ import numpy as np
 from benchmark.hear.frame_events import Postprocessing, events_of
 from benchmark.hear.onsets import OnsetScore, onset_score
 from benchmark.probes.logistic import Logistic, fit_logistic
-from benchmark.probes.rows import ProbeError
+from benchmark.probes.rows import ProbeError, every_row
 
 PROTOCOL = "frames-1"
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -100,7 +100,8 @@ def probe_frames(
     found = _find(final, test, labels, 0, way)
     truth = {clip.name: clip.events for clip in test}
     scores = {tolerance: onset_score(truth, found, tolerance) for tolerance in tolerances}
-    return FrameOutcome(scores, strength, way, curve, found, fitted.converged and final.converged)
+    converged = bool(fitted.converged.all() and final.converged.all())
+    return FrameOutcome(scores, strength, way, curve, found, converged)
 
 
 def activity(clip: FramedClip, labels: Sequence[str]) -> np.ndarray:
@@ -123,7 +124,7 @@ def _fit(
     """Return the classifier of all frames of some clips."""
     features = np.concatenate([clip.embedding for clip in clips])
     targets = np.concatenate([activity(clip, labels) for clip in clips])
-    return fit_logistic(features, targets, strengths, device)
+    return fit_logistic(every_row(features), targets, strengths, device=device)
 
 
 def _find(
@@ -136,7 +137,7 @@ def _find(
     """Return the events found in each clip by the classifier of one strength."""
     return {
         clip.name: events_of(
-            fitted.probabilities(clip.embedding)[:, place], clip.stamps, labels, way
+            fitted.probabilities(every_row(clip.embedding))[:, place], clip.stamps, labels, way
         )
         for clip in clips
     }

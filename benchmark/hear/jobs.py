@@ -8,7 +8,8 @@ from benchmark.embedding.untrained import noting_untrained
 from benchmark.hear.catalogue import PREFIX, HearTaskError, known_name, resolve
 from benchmark.hear.embedded import About, embed
 from benchmark.hear.folder import HearTask, read_task
-from benchmark.hear.linear import PROBES, event_score, scene_result
+from benchmark.hear.labels import label_score
+from benchmark.hear.linear import event_score, probe_protocol, scene_result
 from benchmark.hear.predict import POINTS, HearevalError, Predicted, predict, protocol
 from benchmark.hear.scores import HearScore, means, write_score
 from benchmark.jobs import EXPECTED, Place, Settings
@@ -97,7 +98,7 @@ def _measure_one(
         try:
             _probe(task, about, settings, found)
         except (HearTaskError, *EXPECTED) as error:
-            found.missing[*place, PROBES[task.embedding]] = str(error)
+            found.missing[*place, probe_protocol(task)] = str(error)
     try:
         score = heareval_score(
             task, about, predict(embedded.folder, hear.grid, hear.points), version
@@ -110,12 +111,12 @@ def _measure_one(
 
 def _probe(task: HearTask, about: About, settings: Settings, found: HearFound) -> None:
     """Add the score of our own probe."""
-    if task.embedding == "scene":
+    if task.embedding == "scene" and task.prediction == "multiclass":
         result = scene_result(task, about)
         write_result(result, settings.out)
         found.results.append(result)
     else:
-        score = event_score(task, about)
+        score = event_score(task, about) if task.embedding == "event" else label_score(task, about)
         write_score(score, settings.out)
         found.scores.append(score)
 

@@ -1,7 +1,8 @@
 """HEAR tasks scored by our own probes, in seconds, on the embeddings made for heareval.
 
-Scene tasks of one label a clip go through the protocol "linear-1", event tasks through "frames-1".
-Folds are HEAR's: fold i tests, fold i + 1 chooses, the rest train.
+Scene tasks of one label a clip go through the protocol "linear-1", of several through
+"multilabel-1" (`benchmark.hear.labels`), event tasks through "frames-1". Folds are HEAR's: fold i
+tests, fold i + 1 chooses, the rest train.
 """
 
 import json
@@ -13,13 +14,15 @@ import numpy as np
 from benchmark.embedding.cache import Progress
 from benchmark.embedding.cost import cost_of
 from benchmark.embedding.embed import EmbeddedTask
-from benchmark.hear.catalogue import HearTaskError, known_name
+from benchmark.hear.catalogue import known_name
 from benchmark.hear.embedded import About
 from benchmark.hear.folder import HearTask
 from benchmark.hear.form import clip_order
 from benchmark.hear.frames import PROTOCOL, FramedClip, probe_frames
+from benchmark.hear.scene_rows import scene_rows
 from benchmark.hear.scores import HearScore, means
 from benchmark.measure import measure, probe
+from benchmark.probes.multilabel import PROTOCOL as MULTILABEL
 from benchmark.protocols import PROTOCOLS
 from benchmark.records import Clip, Task
 from benchmark.results import Result
@@ -27,37 +30,35 @@ from benchmark.splits import make_folds
 
 ACCURACIES = ("top1_acc", "pitch_acc")
 """Measures of heareval that are the share of right clips."""
-PROBES = {"scene": PROTOCOLS["linear"].version, "event": PROTOCOL}
-"""The protocol of each kind of task."""
 TOLERANCES = {"event_onset_200ms_fms": 200.0, "event_onset_50ms_fms": 50.0}
 
 
+def probe_protocol(task: HearTask) -> str:
+    """Return the protocol by which our probe scores a task."""
+    if task.embedding == "event":
+        return PROTOCOL
+    return MULTILABEL if task.prediction == "multilabel" else PROTOCOLS["linear"].version
+
+
 def scene_result(task: HearTask, about: About) -> Result:
-    """Score a scene task under "linear-1".
+    """Score a scene task of one label a clip under "linear-1".
 
     Args:
         task: read and checked.
         about: the model and its embeddings.
 
     Raises:
-        HearTaskError: a clip may have several labels, of which a softmax gives one.
         ProbeError: nothing can be trained on a fold.
     """
-    if task.prediction != "multiclass":
-        raise HearTaskError(
-            f"{task.folder.name}: not scored by our probe, which gives a clip one label where the "
-            "task's clips have several; heareval's score stands"
-        )
-    order = clip_order(task)
-    listed = [(split, name) for split, names in order.items() for name in names]
+    with scene_rows(task, about.embedded.folder) as rows:
+        return _scene_result(task, about, rows)
+
+
+def _scene_result(task: HearTask, about: About, rows: np.ndarray) -> Result:
+    """Score the rows of a scene task."""
+    listed = [(split, name) for split, names in clip_order(task).items() for name in names]
     number = {label: place for place, label in enumerate(task.labels)}
     labels = [number[str(task.clips[split][name][0])] for split, name in listed]
-    arrays = [
-        np.fromfile(about.embedded.folder / f"{split}.embeddings.npy", np.float32)
-        for split in order
-    ]
-    size = sum(array.size for array in arrays) // len(listed)
-    rows = np.concatenate([array.reshape(-1, size) for array in arrays])
     effort = about.embedded.effort
     ids = np.array([f"{split}/{name}" for split, name in listed])
     embedded = EmbeddedTask(

@@ -33,7 +33,8 @@ class HearScore:
         metric: the first measure of the task, by which it is ranked.
         n_clips: of all splits.
         metrics: by measure the mean over the tested parts and, with two or more, their standard
-            deviation (n - 1, as heareval gives it); as fractions, errors and d' as they are.
+            deviation (n - 1, as heareval gives it); as fractions, errors and d' as they are. Under
+            "multilabel-1" also low and high, the mean's 95 % bootstrap interval over clips.
         folds: the measures of each tested part.
         hyperparameters: of the network heareval chose.
         untrained: whether the model warned that its weights are untrained.
@@ -60,6 +61,13 @@ class HearScore:
         value = self.metrics[self.metric]["mean"]
         assert value is not None  # only a deviation may be absent
         return value
+
+    @property
+    def shown(self) -> str:
+        """The mean of the first measure, with its interval where it has one."""
+        first = self.metrics[self.metric]
+        interval = f" ({first['low']:.3f}-{first['high']:.3f})" if "low" in first else ""
+        return f"{self.value:.3f}{interval}"
 
     @property
     def file_name(self) -> str:

@@ -7,7 +7,7 @@ For one label and one strength C it minimises what scikit-learn's LogisticRegres
 divided by C n, on standardised features. A row may have any number of labels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +16,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 from tqdm import tqdm
 
+from benchmark.probes.axes import AXES_ROWS, principal_axes
 from benchmark.probes.lbfgs import minimise
 from benchmark.probes.rows import ProbeError, Rows
 
 WORK_BYTES = 1 << 26
-"""Size of one block's logits."""
+"""Size of one block of features, or of its logits."""
 TOLERANCE = 1e-5
-"""Of the search: what is left to gain then is far below a change of the score."""
-
-FLAT = 1e-6
-"""Share of the largest variance below which an axis of few rows is rounding."""
+"""Of the search: what is left to gain then is far below a change of the onset F."""
 
 
 @dataclass(frozen=True)
@@ -37,27 +35,29 @@ class Logistic:
         scale: deviation of each feature over the training rows.
         weight: of each standardised feature.
         bias: of each label.
-        converged: whether the search ended before its limit of rounds.
+        axes: of the features, for a later fit.
+        converged: whether the search of a strength ended before its limit of rounds.
 
     Shape:
-        mean and scale `[D]`, weight `[D, S, K]`, bias `[S, K]`.
+        mean and scale `[D]`, weight `[D, S, K]`, bias `[S, K]`, axes `[D, r]`, converged `[S]`.
     """
 
     mean: Tensor
     scale: Tensor
     weight: Tensor
     bias: Tensor
-    converged: bool
+    axes: Tensor
+    converged: np.ndarray
 
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Return the probability of each label at each strength.
-
-        Shape:
-            features `[n, D]` -> float32 `[n, S, K]`.
-        """
-        rows = torch.from_numpy(np.array(features, dtype=np.float32)).to(self.weight.device)
-        logits = rows.sub_(self.mean).div_(self.scale) @ self.weight.flatten(1)
-        return torch.sigmoid(logits.unflatten(1, self.bias.shape) + self.bias).cpu().numpy()
+    def probabilities(self, rows: Rows) -> np.ndarray:
+        """Return the probability of each label at each strength, float32 `[n, S, K]`."""
+        found = [np.zeros((0, *self.bias.shape), dtype=np.float32)]
+        for block in rows.blocks(WORK_BYTES):
+            features = torch.from_numpy(block).to(self.weight.device)
+            logits = features.sub_(self.mean).div_(self.scale) @ self.weight.flatten(1)
+            logits = logits.unflatten(1, self.bias.shape) + self.bias
+            found.append(torch.sigmoid(logits).cpu().numpy())
+        return np.concatenate(found)
 
 
 class LogisticLoss:
@@ -82,7 +82,9 @@ class LogisticLoss:
         least = 0.5 / len(targets)
         self.shares = targets.mean(dim=0).clamp(least, 1 - least)
         self.penalty = 1 / (strengths * len(targets))
-        curvature = (self.shares * (1 - self.shares)) * features.square().mean(dim=0)[:, None]
+        # Its norm needs no second array of the features' size.
+        variance = torch.linalg.vector_norm(features, dim=0).square() / len(features)
+        curvature = (self.shares * (1 - self.shares)) * variance[:, None]
         ridge = self.penalty[:, None, None].expand(-1, features.shape[1], 1).clone()
         ridge[:, -1] = 0.0
         self.scaling = (curvature + ridge).rsqrt()
@@ -124,59 +126,67 @@ class LogisticLoss:
             yield self.features[start : start + step], self.targets[start : start + step]
 
 
-def principal_axes(rows: Tensor) -> Tensor:
-    """Return orthonormal axes along which rows vary.
-
-    With fewer rows than features they span the rows, and the small problem is solved: the best
-    weights lie there, for any part outside would cost penalty and change no logit.
-
-    Shape:
-        `[n, D] -> [D, r]`, r at most n and D.
-    """
-    if len(rows) >= rows.shape[1]:
-        return torch.linalg.eigh(rows.T @ rows)[1]
-    variance, turn = torch.linalg.eigh(rows @ rows.T)
-    kept = variance > FLAT * variance[-1]
-    return rows.T @ turn[:, kept] / variance[kept].sqrt()
-
-
 def fit_logistic(
-    features: np.ndarray, targets: np.ndarray, strengths: tuple[float, ...], device: str = "cpu"
+    rows: Rows,
+    targets: np.ndarray,
+    strengths: Sequence[float],
+    *,
+    device: str = "cpu",
+    tolerance: float = TOLERANCE,
+    axes: Tensor | None = None,
 ) -> Logistic:
     """Train all labels at all strengths.
 
     Args:
-        features: finite, held in memory while training.
+        rows: with finite features, of which one copy is held in memory while training.
         targets: whether a row has a label.
         strengths: scikit-learn's C, above 0.
         device: torch device that does the work.
+        tolerance: of the search; see `benchmark.probes.lbfgs.minimise`.
+        axes: orthonormal axes of an earlier fit to use again, where they are square: of other rows
+            they change the speed, not the result.
 
     Shape:
-        features `[n, D]`, targets bool `[n, K]`.
+        targets bool `[n, K]`, axes `[D, D]`.
 
     Raises:
         ProbeError: there is no row, or a feature is not finite.
     """
-    if targets.ndim != 2 or len(targets) != len(features):
-        raise ProbeError(f"targets have shape {targets.shape}, not [{len(features)}, labels]")
-    labels = np.zeros(len(features), dtype=np.int64)
-    rows = Rows(features, labels, np.arange(len(features)))
+    if targets.ndim != 2 or len(targets) != len(rows):
+        raise ProbeError(f"targets have shape {targets.shape}, not [{len(rows)}, labels]")
     mean, scale = (torch.from_numpy(x).to(device) for x in rows.moments())
     with torch.inference_mode():
-        standard = torch.from_numpy(np.array(features, dtype=np.float32)).to(device)
-        standard.sub_(mean).div_(scale)
-        axes = principal_axes(standard)
-        turned = torch.cat([standard @ axes, torch.ones_like(standard[:, :1])], dim=1)
-        del standard
+        if axes is None or len(axes) != axes.shape[1] or len(rows) < rows.width:
+            axes = _axes(rows, mean, scale)
         loss = LogisticLoss(
-            turned,
+            _turned(rows, mean, scale, axes),
             torch.from_numpy(targets.astype(np.float32)).to(device),
-            torch.tensor(strengths, device=device),
+            torch.tensor(strengths, device=device, dtype=torch.float32),
         )
         first = loss.start()
         base, _ = loss(first, torch.arange(len(strengths), device=device))
-        with tqdm(desc="frame probe", unit="round", delay=2, leave=False) as bar:
-            found = minimise(loss, first, base, tolerance=TOLERANCE, each_round=bar.update)
+        with tqdm(desc="label probe", unit="round", delay=2, leave=False) as bar:
+            found = minimise(loss, first, base, tolerance=tolerance, each_round=bar.update)
         weights = loss.weights(found.point)
         turned_back = torch.einsum("dr,srk->dsk", axes, weights[:, :-1])
-    return Logistic(mean, scale, turned_back, weights[:, -1], bool(found.converged.all()))
+    converged = found.converged[0].cpu().numpy()
+    return Logistic(mean, scale, turned_back, weights[:, -1], axes, converged)
+
+
+def _axes(rows: Rows, mean: Tensor, scale: Tensor) -> Tensor:
+    """Return the principal axes of rows, from as many as they need."""
+    wide = len(rows) < rows.width
+    sample = torch.from_numpy(rows.sample(len(rows) if wide else AXES_ROWS)).to(mean.device)
+    return principal_axes(sample.sub_(mean).div_(scale))[0]
+
+
+def _turned(rows: Rows, mean: Tensor, scale: Tensor, axes: Tensor) -> Tensor:
+    """Return standardised rows along axes, with a last column of ones, `[n, r + 1]`."""
+    turned = torch.ones(len(rows), axes.shape[1] + 1, device=mean.device)
+    start = 0
+    for block in rows.blocks(WORK_BYTES):
+        features = torch.from_numpy(block).to(mean.device)
+        turned[start : start + len(block), :-1] = features.sub_(mean).div_(scale) @ axes
+        start += len(block)
+        rows.release()
+    return turned

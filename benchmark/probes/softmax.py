@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.probes.axes import AXES_ROWS, principal_axes
 from benchmark.probes.rows import Rows
 
 WORK_BYTES = 1 << 26
@@ -17,8 +18,6 @@ STREAM_BYTES = 1 << 24
 freed memory back to the system, and a third of a round's time went in page faults."""
 ROTATION_LIMIT = 4096
 """Largest eigenvalue problem worth solving: 10 to 20 s on 2 cores, growing as the cube."""
-ROTATION_ROWS = 20_000
-"""Rows from which the axes are estimated: they change the speed, not the result."""
 
 
 class SoftmaxLoss:
@@ -192,9 +191,8 @@ class SoftmaxLoss:
     def _principal_axes(self, given: Tensor | None) -> tuple[Tensor | None, Tensor]:
         """Return orthonormal axes `[F, D, R - 1]` and the variances along them `[F, R - 1]`.
 
-        With fewer rows than features the axes span the rows: the best weights lie there, for any
-        part outside would cost penalty and change no logit. Where both are too many for an
-        eigenvalue problem there are no axes, and the search takes more rounds.
+        Where rows and features both are too many for an eigenvalue problem there are no axes, and
+        the search takes more rounds.
         """
         width = self.mean.shape[1]
         if given is not None and self.length < width:
@@ -219,17 +217,12 @@ class SoftmaxLoss:
         """Return one fold's axes `[D, r]` and variances `[r]`."""
         rows = self.folds[fold]
         wide = len(rows) < rows.width
-        sample = torch.from_numpy(rows.sample(len(rows) if wide else ROTATION_ROWS))
+        sample = torch.from_numpy(rows.sample(len(rows) if wide else AXES_ROWS))
         sample = (sample.to(self.device) - self.mean[fold]) / self.scale[fold]
         if given is not None and given.shape[1] == given.shape[2]:
             # Square axes lose nothing, whichever rows they come from.
             return given[fold], (sample @ given[fold]).square().mean(dim=0)
-        if not wide:
-            variance, turn = torch.linalg.eigh(sample.T @ sample / len(sample))
-            return turn, variance.clamp(min=0.0)
-        basis, triangle = torch.linalg.qr(sample.T)
-        variance, turn = torch.linalg.eigh(triangle @ triangle.T / len(sample))
-        return basis @ turn, variance.clamp(min=0.0)
+        return principal_axes(sample)
 
 
 def _turn(axes: Tensor, weights: Tensor) -> Tensor:

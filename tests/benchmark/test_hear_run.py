@@ -13,6 +13,7 @@ from benchmark.hear import jobs as hear_jobs
 from benchmark.hear import predict as hear_predict
 from benchmark.hear.predict import HearevalError, Predicted, predict
 from benchmark.hear.scores import read_scores
+from benchmark.probes.tuning import STRENGTHS
 
 
 @pytest.fixture
@@ -114,6 +115,36 @@ def test_a_second_run_takes_the_embeddings_and_other_weights_do_not(
     assert call(hear_dir, tmp_path, "--tasks", "hear:good", "--models", name) == 0
     (score,) = (score for score in read_scores(tmp_path / "out") if score.model == name)
     assert score.provenance["clips_embedded"] == 9
+
+
+def test_clips_of_several_labels_are_scored_by_our_own_probe_too(
+    hear_dir: Path,
+    tmp_path: Path,
+    heareval: list[Path],
+    write_module: Callable[..., str],
+    capsys: pytest.CaptureFixture,
+) -> None:
+    folder = hear_dir / "tasks" / "good-1.0-full"
+    metadata = json.loads((folder / "task_metadata.json").read_text())
+    metadata |= {"prediction_type": "multilabel", "evaluation": ["top1_acc", "mAP", "d_prime"]}
+    (folder / "task_metadata.json").write_text(json.dumps(metadata))
+    for split in metadata["splits"]:
+        clips = {f"{split}-{k}.wav": [[0], [1, 0], []][k] for k in range(3)}
+        (folder / f"{split}.json").write_text(json.dumps(clips))
+    asked = ["--tasks", "hear:good", "--models", write_module("tiny"), "--hear-linear"]
+    assert call(hear_dir, tmp_path, *asked) == 0
+    found = {score.protocol: score for score in read_scores(tmp_path / "out")}
+    score = found.pop("multilabel-1")
+    assert len(found) == 1
+    assert list(score.folds) == ["fold00", "fold01", "fold02"]
+    assert {fold["strength"] for fold in score.hyperparameters.values()} <= set(STRENGTHS)
+    assert set(score.metrics) == {"top1_acc", "mAP"}
+    assert any("d_prime is not finite" in note for note in score.notes)
+    for name, values in score.metrics.items():
+        mean = sum(fold[name] for fold in score.folds.values()) / 3
+        assert values["mean"] == pytest.approx(mean)
+        assert values["low"] <= values["mean"] <= values["high"]
+    assert "Protocol multilabel-1: first measure of each task" in capsys.readouterr().out
 
 
 def test_without_any_tasks_the_folder_is_named(

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmark.hear.frame_events import Postprocessing, events_of, median_filter
 from benchmark.hear.onsets import onset_score
 from benchmark.probes.logistic import fit_logistic
-from benchmark.probes.rows import ProbeError
+from benchmark.probes.rows import ProbeError, every_row
 
 LABELS = ("a", "b", "c")
 
@@ -115,9 +115,9 @@ def test_probabilities_are_scikit_learn_s(width: int) -> None:
     truth += random.standard_normal((400, 3))
     targets = truth > np.quantile(truth, 0.8, axis=0)
     strengths = (1e-3, 1e-1, 1.0)
-    found = fit_logistic(features[:300], targets[:300], strengths)
-    assert found.converged
-    ours = found.probabilities(features[300:])
+    found = fit_logistic(every_row(features[:300]), targets[:300], strengths)
+    assert found.converged.all()
+    ours = found.probabilities(every_row(features[300:]))
     assert ours.shape == (100, 3, 3)
     mean, scale = features[:300].mean(0), features[:300].std(0)
     for place, strength in enumerate(strengths):
@@ -132,11 +132,11 @@ def test_a_label_without_examples_is_never_found_and_bad_input_is_named() -> Non
     features = np.random.default_rng(1).standard_normal((50, 4)).astype(np.float32)
     targets = np.zeros((50, 2), bool)
     targets[:20, 0] = True
-    found = fit_logistic(features, targets, (1.0,)).probabilities(features)
+    found = fit_logistic(every_row(features), targets, (1.0,)).probabilities(every_row(features))
     assert found[:, 0, 1].max() < 0.05
     assert found[:20, 0, 0].mean() > found[20:, 0, 0].mean()
     with pytest.raises(ProbeError, match="targets have shape"):
-        fit_logistic(features, targets[:9], (1.0,))
+        fit_logistic(every_row(features), targets[:9], (1.0,))
     features[3, 2] = np.nan
     with pytest.raises(ProbeError, match="feature 2"):
-        fit_logistic(features, targets, (1.0,))
+        fit_logistic(every_row(features), targets, (1.0,))

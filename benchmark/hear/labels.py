@@ -1,0 +1,118 @@
+"""HEAR's scene tasks of several labels a clip (FSD50K) under the protocol "multilabel-1"."""
+
+import time
+
+import numpy as np
+
+from benchmark.hear.catalogue import known_name
+from benchmark.hear.embedded import About
+from benchmark.hear.folder import HearTask
+from benchmark.hear.form import clip_order
+from benchmark.hear.scene_rows import scene_rows
+from benchmark.hear.scores import HearScore, means
+from benchmark.measure import SEED
+from benchmark.probes.multilabel import PROTOCOL, Labelled, label_fold
+from benchmark.probes.rows import ProbeError
+from benchmark.ranking import MEASURES, bootstrap, ranking
+from benchmark.splits import make_folds
+
+
+def label_score(task: HearTask, about: About) -> HearScore:
+    """Score a scene task under "multilabel-1" by the task's own measures.
+
+    Args:
+        task: read and checked.
+        about: the model and its embeddings.
+
+    Raises:
+        ProbeError: nothing can be trained on a fold, or the first measure is not finite.
+    """
+    listed = [(split, name) for split, names in clip_order(task).items() for name in names]
+    targets = label_table(task, listed)
+    splits = np.array([split for split, _ in listed])
+    policy = "fixed" if task.split_mode == "trainvaltest" else "folds"
+    metric = next((name for name in task.metrics if name in MEASURES), MEASURES[0])
+    start = time.monotonic()
+    found: dict[str, Labelled] = {}
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    with scene_rows(task, about.embedded.folder) as rows:
+        names = np.array([f"{split}/{name}" for split, name in listed])
+        for fold in make_folds(policy, splits, names):  # type: ignore[arg-type]
+            found[fold.name] = label_fold(
+                rows,
+                targets,
+                fold,
+                lambda scores, truth: _point(scores, truth)[metric],
+                device=about.device,
+            )
+            parts.append((found[fold.name].probabilities, targets[fold.test]))
+    folds = {name: _point(*part) for name, part in zip(found, parts, strict=True)}
+    notes = list(about.notes)
+    if not all(one.converged for one in found.values()):
+        notes.append(f"{task.folder.name}, {about.spec}: a probe did not reach its tolerance")
+    folds, dropped = _finite(folds)
+    if metric in dropped:
+        raise ProbeError(f"{task.folder.name}: {metric} is not defined on the test clips")
+    notes += [f"{task.folder.name}: {name} is not finite and left out" for name in dropped]
+    return HearScore(
+        task=task.folder.name,
+        known=known_name(task.folder.name),
+        model=about.spec,
+        protocol=PROTOCOL,
+        metric=metric,
+        n_clips=task.count,
+        metrics=_with_intervals(means(folds), parts),
+        folds=folds,
+        hyperparameters={name: {"strength": one.choice.value} for name, one in found.items()},
+        untrained=about.untrained,
+        notes=notes,
+        provenance=about.provenance() | {"probe_seconds": time.monotonic() - start},
+    )
+
+
+def label_table(task: HearTask, listed: list[tuple[str, str]]) -> np.ndarray:
+    """Return which labels clips have, bool `[n, K]`.
+
+    Args:
+        task: read and checked.
+        listed: split and file name of n clips.
+    """
+    number = {label: place for place, label in enumerate(task.labels)}
+    table = np.zeros((len(listed), len(number)), dtype=bool)
+    for row, (split, name) in enumerate(listed):
+        table[row, [number[str(label)] for label in task.clips[split][name]]] = True
+    return table
+
+
+def _point(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return all measures of one part."""
+    values = ranking(scores, targets, np.ones((len(scores), 1), dtype=np.float32))
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+def _finite(folds: dict[str, dict[str, float]]) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Return the measures that are finite on all folds, and the names of the others."""
+    dropped = [
+        name for name in MEASURES if not np.isfinite([one[name] for one in folds.values()]).all()
+    ]
+    kept = {
+        part: {name: value for name, value in one.items() if name not in dropped}
+        for part, one in folds.items()
+    }
+    return kept, dropped
+
+
+def _with_intervals(
+    metrics: dict[str, dict[str, float | None]], parts: list[tuple[np.ndarray, np.ndarray]]
+) -> dict[str, dict[str, float | None]]:
+    """Add the 95 % percentile interval of the mean over parts; clips are drawn within each part."""
+    generator = np.random.default_rng(SEED)
+    drawn = [bootstrap(scores, targets, generator) for scores, targets in parts]
+    for name, metric in metrics.items():
+        mean = np.mean([one[name] for one in drawn], axis=0)
+        # A draw in which a label is told perfectly has an infinite d'.
+        mean = mean[np.isfinite(mean)]
+        if len(mean):
+            low, high = np.percentile(mean, [2.5, 97.5])
+            metric |= {"low": float(low), "high": float(high)}
+    return metrics

@@ -1,0 +1,104 @@
+"""One label against the rest: scikit-learn's optimum, chosen on validation rows alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+
+from benchmark.probes import logistic
+from benchmark.probes.logistic import fit_logistic
+from benchmark.probes.multilabel import label_fold
+from benchmark.probes.rows import ProbeError, Rows, every_row
+from benchmark.splits import Fold
+
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
+FOLD = Fold("test", np.arange(0, 300), np.arange(300, 400), np.arange(400, 600))
+
+
+def made(seed: int = 0, width: int = 40, labels: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Correlated features of very different scales, and labels that hang on some of them."""
+    random = np.random.default_rng(seed)
+    mix = random.standard_normal((width, width)) * 10 ** random.uniform(-2, 1, width)
+    features = (3 + random.standard_normal((600, width)) @ mix).astype(np.float32)
+    standard = (features - features.mean(0)) / features.std(0)
+    truth = standard @ random.standard_normal((width, labels)) / 3
+    truth += 2 * random.standard_normal(truth.shape)
+    return features, truth > np.quantile(truth, 0.8, axis=0)
+
+
+def mean_precision(scores: np.ndarray, targets: np.ndarray) -> float:
+    return float(average_precision_score(targets, scores, average="macro"))
+
+
+def theirs(features: np.ndarray, targets: np.ndarray, rows: np.ndarray, strength: float):
+    """Probabilities of all clips by scikit-learn, trained on some of them."""
+    mean, scale = features[rows].mean(0), features[rows].std(0)
+    standard = (features - mean) / scale
+    columns = []
+    for label in range(targets.shape[1]):
+        one = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
+        columns.append(one.fit(standard[rows], targets[rows, label]).predict_proba(standard)[:, 1])
+    return np.stack(columns, axis=1)
+
+
+@pytest.mark.parametrize("width", [40, 320])
+def test_choice_and_probabilities_are_those_of_scikit_learn(width: int) -> None:
+    features, targets = made(width=width)
+    found = label_fold(features, targets, FOLD, mean_precision, strengths=STRENGTHS)
+    assert found.converged
+    values = [
+        mean_precision(theirs(features, targets, FOLD.train, c)[FOLD.valid], targets[FOLD.valid])
+        for c in STRENGTHS
+    ]
+    assert [c for c, _ in found.choice.curve] == list(STRENGTHS)
+    np.testing.assert_allclose([value for _, value in found.choice.curve], values, atol=0.002)
+    assert values[STRENGTHS.index(found.choice.value)] > max(values) - 0.002
+    expected = theirs(features, targets, FOLD.development, found.choice.value)[FOLD.test]
+    np.testing.assert_allclose(found.probabilities, expected, atol=0.01)
+    wanted = mean_precision(expected, targets[FOLD.test])
+    assert mean_precision(found.probabilities, targets[FOLD.test]) == pytest.approx(
+        wanted, abs=0.003
+    )
+
+
+def test_the_test_rows_have_no_say() -> None:
+    features, targets = made()
+    once = label_fold(features, targets, FOLD, mean_precision, strengths=STRENGTHS)
+    changed, others = features.copy(), targets.copy()
+    changed[FOLD.test], others[FOLD.test] = 7.0, False
+    again = label_fold(changed, others, FOLD, mean_precision, strengths=STRENGTHS)
+    assert again.choice == once.choice
+
+
+def test_a_memory_map_and_blocks_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, targets = made()
+    whole = label_fold(features, targets, FOLD, mean_precision, strengths=STRENGTHS)
+    features.tofile(tmp_path / "rows")
+    mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=features.shape)
+    monkeypatch.setattr(logistic, "WORK_BYTES", 4096)
+    parts = label_fold(mapped, targets, FOLD, mean_precision, strengths=STRENGTHS)
+    assert parts.choice.value == whole.choice.value
+    np.testing.assert_allclose(parts.probabilities, whole.probabilities, atol=1e-3)
+
+
+def test_axes_of_other_rows_change_the_speed_alone() -> None:
+    features, targets = made()
+    rows = Rows(features, np.zeros(600), FOLD.train)
+    first = fit_logistic(rows, targets[FOLD.train], (0.1,))
+    other = fit_logistic(every_row(features[300:]), targets[300:], (0.1,)).axes
+    again = fit_logistic(rows, targets[FOLD.train], (0.1,), axes=other)
+    pair = [one.probabilities(every_row(features[400:])) for one in (first, again)]
+    np.testing.assert_allclose(*pair, atol=0.005)
+
+
+def test_what_cannot_be_chosen_on_is_named() -> None:
+    features, targets = made()
+    with pytest.raises(ProbeError, match="fold test: the measure that chooses is nan"):
+        label_fold(features, targets, FOLD, lambda scores, truth: float("nan"))
+    none = Fold("test", FOLD.train, FOLD.valid[:0], FOLD.test)
+    with pytest.raises(ProbeError, match="no validation rows"):
+        label_fold(features, targets, none, mean_precision)

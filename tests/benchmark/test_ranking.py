@@ -1,0 +1,71 @@
+"""Measures of many labels are heareval's, and a weight is a clip that comes several times."""
+
+import numpy as np
+import pytest
+
+from benchmark.metrics import RESAMPLES
+from benchmark.ranking import MEASURES, bootstrap, ranking
+
+
+def made(seed: int, clips: int, labels: int, grain: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Scores that tell something of the labels, rounded to `grain` so that some tie."""
+    random = np.random.default_rng(seed)
+    targets = random.random((clips, labels)) < 0.2
+    targets[0], targets[1] = True, False
+    scores = (random.standard_normal((clips, labels)) + targets).astype(np.float32)
+    return (np.round(scores / grain) * grain if grain else scores), targets
+
+
+def once(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    values = ranking(scores, targets, np.ones((len(scores), 1), np.float32))
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+@pytest.mark.parametrize("grain", [0.0, 1.0])
+@pytest.mark.parametrize("name", MEASURES)
+def test_they_are_those_of_heareval(name: str, grain: float) -> None:
+    score = pytest.importorskip("heareval.score", reason="heareval is not installed")
+    for seed, clips in enumerate((20, 60, 300)):
+        scores, targets = made(seed, clips, 5, grain)
+        theirs = score.available_scores[name](label_to_idx={})(scores, targets.astype(np.float32))
+        assert once(scores, targets)[name] == pytest.approx(theirs, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:No positive class found")
+def test_a_label_that_no_clip_has_counts_as_in_heareval() -> None:
+    score = pytest.importorskip("heareval.score", reason="heareval is not installed")
+    scores, targets = made(0, 40, 3)
+    targets[:, 1] = False
+    found = once(scores, targets)
+    theirs = score.available_scores["mAP"](label_to_idx={})(scores, targets.astype(np.float32))
+    assert found["mAP"] == pytest.approx(theirs, abs=1e-6)
+    assert np.isnan([found["aucroc"], found["d_prime"]]).all()
+
+
+def test_a_clip_of_weight_three_is_three_clips_and_of_weight_nought_none() -> None:
+    scores, targets = made(4, 60, 4, grain=0.5)
+    times = np.random.default_rng(5).integers(0, 4, (60, 3))
+    times[0] = times[1] = 1
+    together = ranking(scores, targets, times.astype(np.float32))
+    for draw in range(3):
+        rows = np.repeat(np.arange(60), times[:, draw])
+        alone = once(scores[rows], targets[rows])
+        for name in MEASURES:
+            assert together[name][draw] == pytest.approx(alone[name], abs=1e-6)
+
+
+def test_the_bootstrap_lies_about_the_value_as_wide_as_other_samples_do() -> None:
+    drawn = bootstrap(*made(0, 300, 4), np.random.default_rng(0))
+    others = [once(*made(seed, 300, 4)) for seed in range(1, 200)]
+    for name in MEASURES:
+        assert drawn[name].shape == (RESAMPLES,)
+        spread = np.std([one[name] for one in others])
+        assert 0.7 < drawn[name].std() / spread < 1.4
+
+
+def test_perfect_scores_are_worth_1_and_shapes_must_agree() -> None:
+    _, targets = made(1, 30, 3)
+    found = once(targets.astype(float), targets)
+    assert (found["mAP"], found["aucroc"], found["d_prime"]) == (1, 1, np.inf)
+    with pytest.raises(ValueError, match=r"\(30, 2\) scores"):
+        once(targets[:, :2].astype(float), targets)
