@@ -174,9 +174,13 @@ def hertz(mels: Tensor) -> Tensor:
 
 
 def mel_spaced(low_hz: float, high_hz: float, count: int) -> Tensor:
-    """Return `count` frequencies in Hz, evenly spaced on the mel scale."""
-    ends = mel(torch.tensor([low_hz, high_hz], dtype=torch.float64))
-    steps = torch.linspace(0, 1, count, dtype=torch.float64)
+    """Return `count` frequencies in Hz, evenly spaced on the mel scale.
+
+    On the processor always: where a network is only described, on the device "meta", torch would
+    import its compiler to divide, which takes as long as importing torch.
+    """
+    ends = mel(torch.tensor([low_hz, high_hz], dtype=torch.float64, device="cpu"))
+    steps = torch.linspace(0, 1, count, dtype=torch.float64, device="cpu")
     return hertz(ends[0] + steps * (ends[1] - ends[0])).float()
 
 
