@@ -56,7 +56,7 @@ def main() -> int:
         store = Store.open(words.store)
         with process_group(words.device) as device:
             weights = train(config, store, words.out, device)
-    except (ConfigError, StateError, StoreError, DivergedError, ValueError) as error:
+    except (ConfigError, StateError, StoreError, DivergedError, ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write(f"weights: {weights}\n")

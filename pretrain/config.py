@@ -26,6 +26,14 @@ class ConfigError(ValueError):
     """A configuration that cannot be: one line with the key and the remedy."""
 
 
+def _at_least(record: object, **bounds: float) -> None:
+    """Raise ValueError where a setting is below its bound or no number."""
+    for name, least in bounds.items():
+        value = getattr(record, name)
+        if not value >= least:
+            raise ValueError(f"{name} is {value}: give {least:g} or more")
+
+
 @dataclass(frozen=True)
 class ViewsConfig:
     """How two views come from a clip.
@@ -94,6 +102,10 @@ class OptimConfig:
     decay: float = 0.2
     clip_norm: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _at_least(self, lr=0, weight_decay=0, batch=2, steps=0, warmup=0, decay=0, clip_norm=0)
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -114,6 +126,10 @@ class RunConfig:
     save_minutes: float = 5.0
     probe: str = ""
     probe_every: int = 1000
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _at_least(self, log_every=1, save_minutes=0, probe_every=1)
 
 
 @dataclass(frozen=True)
@@ -137,7 +153,7 @@ def read_config(preset: str, path: str | None = None, sets: Iterable[str] = ()) 
     """Return the preset, changed by a YAML file, changed by `a.b=value` assignments.
 
     Raises:
-        ConfigError: an unknown preset, file, key or a value of the wrong type.
+        ConfigError: an unknown preset, file, key or a value of the wrong type or range.
     """
     folder = resources.files("pretrain") / "configs"
     names = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir())
@@ -147,12 +163,12 @@ def read_config(preset: str, path: str | None = None, sets: Iterable[str] = ()) 
     if path is not None:
         if not Path(path).is_file():
             raise ConfigError(f"{path} is no file: give a YAML file of differences")
-        config = merge(config, _parse(Path(path).read_text(), path))
+        config = merge(config, _parse(Path(path).read_bytes(), path))
     for assignment in sets:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--set {assignment} has no '=': write --set optim.lr=1e-3")
-        value: Any = yaml.safe_load(text)
+        value = _yaml(text, f"--set {assignment}")
         for part in reversed(key.split(".")):
             value = {part: value}
         config = merge(config, value)
@@ -169,18 +185,20 @@ def merge(record: Record, values: Mapping[str, Any], where: str = "") -> Record:
     changes = {}
     for key, value in values.items():
         if key not in kinds:
-            near = difflib.get_close_matches(key, kinds, 1, 0) or ["nothing"]
+            near = difflib.get_close_matches(str(key), kinds, 1, 0) or ["nothing"]
             raise ConfigError(f"{where}{key} is no setting: the nearest is {where}{near[0]}")
         changes[key] = _convert(getattr(record, key), kinds[key], value, f"{where}{key}")
     try:
         return dataclasses.replace(record, **changes)  # type: ignore[type-var]
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where or 'config'}: {error}") from error
+        raise ConfigError(f"{where.rstrip('.') or 'config'}: {error}") from error
 
 
 def _convert(old: Any, kind: Any, value: Any, key: str) -> Any:  # noqa: ANN401
     """Return the value as its field's type, or raise a ConfigError that names the key."""
     if kind is EncoderConfig:
+        if not isinstance(value, str | Mapping):
+            raise ConfigError(f"{key} is {value!r}: it takes a preset's name or a mapping")
         changes = {"preset": value} if isinstance(value, str) else dict(value)
         preset = changes.pop("preset", None)
         if preset is not None and preset not in PRESETS:
@@ -213,12 +231,17 @@ def _convert(old: Any, kind: Any, value: Any, key: str) -> Any:  # noqa: ANN401
     raise ConfigError(f"{key} is {value!r}: it takes {getattr(kind, '__name__', kind)}")
 
 
-def _parse(text: str, name: str) -> dict[str, Any]:
+def _parse(text: str | bytes, name: str) -> dict[str, Any]:
     """Return the mapping of a YAML text; an empty text is an empty mapping."""
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is no YAML: {str(error).splitlines()[0]}") from error
+    values = _yaml(text, name)
     if not isinstance(values, dict | None):
         raise ConfigError(f"{name} holds no mapping of settings")
     return values or {}
+
+
+def _yaml(text: str | bytes, name: str) -> Any:  # noqa: ANN401
+    """Return the value of a YAML text."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is no YAML: {str(error).splitlines()[0]}") from error

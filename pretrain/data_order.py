@@ -16,6 +16,15 @@ def step_seed(seed: int, step: int, process: int) -> int:
     return int(np.random.SeedSequence([seed, step, process]).generate_state(1)[0])
 
 
+def check_batch(clips: int, batch: int) -> None:
+    """Raise ValueError where a store has fewer clips than a batch."""
+    if clips < batch:
+        raise ValueError(
+            f"the store has {clips} clips, fewer than a batch of {batch}; "
+            f"give it more, or --set optim.batch={max(2, clips)}"
+        )
+
+
 def batch_of_step(step: int, clips: int, batch: int, seed: int) -> Tensor:
     """Return the clip numbers of a step's global batch: [batch] int64.
 
@@ -24,8 +33,7 @@ def batch_of_step(step: int, clips: int, batch: int, seed: int) -> Tensor:
     Raises:
         ValueError: fewer clips than a batch.
     """
-    if clips < batch:
-        raise ValueError(f"the store has {clips} clips, fewer than a batch of {batch}")
+    check_batch(clips, batch)
     epoch, place = divmod(step, clips // batch)
     generator = torch.Generator().manual_seed(step_seed(seed, epoch, _ORDER))
     order = torch.randperm(clips, generator=generator)

@@ -21,11 +21,16 @@ def process_group(device: str, meet: str = "env://") -> Iterator[torch.device]:
         device: `cpu`, `cuda`, or `auto` (a GPU where there is one).
         meet: where they meet, as torch's `init_method`: by default where torchrun says;
             `file:///a/new/path` needs no network name, for processes started by hand.
+
+    Raises:
+        ValueError: `cuda` where torch finds no GPU.
     """
     kind = device
     if device == "auto":
         kind = "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError("torch finds no GPU here: give --device cpu, or a CUDA build of torch")
         kind = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(kind)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1

@@ -123,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         about = build(options.sources, options.out, options.workers)
-    except SourceError as error:
+    except (SourceError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pretrain.augment import AugmentationLayer
 from pretrain.config import Config
 from pretrain.crops import CropSampler
-from pretrain.data_order import batch_of_step, step_seed
+from pretrain.data_order import batch_of_step, check_batch, step_seed
 from pretrain.distributed import parallel, rank, share
 from pretrain.methods import Method, build_method
 from pretrain.monitor import Clock, Monitor, rank_me, spread
@@ -42,6 +42,7 @@ class Views:
 
     def __init__(self, store: Store, config: Config, device: torch.device, clock: Clock) -> None:
         self.config, self.clock, self.clips = config, clock, len(store.starts)
+        check_batch(self.clips, config.optim.batch)
         self.part = share(config.optim.batch)
         self.chance = torch.Generator()
         self.chance_there = torch.Generator(device)
@@ -144,7 +145,6 @@ def train(config: Config, store: Store, out: Path, device: torch.device) -> Path
         DivergedError: a loss that is not finite; the state saved last is kept.
         StateError: `out` holds the state of another run.
     """
-    out.mkdir(parents=True, exist_ok=True)
     clock = Clock(device)
     views = Views(store, config, device, clock)
     learner = Learner(config, device, len(store.starts))
@@ -156,6 +156,7 @@ def train(config: Config, store: Store, out: Path, device: torch.device) -> Path
     learner.wrap()
     probe = read_probe(config.run.probe, config.encoder) if config.run.probe else None
     saved, losses = time.monotonic(), []
+    out.mkdir(parents=True, exist_ok=True)
     with Monitor(out, start, steps, active=rank() == 0) as monitor:
         for step in range(start, steps):
             loss, projections = learner.step(step, *views.draw(step))

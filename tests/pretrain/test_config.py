@@ -54,6 +54,12 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
         ("encoder.widths=8 X", r"widths are '8 X'"),
         ("encoder=h9", r"no preset 'h9'"),
         ("optim.batch", "has no '='"),
+        ("optim.batch=[", r"--set optim\.batch=\[ is no YAML"),
+        ("optim.batch=1", "optim: batch is 1: give 2 or more"),
+        ("optim.steps=-3", "optim: steps is -3: give 0 or more"),
+        ("optim.lr=nan", "optim: lr is nan: give 0 or more"),
+        ("run.log_every=0", "run: log_every is 0: give 1 or more"),
+        ("encoder=3", "encoder is 3: it takes a preset's name or a mapping"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(assignment, message):
@@ -66,3 +72,11 @@ def test_unknown_presets_and_files_are_named():
         read_config("defualt")
     with pytest.raises(ConfigError, match=r"nowhere\.yaml is no file"):
         read_config("default", "nowhere.yaml")
+
+
+def test_a_file_that_is_no_yaml_or_has_odd_keys_is_named(tmp_path):
+    place = tmp_path / "odd.yaml"
+    for content, message in ((b"\xff\xfe\x00", "is no YAML"), (b"1: 2", "1 is no setting")):
+        place.write_bytes(content)
+        with pytest.raises(ConfigError, match=message):
+            read_config("default", str(place))

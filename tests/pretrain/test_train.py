@@ -102,4 +102,5 @@ def test_a_store_smaller_than_the_batch_is_one_line(store, tmp_path):
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1
     assert "24 clips, fewer than a batch of 64" in done.stderr
+    assert list(tmp_path.iterdir()) == []
     assert "Traceback" not in done.stderr
