@@ -7,6 +7,7 @@ to the order of the rows, so that its predictions runner takes them for its own.
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -170,15 +171,21 @@ class Writer:
             raise HearError(
                 f"{self.model.spec}: the embedding of {name} holds NaN or infinity; mend the module"
             )
-        path = embedding_file(self.folder, split, name)
-        stem = self.folder / split / name
+        # Plain strings: with three files a clip, Path objects took as long as the files.
+        stem = f"{self.folder}/{split}/{name}"
         labels: Any = self.task.clips[split][name]
         if stamps is not None:
             labels = labels_at(labels, stamps)
-            Path(f"{stem}.timestamps.json").write_text(json.dumps(stamps.tolist()))
-        Path(f"{stem}.target-labels.json").write_text(json.dumps(labels))
-        beside = path.with_name(f"{path.name}.part")
-        with beside.open("wb") as file:
+            _write(f"{stem}.timestamps.json", stamps.tolist())
+        _write(f"{stem}.target-labels.json", labels)
+        beside = f"{stem}.embedding.npy.part"
+        with open(beside, "wb") as file:
             np.save(file, values)
-        beside.replace(path)
+        os.replace(beside, f"{stem}.embedding.npy")
         self.effort.clips += 1
+
+
+def _write(path: str, content: list[Any]) -> None:
+    """Write a list to a JSON file."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(json.dumps(content))

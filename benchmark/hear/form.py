@@ -61,27 +61,40 @@ def gather(task: HearTask, folder: Path) -> None:
         folder: of the task's embeddings.
     """
     for split, names in clip_order(task).items():
-        stems = [str(folder / split / name) for name in names]
-        parts = [np.load(f"{stem}.embedding.npy", mmap_mode="r") for stem in stems]
-        rows = sum(len(part) if part.ndim == 2 else 1 for part in parts)
-        shape = (rows, parts[0].shape[-1])
+        stems = [f"{folder}/{split}/{name}" for name in names]
+        shape = _shape(stems, scenes=task.embedding == "scene")
         (folder / f"{split}.embedding-dimensions.json").write_text(json.dumps(shape))
         array = np.memmap(folder / f"{split}.embeddings.npy", np.float32, "w+", shape=shape)
         labels: list[list[Any]] = []
         instants: list[tuple[str, float]] = []
         place = 0
-        for stem, part in zip(stems, parts, strict=True):
-            own = json.loads(Path(f"{stem}.target-labels.json").read_text())
-            block = part if part.ndim == 2 else part[None]
+        for stem in stems:
+            # One by one, closed again: speech_commands_full has more clips in its training part
+            # than Linux lets a process map files.
+            block = np.atleast_2d(np.load(f"{stem}.embedding.npy"))
+            own = _read(f"{stem}.target-labels.json")
             array[place : place + len(block)] = block
             place += len(block)
             labels += own if task.embedding == "event" else [own]
             if task.embedding == "event":
-                times = json.loads(Path(f"{stem}.timestamps.json").read_text())
-                instants += [(stem, time) for time in times]
+                instants += [(stem, time) for time in _read(f"{stem}.timestamps.json")]
         array.flush()
         with (folder / f"{split}.target-labels.pkl").open("wb") as file:
             pickle.dump(labels, file)
         if task.embedding == "event":
             text = json.dumps(instants, indent=4)
             (folder / f"{split}.filename-timestamps.json").write_text(text)
+
+
+def _shape(stems: list[str], *, scenes: bool) -> tuple[int, int]:
+    """Return how many rows the embeddings of clips have together, and how long a row is."""
+    if scenes:
+        return len(stems), len(np.load(f"{stems[0]}.embedding.npy"))
+    shapes = [np.load(f"{stem}.embedding.npy", mmap_mode="r").shape for stem in stems]
+    return sum(rows for rows, _ in shapes), shapes[0][1]
+
+
+def _read(path: str) -> list[Any]:
+    """Return the list in a JSON file."""
+    with open(path, encoding="utf-8") as file:
+        return list(json.load(file))
