@@ -21,6 +21,10 @@ from wavebyol_hear.precision import DTYPES, Precision, check_precision, resolve
 from wavebyol_hear.stream import Frames, pieces, stack_halo, stages_of
 from wavebyol_hear.timestamps import TimeGrid, dense_maps, windows
 
+# The largest map that glibc, the usual C library, keeps for the next one: what is larger goes back
+# to the system, which hands it out again page by page, for a tenth of h2's time.
+KEPT_BYTES = 32 * 2**20
+
 
 class Embedder(nn.Module):
     """An encoder with its pooling; `forward` gives scene embeddings and can be trained through.
@@ -97,12 +101,30 @@ class Embedder(nn.Module):
 
     def clips_at_once(self, samples: int) -> int:
         """Return how many clips of a length are computed together."""
-        longest = max(samples, self.config.crop_samples)
-        return max(self.core * self.encoder.front_end.hop // longest, 1)
+        frames = max(samples, self.config.crop_samples) // self.encoder.front_end.hop
+        most = self.core // frames
+        if self._like.device.type == "cpu":
+            most = min(most, KEPT_BYTES // (4 * frames * self.config.largest_map))
+        return max(most, 1)
 
-    def forward(self, audio: Tensor) -> Tensor:
-        """Return scene embeddings; see the class."""
-        frames = self._frames(audio)
+    def _parts(self, audio: Tensor) -> tuple[Tensor, ...]:
+        """Cut a batch evenly in what is computed together."""
+        check_audio(audio)
+        return torch.tensor_split(audio, -(-len(audio) // self.clips_at_once(audio.shape[1])))
+
+    def scenes(self, audio: Tensor) -> Tensor:
+        """Return scene embeddings, computed a few clips after another; see the class."""
+        network = self._network()
+        return torch.cat([self(part, network) for part in self._parts(audio)])
+
+    def forward(self, audio: Tensor, network: Encoder | None = None) -> Tensor:
+        """Return scene embeddings of clips computed together; see the class.
+
+        Args:
+            audio: of clips of one length.
+            network: what `_network` returned, where it was asked before: it looks at all weights.
+        """
+        frames = self._frames(audio, network or self._network())
         wanted = self.pooling.of_stages(len(self.stages))
         running = [TimeStatistics(statistics) for statistics in wanted]
         for piece in pieces(frames.count, self.core, self.halo):
@@ -123,7 +145,14 @@ class Embedder(nn.Module):
         Shape:
             [B, n] -> ([B, T, timestamp_embedding_size], float64 [B, T]).
         """
-        frames = self._frames(audio)
+        network = self._network()
+        parts = [self._timestamps(part, network) for part in self._parts(audio)]
+        embeddings, times = zip(*parts, strict=True)
+        return torch.cat(embeddings), torch.cat(times)
+
+    def _timestamps(self, audio: Tensor, network: Encoder) -> tuple[Tensor, Tensor]:
+        """Return embeddings and instants of clips that are computed together."""
+        frames = self._frames(audio, network)
         batch, samples = audio.shape
         left = max(self.config.crop_samples - samples, 0) // 2
         columns = self.grid.columns(left, samples)
@@ -157,11 +186,11 @@ class Embedder(nn.Module):
                 place.copy_(part.permute(0, 3, 1, 2))
                 filled += size
 
-    def _frames(self, audio: Tensor) -> Frames:
+    def _frames(self, audio: Tensor, network: Encoder) -> Frames:
         """Check the audio, bring it to the weights' device and run the front end."""
         check_audio(audio)
         wave = pad_to(audio.to(self._like)[:, None], self.config.crop_samples)
-        return Frames(self._network(), wave, self.core)
+        return Frames(network, wave, self.core)
 
     def _finish(self, embeddings: Tensor) -> Tensor:
         """Normalise if asked to."""

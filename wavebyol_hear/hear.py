@@ -30,7 +30,7 @@ def get_scene_embeddings(audio: Tensor, model: Embedder) -> Tensor:
         return embeddings
     model.eval()
     with torch.no_grad():
-        return torch.cat([model(part) for part in _batches(audio, model)])
+        return model.scenes(audio)
 
 
 def get_timestamp_embeddings(audio: Tensor, model: Embedder) -> tuple[Tensor, Tensor]:
@@ -49,11 +49,4 @@ def get_timestamp_embeddings(audio: Tensor, model: Embedder) -> tuple[Tensor, Te
     check_audio(audio)
     model.eval()
     with torch.no_grad():
-        parts = [model.timestamps(part) for part in _batches(audio, model)]
-    embeddings, times = zip(*parts, strict=True)
-    return torch.cat(embeddings), torch.cat(times)
-
-
-def _batches(audio: Tensor, model: Embedder) -> tuple[Tensor, ...]:
-    """Cut a batch in what the model computes together."""
-    return torch.split(audio, model.clips_at_once(audio.shape[1]))
+        return model.timestamps(audio)

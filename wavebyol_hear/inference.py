@@ -18,8 +18,9 @@ from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.front_end import ConvFrontEnd, GaborFrontEnd
 from wavebyol_hear.winograd import WinogradConv2d
 
-# Channels and rows from which multiplying less outweighs moving more.
-WIDE, TALL = 256, 8
+# Channels and rows from which multiplying less outweighs moving more: most layers of h1 to h5. On
+# images as small as those of `slim` it would gain 6 % in fp32 and cost a digit in bf16.
+WIDE, TALL = 64, 16
 
 
 class InferenceCopy:
