@@ -133,6 +133,26 @@ def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
     return Comparison(left.task, n, accuracy, other, gained, lost, p, resampled)
 
 
+def remarks(left: Result, right: Result) -> list[str]:
+    """Return what a reader of a comparison must know: how the data of the two differ, by lines.
+
+    Args:
+        left: of model A.
+        right: of model B, on the same task under the same protocol.
+    """
+    where, lines = f"{left.task} under {left.protocol}", []
+    alone = len(set(left.predictions["clip"]) ^ set(right.predictions["clip"]))
+    if alone:
+        lines.append(f"{where}: clips tested by one model only, left out: {alone}")
+    data = [result.provenance.get("data_hash") for result in (left, right)]
+    if data[0] != data[1]:
+        lines.append(
+            f"{where}: the two were measured on data that differ, so their heads were trained on "
+            "other clips; run both on the same data"
+        )
+    return lines
+
+
 def render(comparisons: Sequence[Comparison], protocol: str) -> str:
     """Return the table of one protocol's comparisons with the mean over tasks."""
     lines = [
@@ -197,18 +217,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shared = sorted(left.keys() & right.keys())
         if not shared:
             raise ResultError("A and B have no task under one protocol in common")
+        notes: list[str] = []
         texts = [f"A: {left[shared[0]].model}\nB: {right[shared[0]].model}"]
         for protocol in sorted({protocol for protocol, _ in shared}):
             keys = [key for key in shared if key[0] == protocol]
             pairs = [compare_pair(left[k], right[k], seed=i) for i, k in enumerate(keys)]
             texts.append(render(pairs, protocol))
+            notes += [line for k in keys for line in remarks(left[k], right[k])]
     except ResultError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    sys.stdout.write("\n\n".join(texts) + "\n")
-    alone = sorted({task for _, task in left.keys() ^ right.keys()})
+    alone = [f"{task} under {protocol}" for protocol, task in sorted(left.keys() ^ right.keys())]
     if alone:
-        sys.stdout.write(f"\nin one of the two only, left out: {', '.join(alone)}\n")
+        notes.append(f"in one of the two only, left out: {', '.join(alone)}")
+    sys.stdout.write("\n\n".join([*texts, *(["\n".join(notes)] if notes else [])]) + "\n")
     return 0
 
 

@@ -128,7 +128,8 @@ def show(results: Sequence["Result"], missing: Mapping["Place", str], out: Path)
     if results:
         parts = [tables(results, missing, markdown=True), *more_tables(results, markdown=True)]
         (out / "table.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        sys.stdout.write(f"\n{len(results)} results and table.md are in {out}\n")
+        count = "1 result" if len(results) == 1 else f"{len(results)} results"
+        sys.stdout.write(f"\n{count} and table.md are in {out}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

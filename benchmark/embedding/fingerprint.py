@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmark.embedding.cache import CacheError, write_beside
 from benchmark.records import Clip
 
 HASH_BYTES = 16
@@ -117,6 +118,9 @@ def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]
         root: their paths are relative to it.
         memory: a JSON file that keeps path, stamp and hash from run to run; made anew when
             absent or damaged.
+
+    Raises:
+        CacheError: the JSON file cannot be written.
     """
     known = recall(memory)
     # Plain strings: 300,000 Path objects would take longer than asking the disk.
@@ -140,10 +144,14 @@ def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]
             )
             for (path, stamp), value in zip(stale.items(), hashes, strict=True):
                 known[path] = [stamp, value]
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        beside = memory.with_name(f"{memory.name}.{os.getpid()}")
-        beside.write_text(json.dumps(known))
-        beside.replace(memory)
+        try:
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            write_beside(memory, json.dumps(known))
+        except OSError as error:
+            raise CacheError(
+                f"{memory.parent}: the cache cannot be written ({error}); choose another "
+                "--cache-dir"
+            ) from error
     return [known[path][1] for path in paths]
 
 

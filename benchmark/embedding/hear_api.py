@@ -237,7 +237,7 @@ def load(spec: str, device: str = "cpu") -> HearModel:
     check_attributes(name, model)
     weights_hash = weights_fingerprint(module, model, weights)
     try:
-        place = torch.device(device)
+        place = torch.empty(0, device=device).device  # a model without parameters goes anywhere
         model = model.to(place).eval()
     except (RuntimeError, AssertionError) as error:
         raise HearError(

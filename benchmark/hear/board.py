@@ -98,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", action="store_true", help="write Markdown")
     given = parser.parse_args(arguments)
     try:
+        if not given.results.is_dir():
+            raise ResultError(f"{given.results}: no such folder; name the --out of benchmark.run")
         scores = read_scores(given.results)
         text = board(
             scores, read_leaderboard(), columns=list(known_tasks()), markdown=given.markdown

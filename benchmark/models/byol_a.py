@@ -166,8 +166,15 @@ def _read_ntt(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is no file: give weights of AudioNTT2020")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        LookupError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:  # what unpickling makes of foreign bytes
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise WeightsError(f"{path} is damaged or no state dict ({reason})") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(f"{path} holds no state dict: give NTT's file as it is")

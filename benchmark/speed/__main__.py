@@ -133,6 +133,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("runs", "workers"):
         if getattr(given, name) < 1:
             parser.error(f"--{name} is {getattr(given, name)}: give 1 or more")
+    try:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--json {given.json} cannot be written: {error.strerror}")
     if given.threads is not None:
         torch.set_num_threads(given.threads)
     runs = 1 if given.small else given.runs
@@ -151,7 +155,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "plan": {**dataclasses.asdict(plan), "data_dir": str(plan.data_dir or "")},
         "figures": [{**dataclasses.asdict(f), "met": f.met} for f in figures],
     }
-    given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     table = rows(figures)
     given.json.with_suffix(".md").write_text(in_markdown(table) + "\n", encoding="utf-8")

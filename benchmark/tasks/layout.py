@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ def locate(task: Task, root: Path, top: str, marker: str) -> str:
     raise missing_data(task, root / top / marker, f"{marker} is absent")
 
 
+@contextmanager
+def _text(path: Path) -> Iterator[None]:
+    """Raise TaskDataError where a file read inside is no text, e.g. because it was packed."""
+    try:
+        yield
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TaskDataError(f"{path}: no UTF-8 text ({error}); fetch the file again") from error
+
+
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the line number and the named columns of each row of a CSV file with a header.
 
@@ -36,9 +46,10 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
         columns: that must be there and filled in every row.
 
     Raises:
-        TaskDataError: where a column is absent, or a row lacks a value, named with its line.
+        TaskDataError: where the file is no text, a column is absent, or a row lacks a value, named
+            with its line.
     """
-    with open(path, newline="", encoding="utf-8-sig") as table:
+    with _text(path), open(path, newline="", encoding="utf-8-sig") as table:
         reader = csv.DictReader(table)
         absent = [name for name in columns if name not in (reader.fieldnames or ())]
         if absent:
@@ -53,8 +64,12 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file that are not blank, without surrounding space."""
-    with open(path, encoding="utf-8-sig") as lines:
+    """Return the lines of a UTF-8 text file that are not blank, without surrounding space.
+
+    Raises:
+        TaskDataError: where the file is no text.
+    """
+    with _text(path), open(path, encoding="utf-8-sig") as lines:
         return [stripped for line in lines if (stripped := line.strip())]
 
 

@@ -107,7 +107,19 @@ def test_the_command_prints_every_shared_task(
     text = capsys.readouterr().out
     assert "one " in text
     assert "two " in text
-    assert "left out: three" in text
+    assert text.endswith("in one of the two only, left out: three under linear-1\n")
+
+
+def test_data_that_differ_are_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for model, n, data in (("a", 60, "x"), ("b", 50, "y")):
+        result = made("one", model, hits(n, 0.9, 1), provenance={"data_hash": data})
+        write_result(result, tmp_path / model)
+    assert main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert first == "one under linear-1: clips tested by one model only, left out: 10"
+    assert "one under linear-1: the two were measured on data that differ" in second
+    assert main([str(tmp_path / "a"), str(tmp_path / "a")]) == 0
+    assert "differ," not in capsys.readouterr().out
 
 
 def test_the_command_asks_which_model_and_says_what_is_wrong(

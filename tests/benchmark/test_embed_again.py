@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmark.embedding.cache import CacheError
 from benchmark.embedding.embed import embed_task
 from benchmark.embedding.hear_api import load
 from benchmark.records import Clip
@@ -123,6 +124,12 @@ def test_other_weights_or_other_code_never_share_an_array(
     assert len({plain.weights_hash, twice.weights_hash, thrice.weights_hash}) == 3
     write_module("scaled", "# another version")
     assert run(tmp_path, clips, name).weights_hash != plain.weights_hash
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, clips: list[Clip]) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(CacheError, match=r"tones: the cache cannot be written .*--cache-dir"):
+        run(tmp_path, clips)
 
 
 def test_moved_data_and_other_labels_share_the_embeddings(

@@ -43,6 +43,12 @@ def test_absent_modules_weights_and_devices_are_named(write_module) -> None:
         load(name, "nowhere")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_model_without_parameters_needs_its_device_too() -> None:
+    with pytest.raises(HearError, match="device 'cuda' cannot be used"):
+        load("benchmark.models.content_random", "cuda")
+
+
 def test_a_loaded_model_is_in_evaluation_mode_and_answers(write_module) -> None:
     model = load(write_module("fine"))
     assert not model.model.training

@@ -206,3 +206,4 @@ def test_the_leaderboard_command_shows_all_columns(
     assert sum("(published) |" in line for line in lines) == len(read_leaderboard())
     (tmp_path / "hear" / "a--b--c.json").write_text("{")
     assert hear_board.main([str(tmp_path)]) == 1
+    assert hear_board.main([str(tmp_path / "nowhere")]) == 1
