@@ -1,6 +1,7 @@
 """Scores of heareval in the layout of HEAR's leaderboard: a row a model, a column a task.
 
-`python -m benchmark.hear.board [RESULTS_DIR]` prints all 19 columns, ours and the published rows.
+`python -m benchmark.hear.board [RESULTS_DIR]` prints all 19 columns, ours and the published rows,
+and below them what each column is: metric, split and size.
 Values are heareval's fractions, as on the leaderboard. Published rows stand only beside scores of
 heareval's default grid on the full task, the only ones that compare, and say that they are such.
 """
@@ -64,7 +65,8 @@ def _table(
             raise TableError(f"two scores of {score.model} on {score.task}: keep one")
     tasks = list(dict.fromkeys([*(columns or ()), *(task for task, _ in cells)]))
     titles = {task: f"{task} ({score.metric})" for (task, _), score in cells.items()}
-    titles |= {name: f"{task.title} ({task.metric})" for name, task in known_tasks().items()}
+    known = known_tasks()
+    titles |= {name: task.short for name, task in known.items()}
     rows = [["model", *(titles[task] for task in tasks)]]
     for model in dict.fromkeys(model for _, model in cells):
         found = [cells.get((task, model)) for task in tasks]
@@ -79,7 +81,8 @@ def _table(
             rows.append([f"{row.model} {PUBLISHED}", *shown])
             sources.add(row.source)
     text = in_markdown(rows) if markdown else aligned(rows)
-    notes = dict.fromkeys(note for score in scores for note in score.notes)
+    notes = dict.fromkeys(f"{known[n].short}: {known[n].line}" for n in tasks if n in known)
+    notes |= dict.fromkeys(note for score in scores for note in score.notes)
     notes |= dict.fromkeys(f"{PUBLISHED}: {source}" for source in sorted(sources))
     end = "  \n" if markdown else "\n"
     body = f"Protocol {name}: first measure of each task, as a fraction\n\n{text}"

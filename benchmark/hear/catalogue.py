@@ -29,6 +29,7 @@ class KnownTask:
     Attributes:
         name: ours, as in `--tasks hear:<name>`.
         title: HEAR's.
+        short: ours, for the head of a column.
         folders: pattern of the names of its folders.
         embedding: "scene" or "event".
         prediction: "multiclass" or "multilabel".
@@ -40,6 +41,7 @@ class KnownTask:
 
     name: str
     title: str
+    short: str
     folders: str
     embedding: str
     prediction: str
@@ -47,6 +49,14 @@ class KnownTask:
     seconds: str
     clips: int
     metric: str
+
+    @property
+    def line(self) -> str:
+        """Title, kind, split, size and metric, in words."""
+        return (
+            f"{self.title}; {self.embedding}, {self.prediction}, {self.split}, {self.clips} clips "
+            f"of {self.seconds} s, {self.metric}"
+        )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -154,8 +164,7 @@ def catalogue(hear_dir: Path) -> str:
     for task in known_tasks().values():
         found = [one for one in there if fnmatchcase(one, task.folders)]
         lines.append(
-            f"  {PREFIX}{task.name}: {task.title}; {task.embedding}, {task.prediction}, "
-            f"{task.split}, {task.clips} clips of {task.seconds} s, {task.metric}; "
+            f"  {PREFIX}{task.name}: {task.line}; "
             + (f"present: {', '.join(found)}" if found else "absent")
         )
     others = [one for one in there if known_name(one) is None]
