@@ -1,13 +1,13 @@
 """Two sets of results, task by task on the same clips: `python -m benchmark.compare A B`.
 
 A and B are result files or folders. For every task under one protocol it prints the difference in
-accuracy A - B in points with its 95 % interval (paired bootstrap over clips), McNemar's exact p and
-that p after Holm's correction over the tasks; then the mean over tasks with its interval, in which
-the tasks are fixed and the clips resampled. The exit code is 1 where nothing can be compared.
+accuracy A - B in points with its 95 % interval (paired bootstrap over clips, those of one group
+together), an exact p (McNemar's; of groups of several clips, that of flipped signs) and that p
+after Holm's correction over the tasks; then the mean over tasks with its interval, in which the
+tasks are fixed and the clips resampled. The exit code is 1 where nothing can be compared.
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.paired import holm, paired
 from benchmark.results import Result, ResultError, read_results
-
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Comparison:
         right: accuracy of B on them, in percent.
         only_left: clips that A alone has right.
         only_right: clips that B alone has right.
-        p: McNemar's exact two-sided p.
+        p: exact and two-sided, see `benchmark.paired.sign_flips`.
         resampled: differences A - B of bootstrap samples, in points.
     """
 
@@ -43,59 +42,6 @@ class Comparison:
     only_right: int
     p: float
     resampled: np.ndarray
-
-
-def mcnemar(only_left: int, only_right: int) -> float:
-    """Return McNemar's exact two-sided p: that of a fair coin as uneven as this or more.
-
-    Args:
-        only_left: clips that the first model alone has right.
-        only_right: clips that the second model alone has right.
-    """
-    flips, fewer = only_left + only_right, min(only_left, only_right)
-    # Each term by its logarithm: binomial coefficients of 10,000 clips exceed a float's range.
-    full = math.lgamma(flips + 1) - flips * math.log(2)
-    tail = sum(
-        math.exp(full - math.lgamma(heads + 1) - math.lgamma(flips - heads + 1))
-        for heads in range(fewer + 1)
-    )
-    return min(1.0, 2.0 * tail)
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p values corrected for their number by Holm's step-down method.
-
-    Args:
-        values: p of each test.
-    """
-    order = sorted(range(len(values)), key=lambda place: values[place])
-    corrected, largest = [0.0] * len(values), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[place]))
-        corrected[place] = largest
-    return corrected
-
-
-def paired(hit: np.ndarray, other_hit: np.ndarray, seed: int) -> tuple[int, int, np.ndarray]:
-    """Compare what is right and wrong on the same clips.
-
-    Args:
-        hit: whether the first is right.
-        other_hit: whether the second is.
-        seed: of the resampling.
-
-    Returns:
-        clips that the first alone has right, clips that the second alone has right, and the
-        differences in accuracy, first minus second, of bootstrap samples in points.
-
-    Shape:
-        hit and other_hit bool `[n]`, differences `[RESAMPLES]`.
-    """
-    n, gained, lost = len(hit), int((hit & ~other_hit).sum()), int((~hit & other_hit).sum())
-    # A resample of pairs is a draw of how often each of three outcomes comes up.
-    share = np.array([gained, lost, n - gained - lost]) / n
-    drawn = np.random.default_rng(seed).multinomial(n, share, size=RESAMPLES)
-    return gained, lost, 100.0 * (drawn[:, 0] - drawn[:, 1]) / n
 
 
 def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
@@ -126,11 +72,18 @@ def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
         )
     hit = np.array(left.classes)[left.predicted()[rows]] == labels
     other_hit = np.array(right.classes)[right.predicted()[others]] == labels
-    gained, lost, resampled = paired(hit, other_hit, seed)
-    n = len(labels)
-    accuracy, other = 100.0 * float(hit.mean()), 100.0 * float(other_hit.mean())
-    p = mcnemar(gained, lost)
-    return Comparison(left.task, n, accuracy, other, gained, lost, p, resampled)
+    groups = left.groups()
+    found = paired(hit, other_hit, None if groups is None else groups[rows], seed=seed)
+    return Comparison(
+        left.task,
+        len(labels),
+        100.0 * float(hit.mean()),
+        100.0 * float(other_hit.mean()),
+        found.gained,
+        found.lost,
+        found.p,
+        found.resampled,
+    )
 
 
 def remarks(left: Result, right: Result) -> list[str]:

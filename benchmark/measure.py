@@ -100,8 +100,9 @@ def measure(
     """
     found = probed.outcome
     labels = embedded.labels[found.rows]
-    scores = score(labels, found.predicted, len(task.classes), seed=SEED)
-    by_fold = _by_fold(probed, embedded.labels, len(task.classes))
+    groups = embedded.groups[found.rows]
+    scores = score(labels, found.predicted, len(task.classes), groups, seed=SEED)
+    by_fold = _by_fold(probed, embedded, len(task.classes))
     accuracies = [fold["metrics"]["accuracy"]["value"] for fold in by_fold]
     notes = list(notes)
     if not found.converged:
@@ -121,6 +122,7 @@ def measure(
             "clip": embedded.clip_ids[found.rows].tolist(),
             "label": labels.tolist(),
             "predicted": found.predicted.tolist(),
+            **({"group": groups.tolist()} if len(set(groups.tolist())) < len(groups) else {}),
         },
         bad_clips=[{"clip": clip, "reason": why} for clip, why in embedded.errors],
         untrained=untrained,
@@ -162,13 +164,14 @@ def _drawn(probed: Probed) -> dict[str, list[int]]:
     return {"protocol": list(range(SEED, SEED + len(probed.repeats)))}
 
 
-def _by_fold(probed: Probed, labels: np.ndarray, n_classes: int) -> list[dict[str, Any]]:
+def _by_fold(probed: Probed, embedded: EmbeddedTask, n_classes: int) -> list[dict[str, Any]]:
     """Return name, sizes, metrics, chosen setting and validation curve of each fold."""
     found, setting = probed.outcome, probed.protocol.setting
     listed = []
     for fold, choice in zip(probed.folds, found.choices, strict=True):
         predicted = found.predicted[np.searchsorted(found.rows, fold.test)]
-        scores = score(labels[fold.test], predicted, n_classes, seed=SEED)
+        labels, groups = embedded.labels[fold.test], embedded.groups[fold.test]
+        scores = score(labels, predicted, n_classes, groups, seed=SEED)
         listed.append(
             {
                 "name": fold.name,

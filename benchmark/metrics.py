@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.draws import draws
+
 RESAMPLES = 2000
-CHUNK_VALUES = 1 << 24
-"""Cells of the count arrays held at a time while resampling: 128 MiB in double precision."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +81,26 @@ def rates(hits: np.ndarray, given: np.ndarray, true: np.ndarray) -> dict[str, np
     return {"precision": precision, "recall": recall, "f1": f1}
 
 
-def score(labels: np.ndarray, predicted: np.ndarray, n_classes: int, *, seed: int = 0) -> Scores:
+def score(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    n_classes: int,
+    groups: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+) -> Scores:
     """Return all metrics with 95 % percentile intervals over resampled clips.
-
-    Drawing n clips with replacement and counting cells of the confusion matrix is one multinomial
-    draw, so a resample costs as much as there are cells in use, not clips.
 
     Args:
         labels: true class numbers.
         predicted: class numbers given.
         n_classes: number of classes K.
+        groups: of each clip, such as its speaker; clips of one group are resampled together. None
+            takes each for a group of its own.
         seed: of the resampling.
 
     Shape:
-        labels and predicted `[n]`.
+        labels, predicted and groups `[n]`.
 
     Raises:
         ValueError: see `confusion_matrix`.
@@ -104,21 +110,18 @@ def score(labels: np.ndarray, predicted: np.ndarray, n_classes: int, *, seed: in
     present = np.unique(row)
     counts = confusion[row, column]
     point, point_classes = _metrics(counts[None], row, column, n_classes)
-    draw = np.random.default_rng(seed)
-    step = max(1, CHUNK_VALUES // max(len(counts), 3 * n_classes))
-    drawn = []
-    for start in range(0, RESAMPLES, step):
-        size = min(step, RESAMPLES - start)
-        sample = draw.multinomial(len(labels), counts / len(labels), size=size)
-        drawn.append(_metrics(sample, row, column, n_classes))
+    place = np.zeros_like(confusion)
+    place[row, column] = np.arange(len(counts))
+    samples = draws(place[labels, predicted], len(counts), groups, RESAMPLES, seed)
+    drawn = [_metrics(sample, row, column, n_classes) for sample in samples]
     overall: dict[str, Interval] = {}
     by_class: dict[int, dict[str, Interval]] = {int(number): {} for number in present}
     for name, value in point.items():
         overall[name] = _interval(value[0], np.concatenate([part[name] for part, _ in drawn]))
     for name, value in point_classes.items():
         sampled = np.concatenate([part[name][:, present] for _, part in drawn])
-        for place, number in enumerate(present):
-            by_class[int(number)][name] = _interval(value[0, number], sampled[:, place])
+        for i, number in enumerate(present):
+            by_class[int(number)][name] = _interval(value[0, number], sampled[:, i])
     return Scores(overall, by_class, confusion)
 
 

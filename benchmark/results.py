@@ -32,11 +32,13 @@ class Result:
         n_clips: clips that were tested, on which all metrics stand.
         n_listed: clips the task listed.
         classes: labels by class number.
-        metrics: value, low and high in percent (95 % over clips), by metric.
+        metrics: value, low and high in percent (95 % over clips, those of one group together), by
+            metric.
         by_class: the same by label and metric, for labels that have clips.
         fold_mean: unweighted mean and deviation of the folds' accuracies, in percent.
         folds: of each fold its name, number of clips, metrics, strength and validation curve.
-        predictions: clip ids, true and predicted class numbers of all tested clips.
+        predictions: clip ids, true and predicted class numbers of all tested clips; and their
+            groups, where clips share one.
         bad_clips: id and reason of every listed clip without an embedding.
         untrained: whether the model warned that its weights are untrained.
         partial: what the data lacks of the official set; None where it is complete.
@@ -80,6 +82,11 @@ class Result:
     def labels(self) -> np.ndarray:
         """Return the true class numbers of the tested clips, int64 `[n_clips]`."""
         return np.array(self.predictions["label"], dtype=np.int64)
+
+    def groups(self) -> np.ndarray | None:
+        """Return the groups of the tested clips, `[n_clips]`; None where each is one of its own."""
+        groups = self.predictions.get("group")
+        return None if groups is None else np.array(groups)
 
     def predicted(self) -> np.ndarray:
         """Return the predicted class numbers of the tested clips, int64 `[n_clips]`."""
@@ -169,7 +176,8 @@ def _check(values: object, path: Path) -> None:
         ):
             raise ResultError(f"{path}: {name} is no interval in percent: {interval}; {remedy}")
     predictions = values["predictions"]
-    if not isinstance(predictions, dict) or set(predictions) != {"clip", "label", "predicted"}:
+    told = set(predictions) - {"group"} if isinstance(predictions, dict) else None
+    if told != {"clip", "label", "predicted"}:
         raise ResultError(f"{path}: predictions need clip, label and predicted; {remedy}")
     lengths = {len(column) for column in predictions.values()}
     if lengths != {values["n_clips"]}:

@@ -96,7 +96,7 @@ def table(
             whole = len(values) == len(tasks)
             row.append(f"{sum(values) / len(values):.1f}" if whole else DASH)
         rows.append(row)
-    title = f"Protocol {protocols[0]}: {metric} in percent (95 % interval over clips)"
+    title = f"Protocol {protocols[0]}: {metric} in percent (95 % interval over clips, groups whole)"
     body = in_markdown(rows) if markdown else aligned(rows)
     end = "  \n" if markdown else "\n"
     footnotes = end.join(notes.lines())

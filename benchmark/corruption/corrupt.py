@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.compare import mcnemar, paired
 from benchmark.corruption.names import Corruption
 from benchmark.embedding.embed import EmbeddedTask, embed_task
 from benchmark.embedding.hear_api import HearModel
 from benchmark.measure import SEED, Probed
 from benchmark.metrics import score
+from benchmark.paired import paired
 from benchmark.records import Clip, Task
 
 
@@ -84,7 +84,7 @@ def rescore(
 
     Returns:
         by name: number of clips, metrics with intervals, and the difference in accuracy to the same
-        clips when clean, in points, with its paired interval and McNemar's exact p.
+        clips when clean, in points, with its paired interval and exact p.
     """
     found: dict[str, dict[str, Any]] = {}
     clean = np.full(len(embedded.labels), -1, dtype=np.int64)
@@ -93,10 +93,11 @@ def rescore(
         predicted = _predict(probed, embedded, spoilt)
         rows = np.flatnonzero(predicted >= 0)
         labels = embedded.labels[rows]
-        scores = score(labels, predicted[rows], n_classes, seed=SEED)
+        groups = embedded.groups[rows]
+        scores = score(labels, predicted[rows], n_classes, groups, seed=SEED)
         hit, clean_hit = predicted[rows] == labels, clean[rows] == labels
-        gained, lost, drawn = paired(hit, clean_hit, SEED)
-        low, high = np.percentile(drawn, [2.5, 97.5])
+        against = paired(hit, clean_hit, groups, seed=SEED)
+        low, high = np.percentile(against.resampled, [2.5, 97.5])
         found[name] = {
             "n_clips": len(rows),
             "metrics": {m: dataclasses.asdict(interval) for m, interval in scores.overall.items()},
@@ -104,7 +105,7 @@ def rescore(
                 "value": 100.0 * (float(hit.mean()) - float(clean_hit.mean())),
                 "low": float(low),
                 "high": float(high),
-                "p": mcnemar(gained, lost),
+                "p": against.p,
             },
         }
     return found

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmark.compare import RESAMPLES, Comparison, compare_pair, holm
+from benchmark.compare import Comparison, compare_pair
+from benchmark.draws import draws
 from benchmark.metrics import Interval
 from benchmark.missing import Place
+from benchmark.paired import RESAMPLES, holm
 from benchmark.results import Result, ResultError
 from benchmark.table import TableError, in_order
 
@@ -24,7 +26,7 @@ class Cell:
     Attributes:
         result: what was measured.
         comparison: with the baseline on shared clips; None for the baseline itself.
-        adjusted: McNemar's p after Holm's correction over all comparisons of the board.
+        adjusted: the p after Holm's correction over all comparisons of the board.
         why: the reason there is no comparison, where there should be one.
     """
 
@@ -156,18 +158,12 @@ def _compared(
 
 
 def _mean(results: Sequence[Result]) -> Interval:
-    """Return the mean accuracy over tasks; its interval has the tasks fixed, the clips resampled.
-
-    A resample of clips that are right or wrong is a draw from a binomial distribution.
-    """
-    draw = np.random.default_rng(0)
-    shares = [float((result.labels() == result.predicted()).mean()) for result in results]
-    sampled = np.mean(
-        [
-            draw.binomial(result.n_clips, share, size=RESAMPLES) / result.n_clips
-            for result, share in zip(results, shares, strict=True)
-        ],
-        axis=0,
-    )
-    low, high = np.percentile(sampled, [2.5, 97.5])
+    """Return the mean accuracy over tasks; its interval has tasks fixed and clips resampled."""
+    shares, sampled = [], []
+    for number, result in enumerate(results):
+        right = (result.labels() == result.predicted()).astype(np.int64)
+        drawn = np.concatenate(list(draws(right, 2, result.groups(), RESAMPLES, number)))
+        shares.append(float(right.mean()))
+        sampled.append(drawn[:, 1] / drawn.sum(axis=1))
+    low, high = np.percentile(np.mean(sampled, axis=0), [2.5, 97.5])
     return Interval(100 * float(np.mean(shares)), 100 * float(low), 100 * float(high))

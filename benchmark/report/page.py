@@ -81,11 +81,11 @@ def _lead(results: Sequence[Result]) -> str:
 def _protocol(board: Board, known: Mapping[str, Task]) -> str:
     """Return the table of one protocol and its tasks."""
     partial = sorted({task for (task, _), cell in board.cells.items() if cell.result.partial})
-    notes = "Accuracy in percent with its 95 % bootstrap interval over clips. "
+    notes = "Accuracy in percent with its 95 % bootstrap interval over clips, groups whole. "
     if board.baseline and len(board.models) > 1:
         notes += (
             f'<span class="better">▲</span> above and <span class="worse">▼</span> below the '
-            f"baseline, {escape(board.baseline)}, by McNemar's exact test on the same clips at "
+            f"baseline, {escape(board.baseline)}, by an exact paired test on the same clips at "
             f"{LEVEL:g} after Holm's correction over all comparisons of this table. "
         )
     if partial:

@@ -150,9 +150,11 @@ def _comparison(board: Board, cells: list[Cell]) -> str:
             row += [chance(found.p), chance(cell.adjusted)]
         rows.append(row)
     caption = (
-        "Percent, with 95 % intervals over clips. F1 is the mean over classes; ± is the deviation "
-        "over folds. Differences to the baseline are in points, with the paired bootstrap's 95 % "
-        "interval and McNemar's exact p, on the clips that both were tested on."
+        "Percent, with 95 % intervals over clips, those of one group (speaker, recording) drawn "
+        "together. F1 is the mean over classes; ± is the deviation over folds. Differences to the "
+        "baseline are in points, with the paired bootstrap's 95 % interval and an exact p "
+        "(McNemar's; where groups have several clips, that of flipped signs), on the clips that "
+        "both were tested on."
     )
     if several:
         caption += (

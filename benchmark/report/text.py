@@ -38,7 +38,7 @@ def markdown(boards: Sequence[Board], figures: Sequence[Figure]) -> str:
         if compared:
             parts.append(
                 f"Differences to the baseline, {board.baseline}, on the same clips, in points with "
-                "95 % intervals (paired bootstrap); McNemar's exact p after Holm's correction over "
+                "95 % intervals (paired bootstrap); exact p after Holm's correction over "
                 f"all lines; * below {LEVEL:g}."
             )
             head = ["| task | model | difference | 95 % interval | p (Holm) |"]

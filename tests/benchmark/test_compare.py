@@ -1,12 +1,12 @@
-"""Paired tests against scipy, plain resampling and worked examples."""
+"""Results compared clip by clip: the right pairs, the right words, the right exit code."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
-from benchmark.compare import compare_pair, holm, main, mcnemar, render
+from benchmark.compare import compare_pair, main, render
+from benchmark.paired import paired
 from benchmark.results import Result, ResultError, write_result
 from tests.benchmark.made_results import bare
 
@@ -24,18 +24,6 @@ def made(task: str, model: str, hits: np.ndarray, **changes: object) -> Result:
 
 def hits(n: int, share: float, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).random(n) < share
-
-
-@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (0, 6), (5, 5), (12, 3), (900, 1100)])
-def test_mcnemar_equals_the_exact_binomial_test(gained: int, lost: int) -> None:
-    wanted = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    assert mcnemar(gained, lost) == pytest.approx(wanted, rel=1e-6)
-
-
-def test_holm_on_a_worked_example() -> None:
-    # Sorted .005 .01 .03 .04 times 4 3 2 1 is .02 .03 .06 .04, never falling: .02 .03 .06 .06.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
 def test_difference_and_interval_equal_those_of_resampled_pairs() -> None:
@@ -56,6 +44,18 @@ def test_pairs_are_matched_by_clip_and_class_name_not_by_place() -> None:
     other = made("t", "b", hits(80, 0.6, 2), predictions=turned, classes=["dog", "cat"])
     first, second = compare_pair(left, right), compare_pair(left, other)
     assert (first.only_left, first.only_right) == (second.only_left, second.only_right)
+
+
+def test_clips_of_a_group_count_together() -> None:
+    left, right = hits(300, 0.7, 1), hits(300, 0.6, 2)
+    groups = [f"speaker{i // 10}" for i in range(300)]
+    pair = [made("t", model, x) for model, x in (("a", left), ("b", right))]
+    for result in pair:
+        result.predictions["group"] = groups
+    found = compare_pair(*pair)
+    wanted = paired(left, right, np.array(groups))
+    assert found.p == wanted.p
+    np.testing.assert_array_equal(found.resampled, wanted.resampled)
 
 
 def test_equal_models_differ_by_nothing() -> None:

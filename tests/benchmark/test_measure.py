@@ -99,3 +99,17 @@ def test_the_result_says_protocol_setting_and_seeds(tmp_path: Path) -> None:
     assert four.predictions == one.predictions
     assert four.folds[0]["p"] == 0.5
     assert json.dumps(four.folds[0]["validation"][1]) == '{"p": 0.5, "accuracy": 20.0}'
+
+
+def test_groups_of_several_clips_are_kept_and_drawn_together(tmp_path: Path) -> None:
+    apart, shared = embedded(), embedded()
+    shared.groups = np.array([f"speaker{i % 5}" for i in range(CLIPS)])  # a fold each
+    found = []
+    for each in (apart, shared):
+        chance = Protocol("chance", "chance-1", "p", False, guess)
+        result = measure(TASK, each, "m", probe(TASK, each, chance), n_listed=CLIPS)
+        found.append(read_result(write_result(result, tmp_path)))
+    assert found[0].groups() is None
+    assert found[1].groups().tolist() == shared.groups.tolist()
+    assert found[0].metrics["accuracy"]["value"] == found[1].metrics["accuracy"]["value"]
+    assert found[0].metrics["accuracy"]["low"] != found[1].metrics["accuracy"]["low"]

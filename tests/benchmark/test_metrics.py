@@ -63,6 +63,20 @@ def test_the_interval_covers_the_truth_about_95_times_in_100() -> None:
     assert 180 <= covered <= 199
 
 
+def test_the_interval_covers_the_truth_where_clips_of_a_group_are_alike() -> None:
+    draw, groups = np.random.default_rng(8), np.arange(240) // 6
+    labels = np.zeros(240, dtype=int)
+    covered, alone = 0, 0
+    for trial in range(100):
+        right = np.repeat(draw.random(40) < 0.7, 6)
+        predicted = np.where(right, 0, 1)
+        low, high = (score(labels, predicted, 2, g, seed=trial) for g in (groups, None))
+        covered += low.overall["accuracy"].low <= 70 <= low.overall["accuracy"].high
+        alone += high.overall["accuracy"].low <= 70 <= high.overall["accuracy"].high
+    assert covered >= 86
+    assert alone <= 80
+
+
 def test_perfect_and_hopeless_predictions() -> None:
     labels = np.arange(30) % 3
     for predicted, value in ((labels, 100.0), ((labels + 1) % 3, 0.0)):
