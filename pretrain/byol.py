@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from pretrain.batch_norm import split_views
 from pretrain.config import ByolConfig, Config
 from pretrain.losses import cosine_loss, infonce
+from pretrain.store import Store
+from pretrain.whiten import whiten_file
 from wavebyol_hear.checkpoint import save_encoder
 from wavebyol_hear.encoder import Encoder
 
@@ -112,6 +114,16 @@ class Byol(nn.Module):
         maps = [m.flatten(1, 2) for m in self.encoder.stages(wave)]
         return torch.cat([m.mean(-1) for m in maps] + [m.amax(-1) for m in maps], dim=1)
 
-    def save(self, path: Path, provenance: dict[str, Any]) -> None:
-        """Write the online encoder's weights, which `wavebyol_hear.load_model` reads."""
+    def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
+        """Write the online encoder's weights, which `wavebyol_hear.load_model` reads.
+
+        Args:
+            path: where to.
+            provenance: kept in the file.
+            store: the clips that the whitening of embeddings is fitted on; without it the file
+                holds none.
+        """
         save_encoder(path, self.encoder, provenance)
+        if store is not None:
+            device = next(self.encoder.parameters()).device
+            whiten_file(path, store, device=device)

@@ -17,6 +17,7 @@ from pretrain.byol import head
 from pretrain.config import ByolConfig, Config
 from pretrain.losses import cosine_loss
 from pretrain.spectrogram_views import EarlyNorm, mix, random_resize_crop
+from pretrain.store import Store
 
 EMBEDDING = 512
 
@@ -104,7 +105,7 @@ class ByolA(nn.Module):
         """Return the embedding: [B, 1, n] -> [B, 512]."""
         return pool(self.online.encoder(self.norm(self.log_mel(wave[:, 0]))))
 
-    def save(self, path: Path, provenance: dict[str, Any]) -> None:
+    def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
         """Write the online encoder's weights, which `benchmark.models.byol_a` reads."""
         settings = {"mean": float(self.norm.mean), "std": float(self.norm.std)}
         write_weights(

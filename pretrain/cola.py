@@ -17,6 +17,7 @@ from benchmark.models.efficientnet import FEATURES, EfficientNetB0
 from benchmark.models.weights_file import write_weights
 from pretrain.config import Config
 from pretrain.distributed import gather
+from pretrain.store import Store
 
 PROJECTED = 512
 NOISE = 1e-3
@@ -64,6 +65,6 @@ class Cola(nn.Module):
         """Return the embedding: [B, 1, n] -> [B, 1280]."""
         return pool(self.encoder(self.log_mel(wave[:, 0])))
 
-    def save(self, path: Path, provenance: dict[str, Any]) -> None:
+    def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
         """Write the encoder's weights, which `benchmark.models.cola` reads."""
         write_weights(path, self.encoder, kind=KIND, settings={}, provenance=provenance)

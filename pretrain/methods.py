@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 from torch import Tensor, nn
 
 from pretrain.config import Config
+from pretrain.store import Store
 
 # The class is imported when it is asked for: a run of one method needs nothing of the others.
 METHODS = {
@@ -32,8 +33,14 @@ class Method(Protocol):
     def embed(self, wave: Tensor) -> Tensor:
         """Return frozen features for the online probe: [B, 1, n] -> [B, D]."""
 
-    def save(self, path: Path, provenance: dict[str, Any]) -> None:
-        """Write the weights file that the method's HEAR module loads."""
+    def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
+        """Write the weights file that the method's HEAR module loads.
+
+        Args:
+            path: where to.
+            provenance: kept in the file.
+            store: the clips, for a method that keeps statistics of embeddings in its file.
+        """
 
 
 def build_method(config: Config) -> nn.Module:

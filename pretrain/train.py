@@ -187,7 +187,7 @@ def train(config: Config, store: Store, out: Path, device: torch.device) -> Path
             monitor.advance()
     weights = out / "weights.safetensors"
     if rank() == 0:
-        learner.method.save(weights, provenance(config, store, steps))
+        learner.method.save(weights, provenance(config, store, steps), store)
     return weights
 
 

@@ -1,6 +1,7 @@
 """Copy an encoder's weights in half precision: tools/ship_weights.py RUN/weights.safetensors OUT.
 
-Convolution weights are stored as float16 and read back as float32; the header stays as it is.
+Convolution weights and the directions of the whitenings are stored as float16 and read back as
+float32; the header stays as it is.
 """
 
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from wavebyol_hear.checkpoint import WeightsError, load_encoder, save_encoder
+from wavebyol_hear.checkpoint import WeightsError, load_encoder, load_whitenings, save_encoder
 
 
 def main() -> int:
@@ -19,11 +20,12 @@ def main() -> int:
     source, target = map(Path, sys.argv[1:])
     try:
         encoder, provenance = load_encoder(source)
+        whitenings = load_whitenings(source)
     except WeightsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     target.parent.mkdir(parents=True, exist_ok=True)
-    save_encoder(target, encoder, provenance, dtype=torch.float16)
+    save_encoder(target, encoder, provenance, dtype=torch.float16, whitenings=whitenings)
     target.chmod(0o644)
     sys.stdout.write(f"{target}: {target.stat().st_size / 1e6:.1f} MB\n")
     return 0

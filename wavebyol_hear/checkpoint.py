@@ -1,6 +1,7 @@
 """Encoder weights on disk: our safetensors files and the authors' `.pt` files, both read strictly.
 
-Our file holds the state dict of an `Encoder`; its header holds `format`, `config` and `provenance`
+Our file holds the state dict of an `Encoder` and, where they were fitted, the whitenings of its
+embeddings; its header holds `format`, `config` and `provenance`
 as JSON, so that a file says by itself what it is and where it comes from. An authors' file
 (waverDeep/WaveBYOL, `torch.save`) names no architecture: the preset is found by its shapes.
 """
@@ -8,6 +9,7 @@ as JSON, so that a file says by itself what it is and where it comes from. An au
 import json
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.front_end import ConvFrontEndConfig
+from wavebyol_hear.whitening import Whitening, from_tensors, is_whitening, to_tensors
 
 FORMAT = "wavebyol-hear/1"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -45,6 +48,7 @@ def save_encoder(
     encoder: Encoder,
     provenance: dict[str, Any],
     dtype: torch.dtype = torch.float32,
+    whitenings: Mapping[str, Whitening] | None = None,
 ) -> None:
     """Write an encoder's weights; the file appears whole or not at all.
 
@@ -54,13 +58,14 @@ def save_encoder(
         provenance: whatever JSON can hold: how the weights were made.
         dtype: of convolution weights in the file. Vectors (biases, BatchNorm statistics, centre
             frequencies) stay float32: they are few, and variances near 1e-5 do not fit float16.
+        whitenings: of the encoder's embeddings, by the names of `Embedder`.
     """
     tensors = {
         name: (value.to(dtype) if value.is_floating_point() and value.dim() > 1 else value)
         .detach()
         .cpu()
         .contiguous()
-        for name, value in encoder.state_dict().items()
+        for name, value in {**encoder.state_dict(), **to_tensors(whitenings or {})}.items()
     }
     header = {
         "format": FORMAT,
@@ -96,14 +101,33 @@ def load_encoder(path: str | Path, preset: str | None = None) -> tuple[Encoder, 
         raise WeightsError(f"weights {path} cannot be read: {error.strerror}") from error
     if magic == ZIP_MAGIC:
         return _load_authors(path, preset)
-    encoder, provenance = _load_ours(path)
+    tensors, config, provenance = _read_ours(path)
+    encoder = _fill(config, {k: v for k, v in tensors.items() if not is_whitening(k)}, path)
     if preset is not None and encoder.config != PRESETS[preset]:
         raise WeightsError(f"weights {path} are not of preset {preset!r}: leave the preset out")
     return encoder, provenance
 
 
-def _load_ours(path: Path) -> tuple[Encoder, dict[str, Any]]:
-    """Read a file of `save_encoder`."""
+def load_whitenings(path: str | Path) -> dict[str, Whitening]:
+    """Return the whitenings that a file of `save_encoder` holds; an authors' file holds none.
+
+    Raises:
+        WeightsError: the file is damaged, or a whitening in it is not whole.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        if file.read(len(ZIP_MAGIC)) == ZIP_MAGIC:
+            return {}
+    tensors, _, _ = _read_ours(path)
+    _check_finite({k: v for k, v in tensors.items() if is_whitening(k)}, path)
+    try:
+        return from_tensors(tensors)
+    except ValueError as error:
+        raise WeightsError(f"weights {path}: {error}") from error
+
+
+def _read_ours(path: Path) -> tuple[dict[str, Tensor], EncoderConfig, dict[str, Any]]:
+    """Return the tensors, the config and the provenance in a file of `save_encoder`."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -126,7 +150,7 @@ def _load_ours(path: Path) -> tuple[Encoder, dict[str, Any]]:
         raise WeightsError(f"weights {path} have a header this version cannot read: {error}") from (
             error
         )
-    return _fill(config, tensors, path), provenance
+    return tensors, config, provenance
 
 
 def _load_authors(path: Path, preset: str | None) -> tuple[Encoder, dict[str, Any]]:
@@ -193,13 +217,18 @@ def _fill(config: EncoderConfig, tensors: dict[str, Tensor], path: Path) -> Enco
     differences = _differences(config, tensors)
     if differences:
         raise WeightsError(f"weights {path} do not fit {config.widths!r}: {_some(differences)}")
-    infinite = [name for name, value in tensors.items() if not value.isfinite().all()]
-    if infinite:
-        raise WeightsError(f"weights {path} have non-finite values in {_some(infinite)}")
+    _check_finite(tensors, path)
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn, then overwritten
         encoder = Encoder(config)
     encoder.load_state_dict(tensors)
     return encoder.eval()
+
+
+def _check_finite(tensors: dict[str, Tensor], path: Path) -> None:
+    """Raise a WeightsError that names the tensors with values that are no numbers."""
+    infinite = [name for name, value in tensors.items() if not value.isfinite().all()]
+    if infinite:
+        raise WeightsError(f"weights {path} have non-finite values in {_some(infinite)}")
 
 
 def _some(names: list[str], most: int = 3) -> str:

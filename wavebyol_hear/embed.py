@@ -1,6 +1,6 @@
 """From audio to embeddings: the module that `load_model` returns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from wavebyol_hear.pooling import (
 from wavebyol_hear.precision import DTYPES, Precision, check_precision, resolve
 from wavebyol_hear.stream import Frames, pieces, stack_halo, stages_of
 from wavebyol_hear.timestamps import TimeGrid, dense_maps, windows
+from wavebyol_hear.whitening import Whitening
 
 # The largest map that glibc, the usual C library, keeps for the next one: what is larger goes back
 # to the system, which hands it out again page by page, for a tenth of h2's time.
@@ -37,6 +38,8 @@ class Embedder(nn.Module):
         pooling: a `Pooling`, a name in `POOLINGS`, or None: `contrast` for scenes and
             `maxima` for timestamps, or `global` where the first has more than 8,192 numbers (h1
             to h5).
+        whitenings: by name, such as `scene.contrast` and `timestamps.maxima`; those of the chosen
+            poolings (`whitening_names`) are used, the others passed over.
         normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe has it; off
             by default, since a probe that standardises each number does better without.
         seconds_at_once: sound computed at once; bounds memory (h2: some 35 MB a second).
@@ -52,6 +55,7 @@ class Embedder(nn.Module):
         encoder: Encoder,
         pooling: str | Pooling | None = None,
         *,
+        whitenings: Mapping[str, Whitening] | None = None,
         normalise: bool = False,
         seconds_at_once: float = 20.48,
         precision: Precision = "fp32",
@@ -76,6 +80,11 @@ class Embedder(nn.Module):
         self.core = max(round(frames / stride), 1) * stride
         self.scene_embedding_size = self._size(self.pooling, windowed=False)
         self.timestamp_embedding_size = self._size(self.timestamp_pooling, windowed=True)
+        sizes = self.scene_embedding_size, self.timestamp_embedding_size
+        self.whiten_scene, self.whiten_timestamps = (
+            _choose_whitening(whitenings or {}, name, size)
+            for name, size in zip(self.whitening_names, sizes, strict=True)
+        )
         self.eval()
 
     @property
@@ -87,6 +96,13 @@ class Embedder(nn.Module):
     def precision(self) -> str:
         """The precision in which embeddings are computed: `fp32` or `bf16`."""
         return resolve(self._asked, self._like.device)
+
+    @property
+    def whitening_names(self) -> tuple[str, str]:
+        """What the whitenings of its scene and timestamp embeddings are called."""
+        names = {pooling: name for name, pooling in POOLINGS.items()}
+        scene, timestamps = names.get(self.pooling, "?"), names.get(self.timestamp_pooling, "?")
+        return f"scene.{scene}", f"timestamps.{timestamps}"
 
     def _network(self) -> Encoder:
         """Return what computes: the folded copy where nothing can be learned, else the encoder."""
@@ -137,7 +153,7 @@ class Embedder(nn.Module):
             for statistics in running
             for part in self.pooling.parts(statistics.values(), statistics.wanted)
         ]
-        return self._finish(torch.cat(parts, 1))
+        return self._finish(self.whiten_scene(self.pooling.compressed(torch.cat(parts, 1))))
 
     def timestamps(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Return embeddings at a regular hop and the instants in ms that they are centred on.
@@ -165,7 +181,8 @@ class Embedder(nn.Module):
             maps = dense_maps(frames.encoder, image, step)
             self._embed_columns(maps, here, out[:, piece.first // step : piece.last // step])
         times = self.grid.milliseconds(left, samples, self.sample_rate).to(out.device)
-        return self._finish(out[:, columns.start :]), times.expand(batch, -1)
+        embeddings = self.timestamp_pooling.compressed(out[:, columns.start :])
+        return self._finish(self.whiten_timestamps(embeddings)), times.expand(batch, -1)
 
     def _embed_columns(self, maps: Iterator[Tensor], columns: range, out: Tensor) -> None:
         """Write the embeddings of some columns of a piece to `out` [B, len(columns), D]."""
@@ -217,6 +234,16 @@ class Embedder(nn.Module):
             numbers = stage.channels * (stage.rows if pooling.rows else 1)
             size += numbers * (min(len(wanted), 1) if pooling.add else len(wanted))
         return size
+
+
+def _choose_whitening(whitenings: Mapping[str, Whitening], name: str, size: int) -> nn.Module:
+    """Return the whitening of a name, or none."""
+    found = whitenings.get(name)
+    if found is None:
+        return nn.Identity()
+    if found.size != size:
+        raise ValueError(f"whitening {name} has {found.size} numbers, not {size}")
+    return found
 
 
 def _channels_last(image: Tensor) -> Tensor:

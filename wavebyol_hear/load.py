@@ -2,14 +2,16 @@
 
 import warnings
 from importlib import resources
+from pathlib import Path
 
 import torch
 
-from wavebyol_hear.checkpoint import load_encoder
+from wavebyol_hear.checkpoint import load_encoder, load_whitenings
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder
 from wavebyol_hear.pooling import Pooling
 from wavebyol_hear.precision import Precision
+from wavebyol_hear.whitening import Whitening
 
 DEFAULT_PRESET = "slim"
 
@@ -19,6 +21,7 @@ def load_model(
     *,
     preset: str | None = None,
     pooling: str | Pooling | None = None,
+    whiten: bool = True,
     normalise: bool = False,
     seconds_at_once: float = 20.48,
     precision: Precision = "auto",
@@ -36,6 +39,8 @@ def load_model(
             map, rows kept, mean + max added), `maxima` (front end and each block: max) or `global`
             (as `bands`, over rows too); by default `contrast` for slim's scenes, `maxima` for its
             timestamps, and `global` for h1 to h5.
+        whiten: whether embeddings are whitened by the statistics of the training corpus, where the
+            weights file holds them for the pooling (the shipped one: for the default poolings).
         normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe does.
         seconds_at_once: sound computed at once; less takes less memory.
         precision: `fp32`, `bf16` or `auto`, bf16 where the device has units for it; the model's
@@ -48,31 +53,37 @@ def load_model(
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is unknown: it is one of {', '.join(PRESETS)}")
     if model_file_path:
-        encoder, _ = load_encoder(model_file_path, preset)
+        encoder, whitenings = _load(model_file_path, preset)
     else:
-        encoder = _shipped(preset or DEFAULT_PRESET)
+        encoder, whitenings = _shipped(preset or DEFAULT_PRESET)
     return Embedder(
         encoder,
         pooling,
+        whitenings=whitenings if whiten else None,
         normalise=normalise,
         seconds_at_once=seconds_at_once,
         precision=precision,
     )
 
 
-def _shipped(preset: str) -> Encoder:
+def _load(path: str | Path, preset: str | None) -> tuple[Encoder, dict[str, Whitening]]:
+    """Return what a weights file holds."""
+    return load_encoder(path, preset)[0], load_whitenings(path)
+
+
+def _shipped(preset: str) -> tuple[Encoder, dict[str, Whitening]]:
     """Return the encoder with the weights in the package, or an untrained one."""
     weights = resources.files("wavebyol_hear").joinpath("weights", f"{preset}.safetensors")
     if weights.is_file():
         with resources.as_file(weights) as path:
-            return load_encoder(path, preset)[0]
+            return _load(path, preset)
     warnings.warn(
         f"wavebyol_hear: {preset} is UNTRAINED: no weights ship for it, and its embeddings say "
         "little; give load_model a weights file",
         UserWarning,
         stacklevel=3,
     )
-    return untrained_encoder(preset)
+    return untrained_encoder(preset), {}
 
 
 def untrained_encoder(preset: str, seed: int = 0) -> Encoder:

@@ -30,6 +30,8 @@ class Pooling:
         last: statistics of the last map.
         rows: whether the rows of the maps are kept; if not, statistics are over the rows too.
         add: whether a stage's statistics are added, as the authors do, or concatenated.
+        compress: strength c of the compression x -> sign(x) log(1 + c |x|) of the result, which
+            tames the long tails of maxima; 0 leaves it out.
     """
 
     image: tuple[Statistic, ...] = ()
@@ -37,6 +39,7 @@ class Pooling:
     last: tuple[Statistic, ...] = ("mean", "max")
     rows: bool = True
     add: bool = False
+    compress: float = 0.0
 
     def __post_init__(self) -> None:
         """Check that the statistics can be joined."""
@@ -60,6 +63,12 @@ class Pooling:
         parts = [values[name] if self.rows else _over_rows(values[name], name) for name in wanted]
         return [torch.stack(parts).sum(0)] if self.add and parts else parts
 
+    def compressed(self, values: Tensor) -> Tensor:
+        """Return pooled values, compressed where the pooling asks for it."""
+        if not self.compress:
+            return values
+        return values.sign() * (self.compress * values.abs()).log1p()
+
 
 # `global` is what the authors pretrain on, `bands` what they probe (FACTS: AdaptiveAvgPool +
 # AdaptiveMaxPool to (1, 1) and to (10, 1), added). `contrast` leaves the means out,
@@ -69,7 +78,9 @@ POOLINGS: dict[str, Pooling] = {
     "global": Pooling(rows=False, add=True),
     "bands": Pooling(add=True),
     "stages": Pooling(image=("mean", "max", "std"), blocks=("mean", "max")),
-    "contrast": Pooling(image=("max", "std"), blocks=("max", "std"), last=("max", "std")),
+    "contrast": Pooling(
+        image=("max", "std"), blocks=("max", "std"), last=("max", "std"), compress=10
+    ),
     "maxima": Pooling(image=("max",), blocks=("max",), last=("max",)),
 }
 OF_SCENES, OF_TIMESTAMPS = "contrast", "maxima"

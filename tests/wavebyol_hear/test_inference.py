@@ -1,11 +1,8 @@
 """The folded copy: the same numbers, never stale, and out of the way of training."""
 
 import copy
-import tarfile
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 from torch.nn import functional
 
@@ -39,20 +36,6 @@ def used_encoder(config):
     return encoder.eval()
 
 
-@pytest.fixture(scope="module")
-def clips(request):
-    """A second of fifty real clips, one of each class."""
-    tar = request.getfixturevalue("shared_data") / "esc50.tar"
-    found = []
-    with tarfile.open(tar) as archive:
-        for member in archive:
-            if member.name.endswith(".ogg") and len(found) < 50:
-                file = archive.extractfile(member)
-                wave, _ = soundfile.read(file, dtype="float32")
-                found.append(wave[:16_000])
-    return torch.from_numpy(np.stack(found))
-
-
 @BOTH
 @pytest.mark.parametrize("winograd", [False, True])
 @pytest.mark.parametrize("samples", [16_000, 50_001])
@@ -80,8 +63,8 @@ def test_nothing_is_left_to_fold(config):
 
 @pytest.mark.parametrize("preset", ["slim", "h3"])
 @pytest.mark.filterwarnings("ignore:.*UNTRAINED")
-def test_bfloat16_points_where_float32_does_for_every_real_clip(clips, preset):
-    waves = clips if preset == "slim" else clips[:2]
+def test_bfloat16_points_where_float32_does_for_every_real_clip(esc50_clips, preset):
+    waves = esc50_clips if preset == "slim" else esc50_clips[:2]
     exact, fast = (load_model(preset=preset, precision=p) for p in ("fp32", "bf16"))
     assert (exact.precision, fast.precision) == ("fp32", "bf16")
     for get in (get_scene_embeddings, lambda *given: get_timestamp_embeddings(*given)[0]):

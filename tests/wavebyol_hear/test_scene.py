@@ -10,7 +10,7 @@ from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.front_end import ConvFrontEndConfig, GaborFrontEndConfig
 from wavebyol_hear.hear import get_scene_embeddings
-from wavebyol_hear.pooling import POOLINGS, Pooling
+from wavebyol_hear.pooling import POOLINGS, VARIANCE_FLOOR, Pooling
 
 CONV = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32 P")
 GABOR = EncoderConfig(
@@ -46,14 +46,26 @@ def test_poolings_are_what_they_say(config, audio):
     for values in maps[1:]:
         parts += [values.mean(-1).flatten(1), values.amax(-1).flatten(1)]
     expected["stages"] = torch.cat(parts, 1)
-    parts = [[m.amax(-1).flatten(1), m.std(-1, correction=0).flatten(1)] for m in maps]
-    expected["contrast"] = torch.cat([part for both in parts for part in both], 1)
+    parts = [
+        [m.amax(-1).flatten(1), (m.var(-1, correction=0) + VARIANCE_FLOOR).sqrt().flatten(1)]
+        for m in maps
+    ]
+    contrast = torch.cat([part for both in parts for part in both], 1)
+    expected["contrast"] = contrast.sign() * (1 + 10 * contrast.abs()).log()
     expected["maxima"] = torch.cat([part for part, _ in parts], 1)
     for name, values in expected.items():
         model = embedder(config, name)
         found = get_scene_embeddings(audio, model)
         assert found.shape == (3, model.scene_embedding_size)
         torch.testing.assert_close(found, values, atol=1e-5, rtol=1e-5)
+
+
+def test_compression_keeps_signs_and_tames_what_is_large():
+    values = torch.tensor([-100.0, -1.0, 0.0, 1.0, 100.0])
+    found = Pooling(compress=10).compressed(values)
+    torch.testing.assert_close(found, -found.flip(0))
+    torch.testing.assert_close(found[3:], torch.tensor([11.0, 1001.0]).log())
+    assert torch.equal(Pooling().compressed(values), values)
 
 
 @pytest.mark.parametrize(

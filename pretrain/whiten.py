@@ -1,0 +1,142 @@
+"""Fit the whitening of an encoder's embeddings on a store: python -m pretrain.whiten STORE WEIGHTS.
+
+A training run of our encoder does this at its end; the command is for a weights file that was made
+without, or for a corpus of its own. The statistics are those of the default poolings over whole
+clips of the store, drawn once by a seed.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pretrain.crops import FULL_SCALE
+from pretrain.store import Store, StoreError
+from wavebyol_hear.checkpoint import WeightsError, load_encoder, save_encoder
+from wavebyol_hear.embed import Embedder
+from wavebyol_hear.encoder import Encoder
+from wavebyol_hear.whitening import Whitening
+
+CLIPS = 2048
+LONGEST = 320_000  # samples of a clip that are listened to: 20 s
+COLUMNS_APART = 4  # timestamps of one clip are much alike
+AT_ONCE = 512  # rows a matrix product takes in
+
+
+class Moments:
+    """Mean and covariance of rows that come in pieces, in float64.
+
+    Shape:
+        rows [n, D] each.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.count = 0
+        self.total = torch.zeros(size, dtype=torch.float64)
+        self.products = torch.zeros(size, size, dtype=torch.float64)
+        self.waiting: list[Tensor] = []
+
+    def update(self, rows: Tensor) -> None:
+        """Take in some rows."""
+        self.waiting.append(rows.cpu().double())
+        if sum(map(len, self.waiting)) >= AT_ONCE:
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self.waiting:
+            return
+        rows = torch.cat(self.waiting)
+        self.waiting.clear()
+        self.count += len(rows)
+        self.total += rows.sum(0)
+        self.products.addmm_(rows.T, rows)
+
+    def whitening(self) -> Whitening:
+        """Return the whitening of all rows so far.
+
+        Raises:
+            ValueError: there were none.
+        """
+        self._settle()
+        if not self.count:
+            raise ValueError("whitening: every clip drawn from the store is silent")
+        mean = self.total / self.count
+        covariance = self.products / self.count - torch.outer(mean, mean)
+        return Whitening.fit(mean.float(), covariance.float())
+
+
+def fit_whitenings(
+    encoder: Encoder, store: Store, *, clips: int = CLIPS, seed: int = 0
+) -> dict[str, Whitening]:
+    """Return the whitenings of an encoder's default scene and timestamp embeddings.
+
+    Args:
+        encoder: on the device to compute on; put in evaluation mode.
+        store: the clips; silent ones are passed over.
+        clips: how many of them are listened to, at most 20 s of each.
+        seed: of their choice.
+
+    Raises:
+        ValueError: every clip drawn is silent.
+    """
+    model = Embedder(encoder, precision="auto")
+    device = next(encoder.parameters()).device
+    scenes = Moments(model.scene_embedding_size)
+    columns = Moments(model.timestamp_embedding_size)
+    with torch.no_grad():
+        for wave in _waves(store, clips, seed):
+            audio = wave.to(device)[None]
+            scenes.update(model(audio))
+            columns.update(model.timestamps(audio)[0][0, ::COLUMNS_APART])
+    moments = scenes, columns
+    return {n: m.whitening() for n, m in zip(model.whitening_names, moments, strict=True)}
+
+
+def whiten_file(
+    path: Path, store: Store, *, device: torch.device | str = "cpu", clips: int = CLIPS
+) -> None:
+    """Fit the whitenings of the encoder in a weights file and keep them in it.
+
+    Raises:
+        WeightsError: the file cannot be used.
+        ValueError: every clip drawn is silent.
+    """
+    encoder, provenance = load_encoder(path)
+    whitenings = fit_whitenings(encoder.to(device), store, clips=clips)
+    save_encoder(path, encoder, provenance, whitenings=whitenings)
+
+
+def _waves(store: Store, clips: int, seed: int) -> Iterator[Tensor]:
+    """Yield clips of a store at full scale 1, in the store's order; [n] each."""
+    chance = torch.Generator().manual_seed(seed)
+    drawn = torch.randperm(len(store), generator=chance)[:clips].sort().values
+    for number in tqdm(drawn.tolist(), desc="whitening", unit="clip"):
+        wave = store.clip(number)[:LONGEST].float() / FULL_SCALE
+        if wave.any():
+            yield wave
+
+
+def main() -> int:
+    """Run the command and return its exit status."""
+    summary, _, manual = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m pretrain.whiten", description=summary, epilog=manual
+    )
+    parser.add_argument("store", type=Path, help="folder of the decoded clips")
+    parser.add_argument("weights", type=Path, help="weights.safetensors of a run, rewritten")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="how many clips are listened to")
+    words = parser.parse_args()
+    try:
+        whiten_file(words.weights, Store.open(words.store), clips=words.clips)
+    except (StoreError, WeightsError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

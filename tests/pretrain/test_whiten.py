@@ -1,0 +1,93 @@
+"""Fitting whitenings on a store: what the statistics are of, and the command."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from pretrain.config import read_config
+from pretrain.store import Store
+from pretrain.train import train
+from pretrain.whiten import COLUMNS_APART, fit_whitenings
+from wavebyol_hear.checkpoint import load_encoder, load_whitenings, save_encoder
+from wavebyol_hear.embed import Embedder
+from wavebyol_hear.encoder import Encoder, EncoderConfig
+from wavebyol_hear.front_end import GaborFrontEndConfig
+
+SMALL = EncoderConfig(
+    GaborFrontEndConfig(channels=12), widths="4 P 8 P", input_norm="rms", crop_samples=4096
+)
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return Encoder(SMALL).eval()
+
+
+def waves(clips):
+    return [clips.clip(number).float()[None] / 32767 for number in range(len(clips))]
+
+
+@torch.no_grad()
+def test_whitened_embeddings_of_the_store_have_mean_zero_and_unit_deviation(store, encoder):
+    clips = Store.open(store)
+    whitenings = fit_whitenings(encoder, clips)
+    model = Embedder(encoder, precision="auto")
+    scenes = torch.cat([model(wave) for wave in waves(clips)])
+    columns = torch.cat([model.timestamps(w)[0][0, ::COLUMNS_APART] for w in waves(clips)])
+    for name, rows in (("scene.contrast", scenes), ("timestamps.maxima", columns)):
+        whitening = whitenings.pop(name)
+        centred = (rows - whitening.get_buffer("mean")) * whitening.get_buffer("scale")
+        assert centred.mean(0).abs().max() < 1e-3
+        assert centred.std(0, correction=0).median() == pytest.approx(1, abs=1e-3)
+        assert whitening(rows).mean(0).abs().max() < 1e-3
+        assert whitening(rows).square().sum() < 0.9 * centred.square().sum()
+    assert not whitenings
+
+
+def test_silent_clips_are_passed_over(store, encoder):
+    clips = Store.open(store)
+    samples = clips.samples.clone()
+    first = slice(int(clips.starts[0]), int(clips.starts[0] + clips.lengths[0]))
+    samples[first] = 0
+    rest = {
+        name: getattr(clips, name)[1:]
+        for name in ("starts", "lengths", "clip_ids", "kinds", "sources", "licences", "labels")
+    }
+    with_silence = fit_whitenings(encoder, dataclasses.replace(clips, samples=samples))
+    without = fit_whitenings(encoder, dataclasses.replace(clips, **rest))
+    for name, whitening in with_silence.items():
+        torch.testing.assert_close(whitening.state_dict(), without[name].state_dict())
+    silent = dataclasses.replace(clips, samples=torch.zeros_like(samples))
+    with pytest.raises(ValueError, match="every clip drawn from the store is silent"):
+        fit_whitenings(encoder, silent)
+
+
+def test_a_run_whitens_its_weights(store, tmp_path):
+    sets = ["encoder.widths=4 P 8 P", "encoder.crop_samples=4096", "optim.batch=8",
+            "byol.projector=[16, 8]", "optim.steps=2"]
+    path = train(read_config("tiny", None, sets), Store.open(store), tmp_path, torch.device("cpu"))
+    assert set(load_whitenings(path)) == {"scene.contrast", "timestamps.maxima"}
+    fitted = fit_whitenings(load_encoder(path)[0], Store.open(store))
+    for name, whitening in load_whitenings(path).items():
+        torch.testing.assert_close(whitening.state_dict(), fitted[name].state_dict())
+
+
+def test_the_command_adds_them_to_a_file_or_says_why_not(store, encoder, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_encoder(path, encoder, {"steps": 3})
+    words = [sys.executable, "-m", "pretrain.whiten"]
+    subprocess.run([*words, store, path], check=True, capture_output=True)
+    assert load_encoder(path)[1] == {"steps": 3}
+    assert len(load_whitenings(path)) == 2
+    for store_given, weights, what in (
+        (tmp_path, path, "no finished store"),
+        (store, tmp_path / "none.safetensors", "cannot be read"),
+    ):
+        done = subprocess.run([*words, store_given, weights], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert what in done.stderr
+        assert done.stderr.count("\n") == 1
