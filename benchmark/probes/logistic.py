@@ -57,6 +57,7 @@ class Logistic:
             logits = features.sub_(self.mean).div_(self.scale) @ self.weight.flatten(1)
             logits = logits.unflatten(1, self.bias.shape) + self.bias
             found.append(torch.sigmoid(logits).cpu().numpy())
+            rows.release()
         return np.concatenate(found)
 
 
@@ -155,6 +156,7 @@ def fit_logistic(
     if targets.ndim != 2 or len(targets) != len(rows):
         raise ProbeError(f"targets have shape {targets.shape}, not [{len(rows)}, labels]")
     mean, scale = (torch.from_numpy(x).to(device) for x in rows.moments())
+    rows.release()
     with torch.inference_mode():
         if axes is None or len(axes) != axes.shape[1] or len(rows) < rows.width:
             axes = _axes(rows, mean, scale)
@@ -177,6 +179,7 @@ def _axes(rows: Rows, mean: Tensor, scale: Tensor) -> Tensor:
     """Return the principal axes of rows, from as many as they need."""
     wide = len(rows) < rows.width
     sample = torch.from_numpy(rows.sample(len(rows) if wide else AXES_ROWS)).to(mean.device)
+    rows.release()
     return principal_axes(sample.sub_(mean).div_(scale))[0]
 
 
