@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.augment import AugmentationLayer
-from pretrain.config import Config, ConfigError, read_config
+from pretrain.config import Config, read_config
 from pretrain.data_order import batch_of_step
 from pretrain.memory import keep_freed_memory
+from pretrain.merge import ConfigError
 from pretrain.monitor import Clock
 from pretrain.optimizer import build_optimizer
 from pretrain.store import Store, StoreError
@@ -147,6 +148,8 @@ def main() -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     words = parser.parse_args()
+    if words.steps < 1:
+        parser.error(f"--steps is {words.steps}: give 1 or more")
     keep_freed_memory()
     try:
         config = read_config(words.preset, None, words.sets)

@@ -5,33 +5,27 @@ what differs from them. A key that does not exist is an error that names its nea
 """
 
 import dataclasses
-import difflib
-import types
-import typing
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
 
 from pretrain.augment import AugmentConfig
+from pretrain.merge import ConfigError, merge
 from wavebyol_hear.encoder import PRESETS, EncoderConfig
 
-Record = TypeVar("Record")
 
-
-class ConfigError(ValueError):
-    """A configuration that cannot be: one line with the key and the remedy."""
-
-
-def _at_least(record: object, **bounds: float) -> None:
-    """Raise ValueError where a setting is below its bound or no number."""
+def _within(record: object, most: float = math.inf, **bounds: float) -> None:
+    """Raise ValueError where a setting is below its bound, above the most, or no number."""
     for name, least in bounds.items():
         value = getattr(record, name)
-        if not value >= least:
-            raise ValueError(f"{name} is {value}: give {least:g} or more")
+        if not least <= value <= most:
+            reach = "or more" if math.isinf(most) else f"to {most:g}"
+            raise ValueError(f"{name} is {value}: give {least:g} {reach}")
 
 
 @dataclass(frozen=True)
@@ -74,6 +68,10 @@ class ByolConfig:
     tau_every: Literal["step", "epoch"] = "step"
     mix_views: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _within(self, 1, tau=0, tau_final=0)
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -104,7 +102,8 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _at_least(self, lr=0, weight_decay=0, batch=2, steps=0, warmup=0, decay=0, clip_norm=0)
+        _within(self, lr=0, weight_decay=0, batch=2, steps=0, warmup=0, clip_norm=0)
+        _within(self, 1, decay=0)
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _at_least(self, log_every=1, save_minutes=0, probe_every=1)
+        _within(self, log_every=1, save_minutes=0, probe_every=1)
 
 
 @dataclass(frozen=True)
@@ -173,62 +172,6 @@ def read_config(preset: str, path: str | None = None, sets: Iterable[str] = ()) 
             value = {part: value}
         config = merge(config, value)
     return config
-
-
-def merge(record: Record, values: Mapping[str, Any], where: str = "") -> Record:
-    """Return the dataclass with the values of a nested mapping put in.
-
-    Raises:
-        ConfigError: a key that the dataclass lacks, or a value of another type.
-    """
-    kinds = typing.get_type_hints(type(record))
-    changes = {}
-    for key, value in values.items():
-        if key not in kinds:
-            near = difflib.get_close_matches(str(key), kinds, 1, 0) or ["nothing"]
-            raise ConfigError(f"{where}{key} is no setting: the nearest is {where}{near[0]}")
-        changes[key] = _convert(getattr(record, key), kinds[key], value, f"{where}{key}")
-    try:
-        return dataclasses.replace(record, **changes)  # type: ignore[type-var]
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where.rstrip('.') or 'config'}: {error}") from error
-
-
-def _convert(old: Any, kind: Any, value: Any, key: str) -> Any:  # noqa: ANN401
-    """Return the value as its field's type, or raise a ConfigError that names the key."""
-    if kind is EncoderConfig:
-        if not isinstance(value, str | Mapping):
-            raise ConfigError(f"{key} is {value!r}: it takes a preset's name or a mapping")
-        changes = {"preset": value} if isinstance(value, str) else dict(value)
-        preset = changes.pop("preset", None)
-        if preset is not None and preset not in PRESETS:
-            raise ConfigError(f"{key}: no preset {preset!r}; it is one of {', '.join(PRESETS)}")
-        return merge(PRESETS[preset] if preset else old, changes, f"{key}.")
-    if dataclasses.is_dataclass(old):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} is {value!r}: it takes a mapping of settings")
-        return merge(old, value, f"{key}.")
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        if value not in arguments:
-            raise ConfigError(f"{key} is {value!r}: it is one of {', '.join(map(str, arguments))}")
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        kind = next(a for a in arguments if a is not type(None))
-        return _convert(old, kind, value, key)
-    try:
-        if origin is tuple:
-            return tuple(_convert(None, arguments[0], item, key) for item in value)
-        if kind is float and isinstance(value, (int, float, str)):
-            return float(value)  # YAML reads 1e-3 as a string
-    except (TypeError, ValueError):
-        pass
-    else:
-        if isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
-            return value
-    raise ConfigError(f"{key} is {value!r}: it takes {getattr(kind, '__name__', kind)}")
 
 
 def _parse(text: str | bytes, name: str) -> dict[str, Any]:

@@ -68,12 +68,14 @@ def load_state(
 
     Raises:
         StateError: a file of another format, another store, or another configuration; the
-            settings of `MAY_CHANGE` (the run's length, what is logged) may differ.
+            settings of `MAY_CHANGE` (the run's length, what is logged) may differ, but the length
+            may not fall below the steps done.
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
-        raise StateError(f"{path} cannot be read ({error}): remove it to start anew") from error
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise StateError(f"{path} cannot be read ({reason}): remove it to start anew") from error
     if state.get("format") != FORMAT:
         raise StateError(f"{path} is no {FORMAT} file: choose another --out")
     if state["data"] != data:
@@ -86,6 +88,11 @@ def load_state(
                 f"{path} has {key} = {before.get(key)}, this run {now.get(key)}: "
                 "choose another --out or the same setting"
             )
+    if state["step"] > config.optim.steps:
+        raise StateError(
+            f"{path} is at step {state['step']}, past optim.steps = {config.optim.steps}: "
+            "choose another --out or more steps"
+        )
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])

@@ -70,7 +70,10 @@ class Store:
                 f"{folder}: no finished store; make one with "
                 f"`python -m pretrain.store SOURCE... --out {folder}`"
             )
-        about = json.loads(seal.read_text())
+        try:
+            about = json.loads(seal.read_text())
+        except ValueError as error:
+            raise StoreError(f"{seal}: no JSON ({error}); delete the folder and rebuild") from error
         if about.get("format") != FORMAT or about.get("sample_rate") != SAMPLE_RATE:
             raise StoreError(f"{seal}: format {about.get('format')!r}, not {FORMAT!r}; rebuild it")
         with (folder / "index.csv").open(newline="", encoding="utf-8") as lines:

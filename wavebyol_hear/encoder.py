@@ -55,10 +55,17 @@ class EncoderConfig:
         tokens = self.widths.split()
         if not tokens or not all(t == "P" or (t.isdigit() and int(t) > 0) for t in tokens):
             raise ValueError(f"widths are {self.widths!r}: write numbers and P, such as {H2!r}")
-        if self.rows < 2 ** tokens.count("P"):
+        halvings = tokens.count("P")
+        if self.rows < 2**halvings:
             raise ValueError(
-                f"{self.rows} rows cannot be halved {tokens.count('P')} times: write fewer P in "
+                f"{self.rows} rows cannot be halved {halvings} times: write fewer P in "
                 f"widths ({self.widths!r}) or cut the channels in fewer chunks"
+            )
+        frames = self.front_end.frames(self.crop_samples)
+        if frames < 2**halvings:
+            raise ValueError(
+                f"crop_samples is {self.crop_samples}: its {max(0, frames)} frames cannot be "
+                f"halved {halvings} times; give {self.front_end.hop * 2**halvings} or more"
             )
 
     @property

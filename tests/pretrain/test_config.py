@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from pretrain.config import Config, ConfigError, read_config
+from pretrain.config import Config, read_config
+from pretrain.merge import ConfigError
 from wavebyol_hear.encoder import PRESETS
 
 
@@ -58,6 +59,8 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
         ("optim.batch=1", "optim: batch is 1: give 2 or more"),
         ("optim.steps=-3", "optim: steps is -3: give 0 or more"),
         ("optim.lr=nan", "optim: lr is nan: give 0 or more"),
+        ("byol.tau=2", "byol: tau is 2.0: give 0 to 1"),
+        ("encoder.crop_samples=10", "encoder: crop_samples is 10: its .* frames .* give 2560 or"),
         ("run.log_every=0", "run: log_every is 0: give 1 or more"),
         ("encoder=3", "encoder is 3: it takes a preset's name or a mapping"),
     ],

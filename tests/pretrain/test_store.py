@@ -125,6 +125,13 @@ def test_a_finished_store_is_left_alone(folder: Path, tmp_path: Path) -> None:
     assert before == {file: file.stat().st_mtime_ns for file in before}
 
 
+def test_a_seal_that_is_no_json_is_named(folder: Path, tmp_path: Path) -> None:
+    build_here([str(folder)], tmp_path / "store")
+    (tmp_path / "store" / "store.json").write_text("{")
+    with pytest.raises(StoreError, match=r"store\.json: no JSON .*; delete the folder and rebuild"):
+        Store.open(tmp_path / "store")
+
+
 def test_the_hash_sees_samples_and_index(tmp_path: Path) -> None:
     hashes = set()
     for number, (name, seed) in enumerate((("a", 0), ("a", 1), ("b", 0))):

@@ -75,6 +75,8 @@ def test_another_setting_or_store_refuses_the_state(store, tmp_path):
     train(config(2), clips, tmp_path, CPU)
     with pytest.raises(StateError, match=r"has optim\.lr = "):
         train(config(4, "optim.lr=0.5"), clips, tmp_path, CPU)
+    with pytest.raises(StateError, match=r"is at step 2, past optim\.steps = 1"):
+        train(config(1), clips, tmp_path, CPU)
     with pytest.raises(StateError, match="another store"):
         train(config(4), dataclasses.replace(clips, hash="0"), tmp_path, CPU)
     (tmp_path / "state.pt").write_bytes(b"torn")

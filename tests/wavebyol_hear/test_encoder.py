@@ -146,6 +146,7 @@ def test_configs_survive_json(preset):
         ({"widths": "64 Q"}, "64 Q"),
         ({"widths": ""}, "write numbers and P"),
         ({"widths": "8 P 8 P 8 P 8 P 8 P 8 P 8 P 8 P"}, "cannot be halved 8 times"),
+        ({"crop_samples": 10}, "crop_samples is 10: its .* cannot be halved"),
         ({"input_norm": "peak"}, "'peak'"),
     ],
 )
