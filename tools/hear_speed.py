@@ -42,7 +42,8 @@ def main() -> None:
     """Time both and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", type=Path, help="a HEAR task folder, at any rate")
-    parser.add_argument("--workers", type=int, default=0, help="processes that decode ours")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--workers", type=int, default=cores, help="threads that decode ours")
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     task = given.task.resolve()

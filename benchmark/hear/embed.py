@@ -2,8 +2,8 @@
 
 heareval embeds in batches as the split lists the clips, one at a time where lengths differ, and
 reads between the batches. Here all splits are one queue of batches of equal length, decoded ahead
-by threads. The files are those of heareval 2021.1.3 (embeddings/task_embeddings.py), down
-to the order of the rows, so that its predictions runner takes them for its own.
+by threads. The files are those of heareval 2021.1.3 (embeddings/task_embeddings.py), down to the
+order of the rows, so that its predictions runner takes them for its own.
 """
 
 import json

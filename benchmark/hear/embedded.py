@@ -82,7 +82,7 @@ def embed(task: HearTask, spec: str, settings: Settings) -> Embedded:
     Raises:
         HearTaskError: a sound is missing or not what it should be.
         HearError: the module is no good.
-        EmbedError: a worker process died.
+        EmbedError: there is no memory to read ahead.
         OSError: a folder cannot be written.
     """
     model = load(spec, settings.place)
