@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,9 @@ def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
         )
     hit = np.array(left.classes)[left.predicted()[rows]] == labels
     other_hit = np.array(right.classes)[right.predicted()[others]] == labels
-    groups = left.groups()
-    found = paired(hit, other_hit, None if groups is None else groups[rows], seed=seed)
+    # Results of earlier versions tell no groups; those of the other are the same clips'.
+    told = [g[at] for g, at in ((left.groups(), rows), (right.groups(), others)) if g is not None]
+    found = paired(hit, other_hit, told[0] if told else None, seed=seed)
     return Comparison(
         left.task,
         len(labels),
@@ -104,6 +106,22 @@ def remarks(left: Result, right: Result) -> list[str]:
             "other clips; run both on the same data"
         )
     return lines
+
+
+def overlaps(results: Sequence[Result]) -> list[str]:
+    """Return a line on every two tasks that share clips, which a mean over tasks counts twice.
+
+    Args:
+        results: of one model under one protocol.
+    """
+    clips = {result.task: set(result.predictions["clip"]) for result in results}
+    shared = {(a, b): len(clips[a] & clips[b]) for a, b in combinations(clips, 2)}
+    return [
+        f"{a} and {b} share {count} clips: the mean counts them twice, and its interval takes the "
+        "two tasks for independent"
+        for (a, b), count in shared.items()
+        if count
+    ]
 
 
 def render(comparisons: Sequence[Comparison], protocol: str) -> str:
@@ -177,13 +195,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pairs = [compare_pair(left[k], right[k], seed=i) for i, k in enumerate(keys)]
             texts.append(render(pairs, protocol))
             notes += [line for k in keys for line in remarks(left[k], right[k])]
+            notes += overlaps([left[key] for key in keys])
     except ResultError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     alone = [f"{task} under {protocol}" for protocol, task in sorted(left.keys() ^ right.keys())]
     if alone:
         notes.append(f"in one of the two only, left out: {', '.join(alone)}")
-    sys.stdout.write("\n\n".join([*texts, *(["\n".join(notes)] if notes else [])]) + "\n")
+    told = ["\n".join(dict.fromkeys(notes))] if notes else []
+    sys.stdout.write("\n\n".join([*texts, *told]) + "\n")
     return 0
 
 

@@ -56,6 +56,8 @@ def test_clips_of_a_group_count_together() -> None:
     wanted = paired(left, right, np.array(groups))
     assert found.p == wanted.p
     np.testing.assert_array_equal(found.resampled, wanted.resampled)
+    del pair[0].predictions["group"]
+    assert compare_pair(*pair).p == wanted.p  # the other result tells the groups
 
 
 def test_equal_models_differ_by_nothing() -> None:
@@ -107,6 +109,7 @@ def test_the_command_prints_every_shared_task(
     text = capsys.readouterr().out
     assert "one " in text
     assert "two " in text
+    assert "\none and two share 60 clips: the mean counts them twice" in text
     assert text.endswith("in one of the two only, left out: three under linear-1\n")
 
 
