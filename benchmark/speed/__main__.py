@@ -6,7 +6,7 @@ same precision. Before a time is taken, fast numbers are checked against plain o
 and JSON.
 
 Parts: embedding, timestamps, numbers (precisions compared on the real sets in --data-dir), probe,
-nsynth (some minutes, not measured unless named), decode, start, growth.
+decode, start, growth; and, of some minutes and not measured unless named, nsynth and numbers-h2.
 
 Exit code: 0, whatever the figures; 1 when fast numbers are not the plain ones; 2 when the command
 line is wrong.
@@ -31,7 +31,7 @@ from benchmark.speed.clock import (
 )
 from benchmark.speed.data import decode, growth
 from benchmark.speed.encoder import SpeedError, embedding, timestamps
-from benchmark.speed.numbers import numbers
+from benchmark.speed.numbers import numbers, numbers_h2
 from benchmark.speed.probe import nsynth, probe
 from benchmark.speed.start import start
 from benchmark.text_table import DASH, aligned, in_markdown
@@ -40,13 +40,14 @@ PARTS: dict[str, Callable[[Plan], list[Figure]]] = {
     "embedding": embedding,
     "timestamps": timestamps,
     "numbers": numbers,
+    "numbers-h2": numbers_h2,
     "probe": probe,
     "nsynth": nsynth,
     "decode": decode,
     "start": start,
     "growth": growth,
 }
-UNLESS_NAMED = ("nsynth",)
+UNLESS_NAMED = ("nsynth", "numbers-h2")
 HEAD = ("part", "what", "figure", "ratio", "of the roof", "target")
 
 
