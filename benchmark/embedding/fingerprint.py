@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmark.embedding.ahead import ahead
 from benchmark.embedding.cache import CacheError, write_beside
 from benchmark.records import Clip
 
@@ -133,16 +134,17 @@ def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]
         if known.get(path, [""])[0] != stamp
     }
     if stale:
-        with ThreadPoolExecutor(HASHING_THREADS) as pool:  # hashing releases the interpreter lock
-            hashes = tqdm(
-                pool.map(file_hash, stale),
+        # Hashing releases the interpreter lock.
+        with closing(ahead(file_hash, stale, HASHING_THREADS)) as hashes:
+            look = tqdm(
+                hashes,
                 desc="hashing sound",
                 total=len(stale),
                 unit="file",
                 leave=False,
                 delay=1,
             )
-            for (path, stamp), value in zip(stale.items(), hashes, strict=True):
+            for (path, stamp), value in zip(stale.items(), look, strict=True):
                 known[path] = [stamp, value]
         try:
             memory.parent.mkdir(parents=True, exist_ok=True)

@@ -4,26 +4,20 @@ libsndfile and soxr let go of the interpreter while they work, so threads decode
 processes would, and neither start one nor carry a wave from one to another.
 """
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain, islice
-from typing import TypeVar
 
 import numpy as np
 import soundfile
 import soxr
 from tqdm import tqdm
 
+from benchmark.embedding.ahead import ahead
 from wavebyol_hear.audio import AudioError, read_audio
 
 LARGEST_BATCH = 256
-JOBS_AHEAD = 2
-"""Jobs of each thread that are done or under way before their results are asked for."""
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 Batch = list[tuple[int, np.ndarray | str]]
 """Rows with their waves, float32 `[n]`, or with the message of their error."""
@@ -117,33 +111,6 @@ def plan_batches(lengths: dict[int, int], most_samples: int) -> list[list[int]]:
         most = min(LARGEST_BATCH, max(1, most_samples // max(1, length)))
         batches += [rows[start : start + most] for start in range(0, len(rows), most)]
     return batches
-
-
-def ahead(
-    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
-) -> Generator[Result, None, None]:
-    """Do jobs in threads, a few ahead of whoever takes the results, which come in order.
-
-    Closing the generator drops the jobs that have not begun and waits for those that have.
-
-    Args:
-        work: done to each job; what it raises is raised where its result would be.
-        jobs: to do.
-        workers: threads, >= 0; 0 does each job when its result is asked for.
-    """
-    if workers == 0:
-        yield from map(work, jobs)
-        return
-    pool, begun = ThreadPoolExecutor(workers), deque[Future[Result]]()
-    try:
-        for job in jobs:
-            begun.append(pool.submit(work, job))
-            if len(begun) > JOBS_AHEAD * workers:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def read_batches(

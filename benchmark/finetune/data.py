@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.embedding.read_ahead import Batch, Reader, ahead
+from benchmark.embedding.ahead import ahead
+from benchmark.embedding.read_ahead import Batch, Reader
 from benchmark.finetune.config import FinetuneConfig
 
 NOISE_RANGE_DB = 30.0

@@ -16,6 +16,7 @@ from torch.nn import functional
 STRIDES, PADDINGS, PLANES = (5, 4, 2, 2, 2), (2, 2, 2, 2, 1), 3
 # The Gabor front end: 25 ms every 5 ms, two of them averaged to a frame.
 RATE, TAPS, STRIDE, POOL, FLOOR = 16_000, 400, 80, 2, 1e-4
+COMPRESSION = 10.0
 
 
 class PlainNetwork:
@@ -99,4 +100,15 @@ class PlainNetwork:
         if not self.gabor:  # The authors: mean and maximum of the last map, added.
             return maps[-1].mean((2, 3)) + maps[-1].amax((2, 3))
         parts = [[values.amax(-1), values.std(-1, correction=0)] for values in maps]
-        return torch.cat([part.flatten(1) for both in parts for part in both], 1)
+        pooled = torch.cat([part.flatten(1) for both in parts for part in both], 1)
+        return self._whitened(pooled.sign() * (1 + COMPRESSION * pooled.abs()).log())
+
+    def _whitened(self, pooled: Tensor) -> Tensor:
+        """Standardise by the corpus' statistics and even out its strongest directions."""
+        if "whiten_scene.mean" not in self.state:
+            return pooled
+        mean, scale, directions, gains = (
+            self.state[f"whiten_scene.{part}"] for part in ("mean", "scale", "directions", "gains")
+        )
+        pooled = (pooled - mean) * scale
+        return pooled + pooled @ directions @ gains.diag() @ directions.T

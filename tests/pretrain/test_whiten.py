@@ -67,8 +67,13 @@ def test_silent_clips_are_passed_over(store, encoder):
 
 
 def test_a_run_whitens_its_weights(store, tmp_path):
-    sets = ["encoder.widths=4 P 8 P", "encoder.crop_samples=4096", "optim.batch=8",
-            "byol.projector=[16, 8]", "optim.steps=2"]
+    sets = [
+        "encoder.widths=4 P 8 P",
+        "encoder.crop_samples=4096",
+        "optim.batch=8",
+        "byol.projector=[16, 8]",
+        "optim.steps=2",
+    ]
     path = train(read_config("tiny", None, sets), Store.open(store), tmp_path, torch.device("cpu"))
     assert set(load_whitenings(path)) == {"scene.contrast", "timestamps.maxima"}
     fitted = fit_whitenings(load_encoder(path)[0], Store.open(store))
