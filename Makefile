@@ -59,7 +59,7 @@ bench: env
 results: env
 	$(BIN)/python tools/lay_out_packs.py $(PACKS) build/packs
 	$(BIN)/python -m benchmark.run --tasks $(TASKS) --allow-partial \
-		--data-dir build/packs --out build/results --models $(ROWS) $(ARGS)
+		--data-dir build/packs --out build/results --models $(ROWS) --protocol linear,knn $(ARGS)
 	$(BIN)/python -m benchmark.report build/results
 
 test: lint types

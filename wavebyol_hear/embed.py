@@ -5,18 +5,12 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from wavebyol_hear.batch import check_audio
 from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.inference import InferenceCopy
 from wavebyol_hear.layers import pad_to
-from wavebyol_hear.pooling import (
-    MOST_BY_DEFAULT,
-    OF_SCENES,
-    OF_TIMESTAMPS,
-    POOLINGS,
-    Pooling,
-    TimeStatistics,
-    window_statistics,
-)
+from wavebyol_hear.layout import Layout
+from wavebyol_hear.pooling import Pooling, TimeStatistics, name_of, window_statistics
 from wavebyol_hear.precision import DTYPES, Precision, check_precision, resolve
 from wavebyol_hear.stream import Frames, pieces, stack_halo, stages_of
 from wavebyol_hear.timestamps import TimeGrid, dense_maps, windows
@@ -68,18 +62,19 @@ class Embedder(nn.Module):
         self.encoder = encoder
         self.encoder.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stages = stages_of(encoder)
-        self.pooling, self.timestamp_pooling = self._choose(pooling)
         self.normalise = normalise
         self._asked = precision
         self._copy = InferenceCopy()
         self.grid = TimeGrid.of(encoder)
+        layout = Layout(self.stages, self.grid)
+        self.pooling, self.timestamp_pooling = layout.choose(pooling)
         self.halo = stack_halo(encoder)
         self.sample_rate = encoder.config.sample_rate
         stride = max(self.stages[-1].step, self.grid.step)
         frames = seconds_at_once * self.sample_rate / encoder.front_end.hop
         self.core = max(round(frames / stride), 1) * stride
-        self.scene_embedding_size = self._size(self.pooling, windowed=False)
-        self.timestamp_embedding_size = self._size(self.timestamp_pooling, windowed=True)
+        self.scene_embedding_size = layout.size(self.pooling, windowed=False)
+        self.timestamp_embedding_size = layout.size(self.timestamp_pooling, windowed=True)
         sizes = self.scene_embedding_size, self.timestamp_embedding_size
         self.whiten_scene, self.whiten_timestamps = (
             _choose_whitening(whitenings or {}, name, size)
@@ -100,9 +95,7 @@ class Embedder(nn.Module):
     @property
     def whitening_names(self) -> tuple[str, str]:
         """What the whitenings of its scene and timestamp embeddings are called."""
-        names = {pooling: name for name, pooling in POOLINGS.items()}
-        scene, timestamps = names.get(self.pooling, "?"), names.get(self.timestamp_pooling, "?")
-        return f"scene.{scene}", f"timestamps.{timestamps}"
+        return f"scene.{name_of(self.pooling)}", f"timestamps.{name_of(self.timestamp_pooling)}"
 
     def _network(self) -> Encoder:
         """Return what computes: the folded copy where nothing can be learned, else the encoder."""
@@ -213,28 +206,6 @@ class Embedder(nn.Module):
         """Normalise if asked to."""
         return nn.functional.normalize(embeddings, dim=-1) if self.normalise else embeddings
 
-    def _choose(self, pooling: str | Pooling | None) -> tuple[Pooling, Pooling]:
-        """Return the poolings of scenes and of timestamps that an argument stands for."""
-        if isinstance(pooling, Pooling):
-            return pooling, pooling
-        if pooling is None:
-            if self._size(POOLINGS[OF_SCENES], windowed=False) <= MOST_BY_DEFAULT:
-                return POOLINGS[OF_SCENES], POOLINGS[OF_TIMESTAMPS]
-            pooling = "global"
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling {pooling!r} is unknown: it is one of {', '.join(POOLINGS)}")
-        return POOLINGS[pooling], POOLINGS[pooling]
-
-    def _size(self, pooling: Pooling, *, windowed: bool) -> int:
-        """Return the length of an embedding."""
-        size = 0
-        for stage, wanted in zip(self.stages, pooling.of_stages(len(self.stages)), strict=True):
-            if windowed and self.grid.window(stage)[1] == 1:
-                wanted = pooling.of_one_column(wanted)
-            numbers = stage.channels * (stage.rows if pooling.rows else 1)
-            size += numbers * (min(len(wanted), 1) if pooling.add else len(wanted))
-        return size
-
 
 def _choose_whitening(whitenings: Mapping[str, Whitening], name: str, size: int) -> nn.Module:
     """Return the whitening of a name, or none."""
@@ -249,17 +220,3 @@ def _choose_whitening(whitenings: Mapping[str, Whitening], name: str, size: int)
 def _channels_last(image: Tensor) -> Tensor:
     """Return the image in the order in which the convolutions are fastest."""
     return image.contiguous(memory_format=torch.channels_last)
-
-
-def check_audio(audio: Tensor) -> None:
-    """Raise a ValueError that names what is wrong with a batch of audio."""
-    if not isinstance(audio, Tensor):
-        raise ValueError(f"audio is a {type(audio).__name__}: give a float tensor [batch, samples]")
-    if audio.dim() != 2 or not audio.is_floating_point():
-        shape = list(audio.shape)
-        raise ValueError(f"audio is {audio.dtype} {shape}: give a float tensor [batch, samples]")
-    if 0 in audio.shape:
-        raise ValueError(f"audio is {list(audio.shape)}: give one clip and one sample at least")
-    broken = (~audio.isfinite()).any(1).nonzero()
-    if len(broken):
-        raise ValueError(f"audio has non-finite samples in clip {int(broken[0])} of the batch")

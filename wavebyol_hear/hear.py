@@ -7,7 +7,8 @@ through, as of any torch module; everything else is evaluation.
 import torch
 from torch import Tensor
 
-from wavebyol_hear.embed import Embedder, check_audio
+from wavebyol_hear.batch import check_audio
+from wavebyol_hear.embed import Embedder
 
 
 def get_scene_embeddings(audio: Tensor, model: Embedder) -> Tensor:

@@ -87,6 +87,11 @@ OF_SCENES, OF_TIMESTAMPS = "contrast", "maxima"
 """The poolings of every stage that are the default."""
 
 
+def name_of(pooling: Pooling) -> str:
+    """Return a pooling's name in `POOLINGS`, or `?`."""
+    return next((name for name, known in POOLINGS.items() if known == pooling), "?")
+
+
 def _over_rows(values: Tensor, name: Statistic) -> Tensor:
     """Carry a statistic over time on to the rows; every row has as many frames."""
     return values.amax(2, keepdim=True) if name == "max" else values.mean(2, keepdim=True)
