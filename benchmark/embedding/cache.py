@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,11 @@ def cache_folder(cache_dir: Path, model: str, task: str, **parts: object) -> Pat
     return cache_dir / task / f"{readable}-{digest}"
 
 
-def write_beside(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+def write_beside(path: Path, parts: Iterable[str]) -> None:
+    """Write the parts of a text to a file, whole or not at all."""
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    beside.write_text(text)
+    with beside.open("w") as file:
+        file.writelines(parts)
     beside.replace(path)
 
 
@@ -177,7 +179,7 @@ class EmbeddingArray:
         self.marks.flush()
         write_beside(
             self.folder / "progress.json",
-            json.dumps(dataclasses.asdict(self.progress)),
+            [json.dumps(dataclasses.asdict(self.progress))],
         )
 
     def finished(self) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -111,6 +111,13 @@ def recall(memory: Path) -> dict[str, list[str]]:
     return {p: v for p, v in kept.items() if isinstance(v, list) and len(v) == 2}
 
 
+def _lines(known: Mapping[str, list[str]]) -> Iterator[str]:
+    """Yield the lines of a JSON object: written whole it would take more memory than all else."""
+    for number, (path, kept) in enumerate(known.items()):
+        yield f"{',' if number else '{'}\n{json.dumps(path)}: {json.dumps(kept)}"
+    yield "\n}\n"
+
+
 def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]:
     """Return the content hash of each clip's file, reading only files that changed since last.
 
@@ -148,7 +155,7 @@ def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]
                 known[path] = [stamp, value]
         try:
             memory.parent.mkdir(parents=True, exist_ok=True)
-            write_beside(memory, json.dumps(known))
+            write_beside(memory, _lines(known))
         except OSError as error:
             raise CacheError(
                 f"{memory.parent}: the cache cannot be written ({error}); choose another "

@@ -107,7 +107,7 @@ def write_score(score: HearScore, out: Path) -> Path:
     except ValueError as error:
         raise ResultError(f"{path}: {error}") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_beside(path, text + "\n")
+    write_beside(path, [text, "\n"])
     return path
 
 
