@@ -6,6 +6,7 @@
 #                  https://download.pytorch.org/whl/cpu for the small CPU build
 #   ARGS=…         more arguments for the benchmark (make bench) or for pytest (make test)
 #   OUT=…          the folder of the results of make bench (results)
+#   TASKS=… RESULTS=…  the tasks of make results, and the folder of theirs (build/results)
 
 PYTHON ?= python3.11
 TORCH_INDEX ?=
@@ -17,7 +18,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := wavebyol_hear pretrain benchmark
 PACKS ?= ../shared/data
-TASKS ?= notes,esc50,speech_commands_folds,speech_commands_keywords
+TASKS ?= notes,esc50,speech_commands_folds
+RESULTS ?= build/results
 ROWS := benchmark.models.content_random,benchmark.models.log_mel,benchmark.models.cola,benchmark.models.byol_a,wavebyol_hear.untrained,wavebyol_hear:benchmark/models/weights/slim_333k.safetensors,wavebyol_hear
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
@@ -59,8 +61,8 @@ bench: env
 results: env
 	$(BIN)/python tools/lay_out_packs.py $(PACKS) build/packs
 	$(BIN)/python -m benchmark.run --tasks $(TASKS) --allow-partial \
-		--data-dir build/packs --out build/results --models $(ROWS) --protocol linear,knn $(ARGS)
-	$(BIN)/python -m benchmark.report build/results
+		--data-dir build/packs --out $(RESULTS) --models $(ROWS) --protocol linear,knn $(ARGS)
+	$(BIN)/python -m benchmark.report $(RESULTS)
 
 test: lint types
 	$(BIN)/python -m pytest $(ARGS)
