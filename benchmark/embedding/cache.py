@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import mmap
 import os
 import shutil
 import zlib
@@ -174,8 +175,14 @@ class EmbeddingArray:
         self.marks[row] = DONE | zlib.crc32(np.asarray(values, dtype=np.float32).tobytes())
 
     def save(self) -> None:
-        """Bring rows, marks and progress to the disk; the rows before the marks."""
+        """Bring rows, marks and progress to the disk; the rows before the marks.
+
+        Rows that lie on the disk leave the process's memory, which would grow with the task else.
+        """
         self.embeddings.flush()
+        mapped = self.embeddings.base
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
         self.marks.flush()
         write_beside(
             self.folder / "progress.json",

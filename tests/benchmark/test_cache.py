@@ -1,5 +1,6 @@
 """The array on disk: filled in any order, refuses a full disk, finds what was tampered with."""
 
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -23,6 +24,21 @@ def test_rows_come_back_in_place_whatever_the_order(tmp_path: Path) -> None:
     embeddings, rows = later.finished()
     np.testing.assert_array_equal(embeddings, values)
     assert rows.tolist() == list(range(7))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc tells the memory")
+def test_saved_rows_leave_the_memory_and_are_read_again(tmp_path: Path) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    array, values = EmbeddingArray(tmp_path, 40, 1 << 18), np.arange(1 << 18, dtype=np.float32)
+    before = resident()
+    for row in range(40):
+        array.write(row, values)
+    assert resident() - before > 30 << 20
+    array.save()
+    assert resident() - before < 10 << 20
+    np.testing.assert_array_equal(array.embeddings[39], values)
 
 
 def test_a_row_of_zeros_is_done_like_any_other(tmp_path: Path) -> None:
