@@ -180,7 +180,7 @@ class EmbeddingArray:
         Rows that lie on the disk leave the process's memory, which would grow with the task else.
         """
         self.embeddings.flush()
-        mapped = self.embeddings.base
+        mapped: object = self.embeddings.base
         if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
         self.marks.flush()
