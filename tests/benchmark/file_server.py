@@ -60,8 +60,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.breaks:
             body = body[: self.server.breaks.pop(0)]
             self.close_connection = True
+        self.server.served += len(body)  # before the client can have it all and ask
         self.wfile.write(body)
-        self.server.served += len(body)
 
 
 def md5(content: bytes) -> str:
