@@ -54,7 +54,7 @@ env-test: .venv/.test-stamp
 	@touch $@
 
 bench: env
-	$(BIN)/python -m benchmark.run --out $(OUT) $(ARGS)
+	$(BIN)/python -m benchmark.run --models $(ROWS) --out $(OUT) $(ARGS)
 	$(BIN)/python -m benchmark.report $(OUT)
 
 # The README's table: the embedded task and the small real packs (esc50.tar, speech_commands.tar).
