@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from wavebyol_hear.checkpoint import WeightsError, load_encoder, load_whitenings, save_encoder
+from wavebyol_hear.checkpoint import WeightsError, load_weights, save_encoder
 
 
 def main() -> int:
@@ -19,8 +19,7 @@ def main() -> int:
         return 2
     source, target = map(Path, sys.argv[1:])
     try:
-        encoder, provenance = load_encoder(source)
-        whitenings = load_whitenings(source)
+        encoder, provenance, whitenings = load_weights(source)
     except WeightsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

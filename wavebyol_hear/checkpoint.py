@@ -11,7 +11,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -41,6 +41,20 @@ AUTHORS_OTHER = (
 
 class WeightsError(ValueError):
     """A weights file that cannot be used; the message is one line and names what is wrong."""
+
+
+class Weights(NamedTuple):
+    """What a weights file holds.
+
+    Attributes:
+        encoder: in float32, in evaluation mode.
+        provenance: how the weights were made.
+        whitenings: of the encoder's embeddings, by the names of `Embedder`.
+    """
+
+    encoder: Encoder
+    provenance: dict[str, Any]
+    whitenings: dict[str, Whitening]
 
 
 def save_encoder(
@@ -82,7 +96,7 @@ def save_encoder(
 
 
 def load_encoder(path: str | Path, preset: str | None = None) -> tuple[Encoder, dict[str, Any]]:
-    """Read an encoder in float32, in evaluation mode.
+    """Read an encoder in float32, in evaluation mode, and its provenance.
 
     Args:
         path: a file of `save_encoder` or an authors' `.pt` file, told apart by content.
@@ -93,37 +107,44 @@ def load_encoder(path: str | Path, preset: str | None = None) -> tuple[Encoder, 
         WeightsError: the file is absent, damaged, of another kind, or not exactly the weights of
             the network that it names.
     """
+    encoder, provenance, _ = _load(Path(path), preset)
+    return encoder, provenance
+
+
+def load_weights(path: str | Path, preset: str | None = None) -> Weights:
+    """Read all that a weights file holds, in one go; an authors' file holds no whitenings.
+
+    Args:
+        path: as of `load_encoder`.
+        preset: as of `load_encoder`.
+
+    Raises:
+        WeightsError: as of `load_encoder`, or a whitening is not whole.
+    """
     path = Path(path)
+    encoder, provenance, rest = _load(path, preset)
+    _check_finite(rest, path)
+    try:
+        return Weights(encoder, provenance, from_tensors(rest))
+    except ValueError as error:
+        raise WeightsError(f"weights {path}: {error}") from error
+
+
+def _load(path: Path, preset: str | None) -> tuple[Encoder, dict[str, Any], dict[str, Tensor]]:
+    """Return the encoder, the provenance and the whitenings' tensors in a file of either kind."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(ZIP_MAGIC))
     except OSError as error:
         raise WeightsError(f"weights {path} cannot be read: {error.strerror}") from error
     if magic == ZIP_MAGIC:
-        return _load_authors(path, preset)
+        return *_load_authors(path, preset), {}
     tensors, config, provenance = _read_ours(path)
-    encoder = _fill(config, {k: v for k, v in tensors.items() if not is_whitening(k)}, path)
+    rest = {name: tensors.pop(name) for name in list(tensors) if is_whitening(name)}
+    encoder = _fill(config, tensors, path)
     if preset is not None and encoder.config != PRESETS[preset]:
         raise WeightsError(f"weights {path} are not of preset {preset!r}: leave the preset out")
-    return encoder, provenance
-
-
-def load_whitenings(path: str | Path) -> dict[str, Whitening]:
-    """Return the whitenings that a file of `save_encoder` holds; an authors' file holds none.
-
-    Raises:
-        WeightsError: the file is damaged, or a whitening in it is not whole.
-    """
-    path = Path(path)
-    with path.open("rb") as file:
-        if file.read(len(ZIP_MAGIC)) == ZIP_MAGIC:
-            return {}
-    tensors, _, _ = _read_ours(path)
-    _check_finite({k: v for k, v in tensors.items() if is_whitening(k)}, path)
-    try:
-        return from_tensors(tensors)
-    except ValueError as error:
-        raise WeightsError(f"weights {path}: {error}") from error
+    return encoder, provenance, rest
 
 
 def _read_ours(path: Path) -> tuple[dict[str, Tensor], EncoderConfig, dict[str, Any]]:

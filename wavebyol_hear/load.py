@@ -2,16 +2,14 @@
 
 import warnings
 from importlib import resources
-from pathlib import Path
 
 import torch
 
-from wavebyol_hear.checkpoint import load_encoder, load_whitenings
+from wavebyol_hear.checkpoint import Weights, load_weights
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder
 from wavebyol_hear.pooling import Pooling
 from wavebyol_hear.precision import Precision
-from wavebyol_hear.whitening import Whitening
 
 DEFAULT_PRESET = "slim"
 
@@ -53,37 +51,32 @@ def load_model(
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is unknown: it is one of {', '.join(PRESETS)}")
     if model_file_path:
-        encoder, whitenings = _load(model_file_path, preset)
+        weights = load_weights(model_file_path, preset)
     else:
-        encoder, whitenings = _shipped(preset or DEFAULT_PRESET)
+        weights = _shipped(preset or DEFAULT_PRESET)
     return Embedder(
-        encoder,
+        weights.encoder,
         pooling,
-        whitenings=whitenings if whiten else None,
+        whitenings=weights.whitenings if whiten else None,
         normalise=normalise,
         seconds_at_once=seconds_at_once,
         precision=precision,
     )
 
 
-def _load(path: str | Path, preset: str | None) -> tuple[Encoder, dict[str, Whitening]]:
-    """Return what a weights file holds."""
-    return load_encoder(path, preset)[0], load_whitenings(path)
-
-
-def _shipped(preset: str) -> tuple[Encoder, dict[str, Whitening]]:
-    """Return the encoder with the weights in the package, or an untrained one."""
+def _shipped(preset: str) -> Weights:
+    """Return the weights in the package, or untrained ones."""
     weights = resources.files("wavebyol_hear").joinpath("weights", f"{preset}.safetensors")
     if weights.is_file():
         with resources.as_file(weights) as path:
-            return _load(path, preset)
+            return load_weights(path, preset)
     warnings.warn(
         f"wavebyol_hear: {preset} is UNTRAINED: no weights ship for it, and its embeddings say "
         "little; give load_model a weights file",
         UserWarning,
         stacklevel=3,
     )
-    return untrained_encoder(preset), {}
+    return Weights(untrained_encoder(preset), {}, {})
 
 
 def untrained_encoder(preset: str, seed: int = 0) -> Encoder:

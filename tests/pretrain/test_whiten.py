@@ -11,7 +11,7 @@ from pretrain.config import read_config
 from pretrain.store import Store
 from pretrain.train import train
 from pretrain.whiten import COLUMNS_APART, fit_whitenings
-from wavebyol_hear.checkpoint import load_encoder, load_whitenings, save_encoder
+from wavebyol_hear.checkpoint import load_encoder, load_weights, save_encoder
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.front_end import GaborFrontEndConfig
@@ -75,9 +75,9 @@ def test_a_run_whitens_its_weights(store, tmp_path):
         "optim.steps=2",
     ]
     path = train(read_config("tiny", None, sets), Store.open(store), tmp_path, torch.device("cpu"))
-    assert set(load_whitenings(path)) == {"scene.contrast", "timestamps.maxima"}
+    assert set(load_weights(path).whitenings) == {"scene.contrast", "timestamps.maxima"}
     fitted = fit_whitenings(load_encoder(path)[0], Store.open(store))
-    for name, whitening in load_whitenings(path).items():
+    for name, whitening in load_weights(path).whitenings.items():
         torch.testing.assert_close(whitening.state_dict(), fitted[name].state_dict())
 
 
@@ -87,7 +87,7 @@ def test_the_command_adds_them_to_a_file_or_says_why_not(store, encoder, tmp_pat
     words = [sys.executable, "-m", "pretrain.whiten"]
     subprocess.run([*words, store, path], check=True, capture_output=True)
     assert load_encoder(path)[1] == {"steps": 3}
-    assert len(load_whitenings(path)) == 2
+    assert len(load_weights(path).whitenings) == 2
     for store_given, weights, what in (
         (tmp_path, path, "no finished store"),
         (store, tmp_path / "none.safetensors", "cannot be read"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wavebyol_hear import get_scene_embeddings, get_timestamp_embeddings, load_model
-from wavebyol_hear.checkpoint import WeightsError, load_whitenings, save_encoder
+from wavebyol_hear.checkpoint import WeightsError, load_weights, save_encoder
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.front_end import GaborFrontEndConfig
@@ -123,7 +123,7 @@ def test_gradients_pass_through(file):
 def test_whitenings_travel_in_half_precision(file, encoder, tmp_path):
     path = tmp_path / "half.safetensors"
     save_encoder(path, encoder, {}, dtype=torch.float16, whitenings=file[1])
-    for name, whitening in load_whitenings(path).items():
+    for name, whitening in load_weights(path).whitenings.items():
         values = rows()[:, :1] * torch.randn(whitening.size)
         torch.testing.assert_close(whitening(values), file[1][name](values), rtol=1e-2, atol=1e-2)
 
