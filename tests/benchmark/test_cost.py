@@ -1,5 +1,6 @@
 """A cost is what was measured when the embeddings were made, or a reason; never a leftover."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,26 +15,13 @@ from benchmark.embedding.cost import Cost, note_peak
 from benchmark.embedding.embed import EmbeddedTask, embed_task
 from benchmark.embedding.hear_api import load
 from benchmark.embedding.peak_memory import PeakMemory
-from benchmark.records import Clip, Source, Task
+from benchmark.records import Clip
+from tests.benchmark import tones
 from tests.synth import noisy_tone
 
 SECONDS, CLIPS = 0.25, 6
-TASK = Task(
-    name="tones",
-    title="Tones",
-    classes=("tone",),
-    split_policy="folds",
-    sample_counts=CLIPS,
-    clip_seconds=SECONDS,
-    licence="none",
-    citation="none",
-    sources=(Source("http://example.org"),),
-    layout="<name>.wav",
-    index=lambda root: [],
-)
-LINEAR = """
-import os
-
+TASK = dataclasses.replace(tones.TASK, classes=("tone",), sample_counts=CLIPS, clip_seconds=SECONDS)
+LINEAR = f"""{tones.COUNTED}
 class Model(Model):
     def __init__(self):
         super().__init__()
@@ -41,13 +29,8 @@ class Model(Model):
         for values in self.parameters():
             torch.nn.init.ones_(values)
 
-calls = 0
-
 def get_scene_embeddings(audio, model):
-    global calls
-    calls += 1
-    if os.environ.get("STOP_AFTER") and calls > int(os.environ["STOP_AFTER"]):
-        raise KeyboardInterrupt
+    count_call()
     return model.layer(audio.reshape(len(audio), -1, 40)).mean(1)
 """
 

@@ -12,7 +12,7 @@ from benchmark.embedding.cache import CacheError
 from benchmark.embedding.embed import embed_task
 from benchmark.embedding.hear_api import load
 from benchmark.records import Clip
-from tests.benchmark.tones import RANDOM, TASK, run, write_tones
+from tests.benchmark.tones import COUNTED, RANDOM, TASK, run, write_tones
 
 
 @pytest.fixture
@@ -28,15 +28,9 @@ def test_a_second_run_calls_no_encoder(tmp_path: Path, clips: list[Clip]) -> Non
     assert second.clips_per_second == pytest.approx(first.clips_per_second)
 
 
-INTERRUPTED = """
-import os
-calls = 0
-
+INTERRUPTED = f"""{COUNTED}
 def get_scene_embeddings(audio, model):
-    global calls
-    calls += 1
-    if os.environ.get("STOP_AFTER") and calls > int(os.environ["STOP_AFTER"]):
-        raise KeyboardInterrupt
+    count_call()
     return audio[:, :3].clone()
 """
 

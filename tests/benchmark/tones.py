@@ -22,6 +22,18 @@ TASK = Task(
     layout="<name>.wav",
     index=lambda root: [],
 )
+COUNTED = """
+import os
+calls = 0
+
+def count_call():
+    global calls
+    calls += 1
+    if os.environ.get("STOP_AFTER") and calls > int(os.environ["STOP_AFTER"]):
+        raise KeyboardInterrupt
+
+"""
+"""How the source of a module begins that is stopped after STOP_AFTER calls of its encoder."""
 RANDOM = "benchmark.models.content_random"
 
 
