@@ -4,7 +4,8 @@ A BatchNorm in evaluation mode is a factor and an offset a channel, so it goes i
 the convolution before it (or, behind the logarithm of the Gabor front end, into one product and
 sum). The Conv1d stack runs as Conv2d on rows of height one, whose channels then lie innermost, as
 in the rest of the network: oneDNN reaches the speed of its matrix product with them and without
-reordering. Large convolutions multiply less (`winograd`). What was tried besides is in
+reordering. Large convolutions multiply less (`winograd`, `winograd_line`) on processors; a GPU's
+own kernels do better than many small products. What was tried besides is in
 benchmark/speed/SPEED.md.
 """
 
@@ -17,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.front_end import ConvFrontEnd, GaborFrontEnd
 from wavebyol_hear.winograd import WinogradConv2d
+from wavebyol_hear.winograd_line import TAPS, WinogradLine
 
 # Channels and rows from which multiplying less outweighs moving more: most layers of h1 to h5. On
 # images as small as those of `slim` it would gain 6 % in fp32 and cost a digit in bf16.
@@ -85,13 +87,18 @@ def fold(encoder: Encoder, dtype: torch.dtype) -> Encoder:
             convolution = layers.pop()
             assert isinstance(convolution, nn.Conv2d)
             convolution = fuse_conv_bn_eval(convolution, layer)
-            large = convolution.in_channels >= WIDE and rows >= TALL
+            large = _is_wide(convolution) and rows >= TALL
             layer = WinogradConv2d(convolution, dtype) if large else in_order(convolution, dtype)
         elif isinstance(layer, nn.MaxPool2d):
             rows //= 2
         layers.append(layer)
     folded.features = nn.Sequential(*layers)
     return folded
+
+
+def _is_wide(convolution: nn.Conv2d) -> bool:
+    """Return whether a convolution on a processor has channels enough to multiply less."""
+    return convolution.in_channels >= WIDE and convolution.weight.device.type == "cpu"
 
 
 def in_order(convolution: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:
@@ -159,12 +166,13 @@ class FoldedConvolutions(nn.Module):
             )
             image.load_state_dict({"weight": line.weight[:, :, None], "bias": line.bias})
             kept = dtype if self.layers else line.weight.dtype
-            self.layers.append(in_order(image, kept))
+            halves = line.kernel_size[0] == TAPS * line.stride[0] and _is_wide(image)
+            self.layers.append(WinogradLine(image, kept) if halves else in_order(image, kept))
 
     def forward(self, wave: Tensor) -> Tensor:
         """Return the channels of a waveform; see the class."""
         rows = wave[:, :, None].contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
-            assert isinstance(layer, nn.Conv2d)
+            assert isinstance(layer, nn.Conv2d | WinogradLine)
             rows = layer(rows.to(layer.weight.dtype)).relu_()
         return rows[:, :, 0].to(wave.dtype)

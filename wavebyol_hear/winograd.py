@@ -1,57 +1,28 @@
 """3 x 3 convolutions with a quarter of the multiplications (Winograd), as matrix products.
 
 A tile of 4 x 4 outputs needs 6 x 6 products a pair of channels where the sum by definition needs
-9 x 16. Outputs are coefficients of a product of polynomials, which is known by its values at six
-points: the kernel's values times the inputs', place by place, and sums there and back. Those sums
-are matrix products as well, of 36 x 36 and 16 x 36 numbers with all channels of all tiles, and cost
-a tenth of the time. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks
-(2015), sections 4.1 to 4.3.
+9 x 16. The sums that take inputs to the points and products back (`polynomials`) are matrix
+products as well, of 36 x 36 and 16 x 36 numbers with all channels of all tiles, and cost a tenth of
+the time. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2015), sections
+4.1 to 4.3.
 
 Their points 0, 1, -1, 2, -2 and infinity lose a digit. 0, 3/4, -3/4, 3/2, -3/2 and infinity, whose
 powers differ less, lose half as much: 1.4 % against 2.8 % in bfloat16 (benchmark/speed/SPEED.md).
 """
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-TILE, KERNEL_SIZE = 4, 3
-SIZE = TILE + KERNEL_SIZE - 1
-# Of a polynomial's values; infinity, its highest coefficient, is the last.
+from wavebyol_hear.polynomials import input_sums, kernel_sums, output_sums
+
+KERNEL_SIZE = 3
+# Of a polynomial's values, beside infinity.
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
+SIZE = len(POINTS) + 1
+TILE = SIZE - KERNEL_SIZE + 1
 # Tiles computed at once: enough rows for the products, few enough to stay in the cache.
 TILES = 256
-
-
-def _without(place: int) -> tuple[float, ...]:
-    """Return the points but one."""
-    return POINTS[:place] + POINTS[place + 1 :]
-
-
-def input_sums() -> np.ndarray:
-    """Return what takes six inputs to the points, [6, 6].
-
-    Rows are the polynomials that are 0 at all points but one, before they are scaled to 1 there.
-    """
-    rows = [np.append(np.poly(_without(place))[::-1], 0.0) for place in range(len(POINTS))]
-    return np.array([*rows, np.poly(POINTS)[::-1]])
-
-
-def kernel_sums() -> np.ndarray:
-    """Return what takes a kernel to its values at the points, [6, 3], and scales the inputs'."""
-    rows = [
-        np.power(point, range(KERNEL_SIZE)) / math.prod(point - other for other in _without(place))
-        for place, point in enumerate(POINTS)
-    ]
-    return np.array([*rows, np.arange(KERNEL_SIZE) == KERNEL_SIZE - 1])
-
-
-def output_sums() -> np.ndarray:
-    """Return what takes products at the points to four outputs, [4, 6]: powers of the points."""
-    powers = np.power.outer(POINTS, range(TILE)).T
-    return np.column_stack([powers, np.arange(TILE) == TILE - 1])
 
 
 class WinogradConv2d(nn.Module):
@@ -73,9 +44,10 @@ class WinogradConv2d(nn.Module):
         def matrix(values: np.ndarray) -> Tensor:
             return torch.from_numpy(values).to(kernel.device, dtype)
 
-        self.to_points = matrix(np.kron(input_sums(), input_sums()))
-        self.from_points = matrix(np.kron(output_sums(), output_sums()))
-        sums = torch.from_numpy(kernel_sums()).to(kernel)
+        there, back = input_sums(POINTS), output_sums(POINTS, KERNEL_SIZE)
+        self.to_points = matrix(np.kron(there, there))
+        self.from_points = matrix(np.kron(back, back))
+        sums = torch.from_numpy(kernel_sums(POINTS, KERNEL_SIZE)).to(kernel)
         products = torch.einsum("ia,kcab,jb->ijck", sums, kernel, sums)
         self.weight = products.flatten(0, 1).to(dtype).contiguous()
         assert convolution.bias is not None
