@@ -7,6 +7,7 @@ import numpy as np
 from benchmark.draws import draws
 
 RESAMPLES = 2000
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ def score(
 ) -> Scores:
     """Return all metrics with 95 % percentile intervals over resampled clips.
 
+    Where all clips are right, or none is, every resample says the same; the interval is then the
+    exact one of Clopper and Pearson (1934), of as many trials as there are groups.
+
     Args:
         labels: true class numbers.
         predicted: class numbers given.
@@ -114,14 +118,17 @@ def score(
     place[row, column] = np.arange(len(counts))
     samples = draws(place[labels, predicted], len(counts), groups, RESAMPLES, seed)
     drawn = [_metrics(sample, row, column, n_classes) for sample in samples]
+    members = np.arange(len(labels)) if groups is None else groups
+    trials = {int(number): len(np.unique(members[labels == number])) for number in present}
     overall: dict[str, Interval] = {}
-    by_class: dict[int, dict[str, Interval]] = {int(number): {} for number in present}
+    by_class: dict[int, dict[str, Interval]] = {number: {} for number in trials}
     for name, value in point.items():
-        overall[name] = _interval(value[0], np.concatenate([part[name] for part, _ in drawn]))
+        sampled = np.concatenate([part[name] for part, _ in drawn])
+        overall[name] = _interval(value[0], sampled, len(np.unique(members)))
     for name, value in point_classes.items():
         sampled = np.concatenate([part[name][:, present] for _, part in drawn])
-        for i, number in enumerate(present):
-            by_class[int(number)][name] = _interval(value[0, number], sampled[:, i])
+        for i, (number, count) in enumerate(trials.items()):
+            by_class[number][name] = _interval(value[0, number], sampled[:, i], count)
     return Scores(overall, by_class, confusion)
 
 
@@ -151,7 +158,11 @@ def _metrics(
     return overall, by_class
 
 
-def _interval(value: float, sampled: np.ndarray) -> Interval:
-    """Return a share and its resamples' middle 95 %, as percent."""
-    low, high = np.nanpercentile(sampled, [2.5, 97.5])
+def _interval(value: float, sampled: np.ndarray, trials: int) -> Interval:
+    """Return a share and its resamples' middle 95 %, as percent; see `score` for 0 and 100 %."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanpercentile(sampled, [100 * tail, 100 * (1 - tail)])
+    if low == high and value in (0, 1):
+        reach = 1 - tail ** (1 / trials)
+        low, high = (0, reach) if value == 0 else (1 - reach, 1)
     return Interval(100.0 * float(value), 100.0 * float(low), 100.0 * float(high))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics as reference
 
 from benchmark.metrics import confusion_matrix, score
@@ -77,11 +78,18 @@ def test_the_interval_covers_the_truth_where_clips_of_a_group_are_alike() -> Non
     assert alone <= 80
 
 
-def test_perfect_and_hopeless_predictions() -> None:
-    labels = np.arange(30) % 3
-    for predicted, value in ((labels, 100.0), ((labels + 1) % 3, 0.0)):
-        for interval in score(labels, predicted, 3).overall.values():
-            assert (interval.value, interval.low, interval.high) == (value, value, value)
+@pytest.mark.parametrize(("each", "trials"), [(1, 30), (5, 6)])
+def test_perfect_and_hopeless_predictions_have_the_exact_interval(each: int, trials: int) -> None:
+    labels, groups = np.arange(30) // 10, np.arange(30) // each
+    for predicted, right in ((labels, trials), ((labels + 1) % 3, 0)):
+        found = score(labels, predicted, 3, groups)
+        for of_class, count in ((False, trials), (True, trials // 3)):
+            hits = count if right else 0
+            low, high = binomtest(hits, count).proportion_ci(0.95, "exact")
+            for interval in (found.by_class[1] if of_class else found.overall).values():
+                assert interval.value == (100 if right else 0)
+                assert interval.low == pytest.approx(100 * low)
+                assert interval.high == pytest.approx(100 * high)
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
