@@ -112,10 +112,18 @@ def test_bad_arguments_are_named(weights, tmp_path):
         wavebyol_hear.load_model(str(tmp_path / "none.pt"))
 
 
-def test_the_model_follows_its_device(weights):
-    model = wavebyol_hear.load_model(weights).to("meta")
-    out = model.encoder(torch.empty(1, 1, 20_480, device="meta"))
-    assert out.device.type == "meta"
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_model_follows_its_device(precision, monkeypatch):
+    # A device without numbers refuses tensors of another: what looks at values is left out.
+    monkeypatch.setattr("wavebyol_hear.inference._equal", lambda *states: False)
+    for module in ("hear", "embed"):
+        monkeypatch.setattr(f"wavebyol_hear.{module}.check_audio", lambda audio: None)
+    model = wavebyol_hear.load_model(precision=precision).to("meta")
+    scene = wavebyol_hear.get_scene_embeddings(torch.zeros(3, 30_000), model)
+    frames, times = wavebyol_hear.get_timestamp_embeddings(torch.zeros(1, 500_000), model)
+    assert {scene.device.type, frames.device.type, times.device.type} == {"meta"}
+    assert scene.shape == (3, model.scene_embedding_size)
+    assert frames.shape[2] == model.timestamp_embedding_size
 
 
 def test_importing_seeds_nothing_and_sets_no_threads_and_leaves_torch_s_compiler_alone():
