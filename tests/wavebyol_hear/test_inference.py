@@ -17,6 +17,9 @@ CONV = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32
 GABOR = EncoderConfig(
     GaborFrontEndConfig(channels=96), widths="8 P 8 P 16 P 16 P 32 P", input_norm="rms"
 )
+ODD_TAPS = EncoderConfig(
+    GaborFrontEndConfig(channels=96, taps=301, pool=1), widths="8 P 16 P", input_norm="rms"
+)
 BOTH = pytest.mark.parametrize("config", [CONV, GABOR], ids=["conv", "gabor"])
 
 
@@ -36,12 +39,12 @@ def used_encoder(config):
     return encoder.eval()
 
 
-@BOTH
+@pytest.mark.parametrize("config", [CONV, GABOR, ODD_TAPS], ids=["conv", "gabor", "odd"])
 @pytest.mark.parametrize("winograd", [False, True])
 @pytest.mark.parametrize("samples", [16_000, 50_001])
 def test_the_folded_copy_gives_the_plain_network_s_numbers(config, samples, winograd, monkeypatch):
     if winograd:
-        monkeypatch.setattr("wavebyol_hear.inference.WIDE", 8)
+        monkeypatch.setattr("wavebyol_hear.folded_front_end.WIDE", 8)
         monkeypatch.setattr("wavebyol_hear.inference.TALL", 1)
     model = Embedder(used_encoder(config), "stages", seconds_at_once=2)
     audio = sound(2, samples)
