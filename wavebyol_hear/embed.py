@@ -93,6 +93,15 @@ class Embedder(nn.Module):
         return resolve(self._asked, self._like.device)
 
     @property
+    def pads_scenes_to(self) -> int:
+        """Samples to which a shorter clip of a scene is zero-padded evenly on both sides.
+
+        The odd zero goes to the right. Whoever pads so before gets the same embedding, and can put
+        short clips of different lengths in one batch.
+        """
+        return self.config.crop_samples
+
+    @property
     def whitening_names(self) -> tuple[str, str]:
         """What the whitenings of its scene and timestamp embeddings are called."""
         return f"scene.{name_of(self.pooling)}", f"timestamps.{name_of(self.timestamp_pooling)}"
@@ -117,7 +126,7 @@ class Embedder(nn.Module):
         return max(most, 1)
 
     def _parts(self, audio: Tensor) -> tuple[Tensor, ...]:
-        """Cut a batch evenly in what is computed together."""
+        """Check a batch and cut it evenly in what is computed together."""
         check_audio(audio)
         return torch.tensor_split(audio, -(-len(audio) // self.clips_at_once(audio.shape[1])))
 
@@ -131,9 +140,13 @@ class Embedder(nn.Module):
 
         Args:
             audio: of clips of one length.
-            network: what `_network` returned, where it was asked before: it looks at all weights.
+            network: what `_network` returned, where it was asked before and the audio checked: it
+                looks at all weights.
         """
-        frames = self._frames(audio, network or self._network())
+        if network is None:
+            check_audio(audio)
+            network = self._network()
+        frames = self._frames(audio, network)
         wanted = self.pooling.of_stages(len(self.stages))
         running = [TimeStatistics(statistics) for statistics in wanted]
         for piece in pieces(frames.count, self.core, self.halo):
@@ -197,8 +210,7 @@ class Embedder(nn.Module):
                 filled += size
 
     def _frames(self, audio: Tensor, network: Encoder) -> Frames:
-        """Check the audio, bring it to the weights' device and run the front end."""
-        check_audio(audio)
+        """Bring audio to the weights' device and run the front end."""
         wave = pad_to(audio.to(self._like)[:, None], self.config.crop_samples)
         return Frames(network, wave, self.core)
 

@@ -7,7 +7,6 @@ through, as of any torch module; everything else is evaluation.
 import torch
 from torch import Tensor
 
-from wavebyol_hear.batch import check_audio
 from wavebyol_hear.embed import Embedder
 
 
@@ -25,7 +24,6 @@ def get_scene_embeddings(audio: Tensor, model: Embedder) -> Tensor:
     Raises:
         ValueError: the audio is no float tensor [B, n], is empty or not finite.
     """
-    check_audio(audio)
     if model.training and torch.is_grad_enabled():
         embeddings: Tensor = model(audio)
         return embeddings
@@ -47,7 +45,6 @@ def get_timestamp_embeddings(audio: Tensor, model: Embedder) -> tuple[Tensor, Te
     Raises:
         ValueError: the audio is no float tensor [B, n], is empty or not finite.
     """
-    check_audio(audio)
     model.eval()
     with torch.no_grad():
         return model.timestamps(audio)

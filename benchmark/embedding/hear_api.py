@@ -103,19 +103,22 @@ class HearModel:
     @property
     def sample_rate(self) -> int:
         """The rate the model wants, in Hz."""
-        rate: Any = self.model.sample_rate
-        return int(rate)
+        return int(getattr(self.model, "sample_rate", 0))
 
     @property
     def size(self) -> int:
         """The number of values of a scene embedding."""
-        size: Any = self.model.scene_embedding_size
-        return int(size)
+        return int(getattr(self.model, "scene_embedding_size", 0))
 
     @property
     def precision(self) -> str:
         """The precision in which the model says it computes; "as loaded" where it says nothing."""
         return str(getattr(self.model, "precision", "as loaded"))
+
+    @property
+    def pads_scenes_to(self) -> int:
+        """Samples to which the model says it zero-pads shorter scenes evenly; 0 says nothing."""
+        return int(getattr(self.model, "pads_scenes_to", 0))
 
     def scenes(self, waves: np.ndarray) -> np.ndarray:
         """Embed a batch of clips of one length, without gradients.

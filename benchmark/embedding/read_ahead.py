@@ -33,17 +33,32 @@ class Reader:
         paths: of the files, by row.
         sample_rate: wanted, in Hz.
         spoil: done to every file at its own rate; None reads files as they are.
+        least: samples to which a shorter wave is zero-padded, evenly on both sides.
     """
 
-    def __init__(self, paths: Sequence[str], sample_rate: int, spoil: Spoil | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        sample_rate: int,
+        spoil: Spoil | None = None,
+        least: int = 0,
+    ) -> None:
         """Keep the list."""
         self.paths = paths
+        self.least = least
         self.sample_rate = sample_rate
         self.spoil = spoil
 
     def read_all(self, rows: list[int]) -> Batch:
         """Return each row with its wave, or with the message of its error."""
-        return [(row, self.read(row)) for row in rows]
+        return [(row, self._padded(self.read(row))) for row in rows]
+
+    def _padded(self, wave: np.ndarray | str) -> np.ndarray | str:
+        """Return a wave of `least` samples or more, or the message of its error."""
+        if isinstance(wave, str) or len(wave) >= self.least:
+            return wave
+        missing = self.least - len(wave)
+        return np.pad(wave, (missing // 2, missing - missing // 2))
 
     def read(self, row: int) -> np.ndarray | str:
         """Return the wave of a row, or why there is none."""
@@ -95,8 +110,8 @@ def plan_batches(lengths: dict[int, int], most_samples: int) -> list[list[int]]:
     """Group rows of equal length, the longest first.
 
     A HEAR module is not told how long a clip is, so whatever is padded is embedded with its
-    padding. Only clips of one length share a batch: there is none, and a clip's neighbours
-    cannot change its embedding.
+    padding. Only clips of one length share a batch: there is no padding but what the module says it
+    adds itself, and a clip's neighbours cannot change its embedding.
 
     Args:
         lengths: in samples, by row.
@@ -120,6 +135,7 @@ def read_batches(
     workers: int,
     batch_seconds: float,
     spoil: Spoil | None = None,
+    least: int = 0,
 ) -> Generator[Batch, None, None]:
     """Decode rows in batches of equal length, the longest first, ahead of whoever takes them.
 
@@ -130,9 +146,11 @@ def read_batches(
         workers: threads that decode; 0 decodes in the caller's.
         batch_seconds: most sound in a batch, in seconds; a longer clip goes alone.
         spoil: done to every file at its own rate; None reads files as they are.
+        least: samples to which the model itself pads a shorter clip, evenly on both sides: it is
+            done here, so that short clips of all lengths share batches.
     """
     look = tqdm(rows, desc="reading lengths", unit="clip", leave=False, delay=1)
-    lengths = {row: length_after(paths[row], sample_rate) for row in look}
+    lengths = {row: max(least, length_after(paths[row], sample_rate)) for row in look}
     plan = plan_batches(lengths, int(batch_seconds * sample_rate))
     # All threads share each batch: the first comes soon, and none is alone with the last.
     parts = max(1, workers)
@@ -141,7 +159,7 @@ def read_batches(
         for batch in plan
         for part in range(parts)
     )
-    reader = Reader(paths, sample_rate, spoil)
+    reader = Reader(paths, sample_rate, spoil, least)
     with closing(ahead(reader.read_all, pieces, workers)) as read:
         for _ in plan:
             yield list(chain.from_iterable(islice(read, parts)))

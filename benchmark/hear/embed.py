@@ -2,8 +2,9 @@
 
 heareval embeds in batches as the split lists the clips, one at a time where lengths differ, and
 reads between the batches. Here all splits are one queue of batches of equal length, decoded ahead
-by threads. The files are those of heareval 2021.1.3 (embeddings/task_embeddings.py), down to the
-order of the rows, so that its predictions runner takes them for its own.
+by threads; clips that the model itself would pad to one length are padded before. The files are
+those of heareval 2021.1.3 (embeddings/task_embeddings.py), down to the order of the rows, so that
+its predictions runner takes them for its own.
 """
 
 import json
@@ -24,7 +25,7 @@ from benchmark.embedding.hear_api import EncodeError, HearError, HearModel
 from benchmark.embedding.read_ahead import Batch, of_one_length, read_batches
 from benchmark.hear.catalogue import HearTaskError
 from benchmark.hear.folder import HearTask
-from benchmark.hear.form import gather, labels_at
+from benchmark.hear.form import SceneArrays, gather_events, labels_at
 
 DONE = ".done.embeddings"
 
@@ -73,36 +74,50 @@ def embed_hear(
     """
     start = time.monotonic()
     effort = Effort()
-    mark = folder / "fingerprint.txt"
-    if not mark.is_file() or mark.read_text(encoding="utf-8") != fingerprint:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        mark.write_text(fingerprint, encoding="utf-8")
+    _prepare(task, folder, fingerprint)
     if (folder / DONE).exists():
         return effort
-    for name in ("task_metadata.json", "labelvocabulary.csv", *(f"{s}.json" for s in task.clips)):
-        shutil.copyfile(task.folder / name, folder / name)
-    for split in task.clips:
-        (folder / split).mkdir(exist_ok=True)
-    writer = Writer(task, model, folder, effort)
+    scenes = SceneArrays(task, folder, model.size) if task.embedding == "scene" else None
+    writer = Writer(task, model, folder, effort, scenes)
     listed = [(split, name) for split, clips in task.clips.items() for name in clips]
     paths = [str(sounds / split / name) for split, name in listed]
-    todo = [row for row, clip in enumerate(listed) if not embedding_file(folder, *clip).exists()]
+    there = [embedding_file(folder, *clip).exists() for clip in listed]
+    todo = [row for row, done in enumerate(there) if not done]
+    if scenes is not None:
+        scenes.recall([clip for clip, done in zip(listed, there, strict=True) if done])
+    least = model.pads_scenes_to if scenes is not None else 0
+    rate = model.sample_rate
     title = f"{task.folder.name}, {model.spec}"
     with (
         tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar,
         reading_ahead(title),
-        closing(read_batches(paths, todo, model.sample_rate, workers, batch_seconds)) as batches,
+        closing(read_batches(paths, todo, rate, workers, batch_seconds, least=least)) as batches,
     ):
         for batch in batches:
             writer.take(batch, listed)
             bar.update(len(batch))
-    gather(task, folder)
+    if scenes is None:
+        gather_events(task, folder)
+    else:
+        scenes.finish()
     effort.seconds = time.monotonic() - start
     profile = {"time_elapsed": effort.seconds, "gpu_max_mem": None, "gpu_device_name": "unknown"}
     (folder / "profile.embeddings.json").write_text(json.dumps(profile, indent=4))
     (folder / DONE).touch()
     return effort
+
+
+def _prepare(task: HearTask, folder: Path, fingerprint: str) -> None:
+    """Make the folder, empty where it was of other content, with the task's own files."""
+    mark = folder / "fingerprint.txt"
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != fingerprint:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        mark.write_text(fingerprint, encoding="utf-8")
+    for name in ("task_metadata.json", "labelvocabulary.csv", *(f"{s}.json" for s in task.clips)):
+        shutil.copyfile(task.folder / name, folder / name)
+    for split in task.clips:
+        (folder / split).mkdir(exist_ok=True)
 
 
 def embedding_file(folder: Path, split: str, name: str) -> Path:
@@ -118,11 +133,20 @@ class Writer:
         model: to embed with.
         folder: of the task's embeddings.
         effort: counts clips and calls.
+        scenes: take the embeddings too; None where the task is of events.
     """
 
-    def __init__(self, task: HearTask, model: HearModel, folder: Path, effort: Effort) -> None:
+    def __init__(
+        self,
+        task: HearTask,
+        model: HearModel,
+        folder: Path,
+        effort: Effort,
+        scenes: SceneArrays | None,
+    ) -> None:
         """Keep what every batch needs."""
         self.task, self.model, self.folder, self.effort = task, model, folder, effort
+        self.scenes = scenes
 
     def take(self, batch: Batch, listed: list[tuple[str, str]]) -> None:
         """Embed what was read of a batch.
@@ -149,7 +173,7 @@ class Writer:
         """
         self.effort.calls += 1
         try:
-            if self.task.embedding == "scene":
+            if self.scenes is not None:
                 values, stamps = self.model.scenes(waves), [None] * len(waves)
             else:
                 values, stamps = self.model.timestamps(waves)  # type: ignore[assignment]
@@ -178,6 +202,8 @@ class Writer:
             labels = labels_at(labels, stamps)
             _write(f"{stem}.timestamps.json", stamps.tolist())
         _write(f"{stem}.target-labels.json", labels)
+        if self.scenes is not None:
+            self.scenes.put(split, name, values)
         beside = f"{stem}.embedding.npy.part"
         with open(beside, "wb") as file:
             np.save(file, values)

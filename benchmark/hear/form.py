@@ -53,45 +53,81 @@ def labels_at(events: list[dict[str, Any]], stamps: np.ndarray) -> list[list[Any
     return found
 
 
-def gather(task: HearTask, folder: Path) -> None:
+class SceneArrays:
+    """The embeddings of a scene task, one file a split, filled clip by clip in any order.
+
+    Args:
+        task: whose clips have a row each.
+        folder: of the task's embeddings.
+        size: numbers of an embedding.
+    """
+
+    def __init__(self, task: HearTask, folder: Path, size: int) -> None:
+        """Make the files, all zeros."""
+        self.task, self.folder, self.size = task, folder, size
+        self.rows: dict[tuple[str, str], int] = {}
+        self.arrays: dict[str, np.memmap] = {}
+        for split, names in clip_order(task).items():
+            shape = (len(names), size)
+            array = np.memmap(folder / f"{split}.embeddings.npy", np.float32, "w+", shape=shape)
+            self.arrays[split] = array
+            self.rows |= {(split, name): row for row, name in enumerate(names)}
+
+    def put(self, split: str, name: str, values: np.ndarray) -> None:
+        """Keep a clip's embedding `[D]`."""
+        self.arrays[split][self.rows[split, name]] = values
+
+    def recall(self, clips: list[tuple[str, str]]) -> None:
+        """Take the embeddings of clips, by split and name, from the files that they have."""
+        for split, name in clips:
+            self.put(split, name, np.load(f"{self.folder}/{split}/{name}.embedding.npy"))
+
+    def finish(self) -> None:
+        """Bring the rows to the disk, and their labels beside them."""
+        for split, names in clip_order(self.task).items():
+            self.arrays[split].flush()
+            _write_shape(self.folder, split, (len(names), self.size))
+            _write_labels(self.folder, split, [self.task.clips[split][name] for name in names])
+
+
+def gather_events(task: HearTask, folder: Path) -> None:
     """Put the clips of each split in one array, and their labels and instants beside it.
 
     Args:
-        task: whose clips all have their own files in the folder.
+        task: of events, whose clips all have their own files in the folder.
         folder: of the task's embeddings.
     """
     for split, names in clip_order(task).items():
         stems = [f"{folder}/{split}/{name}" for name in names]
-        shape = _shape(stems, scenes=task.embedding == "scene")
-        (folder / f"{split}.embedding-dimensions.json").write_text(json.dumps(shape))
+        shapes = [np.load(f"{stem}.embedding.npy", mmap_mode="r").shape for stem in stems]
+        shape = (sum(rows for rows, _ in shapes), shapes[0][1])
+        _write_shape(folder, split, shape)
         array = np.memmap(folder / f"{split}.embeddings.npy", np.float32, "w+", shape=shape)
         labels: list[list[Any]] = []
         instants: list[tuple[str, float]] = []
         place = 0
         for stem in stems:
-            # One by one, closed again: speech_commands_full has more clips in its training part
-            # than Linux lets a process map files.
-            block = np.atleast_2d(np.load(f"{stem}.embedding.npy"))
-            own = _read(f"{stem}.target-labels.json")
+            # One by one, closed again: Linux bounds how many files a process maps.
+            block = np.load(f"{stem}.embedding.npy")
             array[place : place + len(block)] = block
             place += len(block)
-            labels += own if task.embedding == "event" else [own]
-            if task.embedding == "event":
-                instants += [(stem, time) for time in _read(f"{stem}.timestamps.json")]
+            labels += _read(f"{stem}.target-labels.json")
+            instants += [(stem, time) for time in _read(f"{stem}.timestamps.json")]
         array.flush()
-        with (folder / f"{split}.target-labels.pkl").open("wb") as file:
-            pickle.dump(labels, file)
-        if task.embedding == "event":
-            text = json.dumps(instants, indent=4)
-            (folder / f"{split}.filename-timestamps.json").write_text(text)
+        _write_labels(folder, split, labels)
+        text = json.dumps(instants, indent=4)
+        (folder / f"{split}.filename-timestamps.json").write_text(text)
 
 
-def _shape(stems: list[str], *, scenes: bool) -> tuple[int, int]:
-    """Return how many rows the embeddings of clips have together, and how long a row is."""
-    if scenes:
-        return len(stems), len(np.load(f"{stems[0]}.embedding.npy"))
-    shapes = [np.load(f"{stem}.embedding.npy", mmap_mode="r").shape for stem in stems]
-    return sum(rows for rows, _ in shapes), shapes[0][1]
+def _write_shape(folder: Path, split: str, shape: tuple[int, int]) -> None:
+    """Write how many rows a split has, and how long they are."""
+    (folder / f"{split}.embedding-dimensions.json").write_text(json.dumps(shape))
+
+
+def _write_labels(folder: Path, split: str, labels: list[list[Any]]) -> None:
+    """Write the labels of a split's rows."""
+    with (folder / f"{split}.target-labels.pkl").open("wb") as file:
+        pickle.dump(labels, file)
 
 
 def _read(path: str) -> list[Any]:

@@ -3,16 +3,18 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from benchmark.embedding.hear_api import HearModel
 from benchmark.hear.embed import DONE, embed_hear
 from benchmark.hear.folder import read_task
-from benchmark.hear.form import labels_at
-from tests.hear.hear_tasks import RATE
+from benchmark.hear.form import clip_order, labels_at
+from tests.hear.hear_tasks import RATE, spoken_digit
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")
 KINDS = ("scene", "event")
@@ -103,6 +105,33 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert embed_hear(task, sounds, exact, folder, fingerprint="1", workers=0).clips == 0
     again = embed_hear(task, sounds, exact, folder, fingerprint="other sound", workers=0)
     assert again.clips == task.count
+
+
+def test_short_clips_of_all_lengths_share_batches_and_keep_their_embeddings(
+    shared_data: Path, exact: HearModel, tmp_path: Path
+) -> None:
+    folder = spoken_digit(shared_data, tmp_path)
+    read = read_task(folder)
+    split, clips = next(iter(read.clips.items()))
+    task = replace(read, clips={split: dict(list(clips.items())[:12])})
+    sounds = tmp_path / "cut"
+    (sounds / split).mkdir(parents=True)
+    waves = {}
+    for number, name in enumerate(task.clips[split]):
+        wave, rate = soundfile.read(folder / str(RATE) / split / name, dtype="float32")
+        # The last three are longer than what the model pads to.
+        waves[name] = np.tile(wave, 2)[: 3001 + 1777 * number]
+        soundfile.write(sounds / split / name, waves[name], rate, subtype="FLOAT")
+    made = tmp_path / "made"
+    done = embed_hear(task, sounds, exact, made, fingerprint="1", workers=1)
+    short = sum(len(wave) <= exact.pads_scenes_to for wave in waves.values())
+    assert (done.clips, done.calls) == (12, 1 + 12 - short)
+    assert 6 < short < 12
+    kept = np.fromfile(made / f"{split}.embeddings.npy", np.float32).reshape(12, -1)
+    for name, row in zip(clip_order(task)[split], kept, strict=True):
+        alone = exact.scenes(waves[name][None])[0]
+        np.testing.assert_allclose(np.load(made / split / f"{name}.embedding.npy"), row, atol=0)
+        np.testing.assert_allclose(row, alone, rtol=1e-5, atol=1e-5)
 
 
 def test_an_event_is_on_from_its_start_to_its_end_inclusive() -> None:

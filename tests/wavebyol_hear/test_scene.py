@@ -163,6 +163,19 @@ def test_a_model_in_training_mode_is_trained_through_where_gradients_are_on(audi
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("config", [CONV, GABOR], ids=["conv", "gabor"])
+def test_who_pads_a_short_clip_as_the_model_does_gets_its_embedding(config):
+    model = embedder(config)
+    for samples in (1, 9_998, 9_999, model.pads_scenes_to):
+        clip = torch.randn(1, samples)
+        missing = model.pads_scenes_to - samples
+        padded = functional.pad(clip, (missing // 2, missing - missing // 2))
+        found = get_scene_embeddings(padded, model)
+        torch.testing.assert_close(found, get_scene_embeddings(clip, model), atol=1e-6, rtol=1e-6)
+    longer = functional.pad(clip, (0, 160))
+    assert not torch.allclose(found, get_scene_embeddings(longer, model), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("audio", "message"),
     [
