@@ -1,14 +1,12 @@
 """Encoder weights on disk: our safetensors files and the authors' `.pt` files, both read strictly.
 
 Our file holds the state dict of an `Encoder` and, where they were fitted, the whitenings of its
-embeddings; its header holds `format`, `config` and `provenance`
-as JSON, so that a file says by itself what it is and where it comes from. An authors' file
-(waverDeep/WaveBYOL, `torch.save`) names no architecture: the preset is found by its shapes.
+embeddings; its header holds `format`, `config` and `provenance` as JSON, so that a file says by
+itself what it is and where it comes from.
 """
 
 import json
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,29 +16,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from wavebyol_hear.authors import load_authors
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
-from wavebyol_hear.front_end import ConvFrontEndConfig
+from wavebyol_hear.fill import WeightsError, check_finite, fill
 from wavebyol_hear.whitening import Whitening, from_tensors, is_whitening, to_tensors
+
+__all__ = ["Weights", "WeightsError", "load_encoder", "load_weights", "save_encoder"]
 
 FORMAT = "wavebyol-hear/1"
 ZIP_MAGIC = b"PK\x03\x04"
-AUTHORS_ENCODER = "online_encoder_network."
-# Theirs -> ours, below `online_encoder_network.`.
-AUTHORS_NAMES = {
-    "feature_extractor_step.encoder_layer_": "front_end.layers.",
-    "feature_encoding_step.feature_extractor_layer.": "features.",
-}
-# What else a full training state of theirs holds; an encoder needs none of it.
-AUTHORS_OTHER = (
-    "online_projector_network.",
-    "online_predictor_network.",
-    "target_encoder_network.",
-    "target_projector_network.",
-)
-
-
-class WeightsError(ValueError):
-    """A weights file that cannot be used; the message is one line and names what is wrong."""
 
 
 class Weights(NamedTuple):
@@ -123,7 +107,7 @@ def load_weights(path: str | Path, preset: str | None = None) -> Weights:
     """
     path = Path(path)
     encoder, provenance, rest = _load(path, preset)
-    _check_finite(rest, path)
+    check_finite(rest, path)
     try:
         return Weights(encoder, provenance, from_tensors(rest))
     except ValueError as error:
@@ -138,10 +122,10 @@ def _load(path: Path, preset: str | None) -> tuple[Encoder, dict[str, Any], dict
     except OSError as error:
         raise WeightsError(f"weights {path} cannot be read: {error.strerror}") from error
     if magic == ZIP_MAGIC:
-        return *_load_authors(path, preset), {}
+        return *load_authors(path, preset), {}
     tensors, config, provenance = _read_ours(path)
     rest = {name: tensors.pop(name) for name in list(tensors) if is_whitening(name)}
-    encoder = _fill(config, tensors, path)
+    encoder = fill(config, tensors, path)
     if preset is not None and encoder.config != PRESETS[preset]:
         raise WeightsError(f"weights {path} are not of preset {preset!r}: leave the preset out")
     return encoder, provenance, rest
@@ -172,87 +156,3 @@ def _read_ours(path: Path) -> tuple[dict[str, Tensor], EncoderConfig, dict[str, 
             error
         )
     return tensors, config, provenance
-
-
-def _load_authors(path: Path, preset: str | None) -> tuple[Encoder, dict[str, Any]]:
-    """Read an authors' checkpoint {model_state_dict, optimizer_state_dict, epoch, loss}."""
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"weights {path} are damaged or not plain tensors: {reason}") from error
-    if not isinstance(saved, dict) or not isinstance(saved.get("model_state_dict"), dict):
-        raise WeightsError(f"weights {path} lack 'model_state_dict': not a WaveBYOL checkpoint")
-    tensors, unknown = {}, []
-    for name, value in saved["model_state_dict"].items():
-        ours = _our_name(name)
-        if ours is not None:
-            tensors[ours] = value
-        elif not name.startswith(AUTHORS_OTHER):
-            unknown.append(name)
-    if unknown:
-        raise WeightsError(f"weights {path} have unknown keys: {_some(unknown)}")
-    if not tensors:
-        raise WeightsError(f"weights {path} lack the encoder: no key begins {AUTHORS_ENCODER!r}")
-    names = [preset] if preset else _authors_presets()
-    nearest = min(names, key=lambda name: len(_differences(PRESETS[name], tensors)))
-    provenance = {
-        "source": "a checkpoint in the format of waverDeep/WaveBYOL",
-        "preset": nearest,
-        "epoch": saved.get("epoch"),
-    }
-    return _fill(PRESETS[nearest], tensors, path), provenance
-
-
-def _our_name(name: str) -> str | None:
-    """Return our name of an encoder tensor of the authors, None for any other."""
-    for theirs, ours in AUTHORS_NAMES.items():
-        if name.startswith(AUTHORS_ENCODER + theirs):
-            return ours + name.removeprefix(AUTHORS_ENCODER + theirs)
-    return None
-
-
-def _authors_presets() -> list[str]:
-    """Return the presets with the authors' front end."""
-    return [n for n, config in PRESETS.items() if config.front_end == ConvFrontEndConfig()]
-
-
-def _differences(config: EncoderConfig, tensors: dict[str, Tensor]) -> list[str]:
-    """Return, in words, how tensors differ from what a config asks for."""
-    with torch.device("meta"):
-        wanted = {name: value.shape for name, value in Encoder(config).state_dict().items()}
-    found = {name: value.shape for name, value in tensors.items()}
-    return [
-        *(f"missing {name}" for name in wanted if name not in found),
-        *(f"unknown {name}" for name in found if name not in wanted),
-        *(
-            f"{name} is {list(found[name])} instead of {list(shape)}"
-            for name, shape in wanted.items()
-            if name in found and found[name] != shape
-        ),
-    ]
-
-
-def _fill(config: EncoderConfig, tensors: dict[str, Tensor], path: Path) -> Encoder:
-    """Return the encoder of a config with exactly these tensors."""
-    differences = _differences(config, tensors)
-    if differences:
-        raise WeightsError(f"weights {path} do not fit {config.widths!r}: {_some(differences)}")
-    _check_finite(tensors, path)
-    with torch.random.fork_rng(devices=[]):  # the first weights are drawn, then overwritten
-        encoder = Encoder(config)
-    encoder.load_state_dict(tensors)
-    return encoder.eval()
-
-
-def _check_finite(tensors: dict[str, Tensor], path: Path) -> None:
-    """Raise a WeightsError that names the tensors with values that are no numbers."""
-    infinite = [name for name, value in tensors.items() if not value.isfinite().all()]
-    if infinite:
-        raise WeightsError(f"weights {path} have non-finite values in {_some(infinite)}")
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    """Return the first few names and how many there are besides."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
