@@ -11,7 +11,7 @@ from benchmark.hear.folder import HearTask, read_task
 from benchmark.hear.labels import label_score
 from benchmark.hear.linear import event_score, probe_protocol, scene_result
 from benchmark.hear.predict import POINTS, HearevalError, Predicted, predict, protocol
-from benchmark.hear.scores import HearScore, means, write_score
+from benchmark.hear.scores import HearScore, finite_measures, means, not_finite, write_score
 from benchmark.jobs import EXPECTED, Place, Settings
 from benchmark.results import Result, write_result
 
@@ -129,18 +129,25 @@ def heareval_score(task: HearTask, about: About, predicted: Predicted, version: 
         about: the model and its embeddings.
         predicted: what heareval found.
         version: of the protocol.
+
+    Raises:
+        HearevalError: the task's first measure is not finite.
     """
+    metric, name = task.metrics[0], task.folder.name
+    folds, dropped = finite_measures(predicted.folds)
+    if metric in dropped:
+        raise HearevalError(f"{name}: heareval's {metric} is no finite number")
     return HearScore(
-        task=task.folder.name,
-        known=known_name(task.folder.name),
+        task=name,
+        known=known_name(name),
         model=about.spec,
         protocol=version,
-        metric=task.metrics[0],
+        metric=metric,
         n_clips=task.count,
-        metrics=means(predicted.folds),
-        folds=predicted.folds,
+        metrics=means(folds),
+        folds=folds,
         hyperparameters=predicted.hyperparameters,
         untrained=about.untrained,
-        notes=about.notes,
+        notes=about.notes + not_finite(name, dropped),
         provenance=about.provenance() | {"heareval_seconds": predicted.seconds},
     )

@@ -9,7 +9,7 @@ from benchmark.hear.embedded import About
 from benchmark.hear.folder import HearTask
 from benchmark.hear.form import clip_order
 from benchmark.hear.scene_rows import scene_rows
-from benchmark.hear.scores import HearScore, means
+from benchmark.hear.scores import HearScore, finite_measures, means, not_finite
 from benchmark.measure import SEED
 from benchmark.probes.multilabel import PROTOCOL, Labelled, label_fold
 from benchmark.probes.rows import ProbeError
@@ -50,10 +50,10 @@ def label_score(task: HearTask, about: About) -> HearScore:
     notes = list(about.notes)
     if not all(one.converged for one in found.values()):
         notes.append(f"{task.folder.name}, {about.spec}: a probe did not reach its tolerance")
-    folds, dropped = _finite(folds)
+    folds, dropped = finite_measures(folds)
     if metric in dropped:
         raise ProbeError(f"{task.folder.name}: {metric} is not defined on the test clips")
-    notes += [f"{task.folder.name}: {name} is not finite and left out" for name in dropped]
+    notes += not_finite(task.folder.name, dropped)
     return HearScore(
         task=task.folder.name,
         known=known_name(task.folder.name),
@@ -88,18 +88,6 @@ def _point(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     """Return all measures of one part."""
     values = ranking(scores, targets, np.ones((len(scores), 1), dtype=np.float32))
     return {name: float(value[0]) for name, value in values.items()}
-
-
-def _finite(folds: dict[str, dict[str, float]]) -> tuple[dict[str, dict[str, float]], list[str]]:
-    """Return the measures that are finite on all folds, and the names of the others."""
-    dropped = [
-        name for name in MEASURES if not np.isfinite([one[name] for one in folds.values()]).all()
-    ]
-    kept = {
-        part: {name: value for name, value in one.items() if name not in dropped}
-        for part, one in folds.items()
-    }
-    return kept, dropped
 
 
 def _with_intervals(

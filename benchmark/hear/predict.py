@@ -5,7 +5,6 @@ the validation part, and tests it: not a linear probe, so its scores have a prot
 """
 
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -137,7 +136,7 @@ def read_scores(folder: Path, seconds: float = 0.0) -> Predicted:
         seconds: that the run took.
 
     Raises:
-        HearevalError: the file is absent or damaged, or a score is no finite number.
+        HearevalError: the file is absent or damaged, or a score is no number.
     """
     path = folder / SCORES
     content = _read(path)
@@ -151,8 +150,8 @@ def read_scores(folder: Path, seconds: float = 0.0) -> Predicted:
             if name.startswith("test_") and name not in ("test_score", "test_loss")
         }
         for name, value in scores.items():
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise HearevalError(f"{path}: {name} of {part} is {value}, no finite number")
+            if not isinstance(value, int | float):
+                raise HearevalError(f"{path}: {name} of {part} is {value!r}, no number")
         folds[part] = {name: float(value) for name, value in scores.items()}
     if not folds:
         raise HearevalError(f"{path}: holds no scores; delete it and run again")

@@ -94,6 +94,32 @@ def means(folds: dict[str, dict[str, float]]) -> dict[str, dict[str, float | Non
     return found
 
 
+def finite_measures(
+    folds: dict[str, dict[str, float]],
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Return the measures that are finite on all folds, and the names of the others.
+
+    d' is infinite as soon as one label is ranked without a mistake, which few test clips make easy.
+
+    Args:
+        folds: one or more, with the same measures.
+    """
+    names = next(iter(folds.values()))
+    dropped = [
+        name for name in names if not all(math.isfinite(one[name]) for one in folds.values())
+    ]
+    kept = {
+        part: {name: value for name, value in one.items() if name not in dropped}
+        for part, one in folds.items()
+    }
+    return kept, dropped
+
+
+def not_finite(task: str, dropped: list[str]) -> list[str]:
+    """Return the notes on measures of a task that were dropped."""
+    return [f"{task}: {name} is not finite and left out" for name in dropped]
+
+
 def write_score(score: HearScore, out: Path) -> Path:
     """Write a score below the folder of the results and return the file.
 

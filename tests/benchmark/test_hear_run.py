@@ -1,6 +1,7 @@
 """`--tasks hear:...`: strangers' folders are named, the others are scored, the exit says so."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def heareval(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def answer(folder: Path, grid: str, points: int) -> Predicted:
         folders.append(folder)
-        return Predicted({f"fold{k:02d}": {"top1_acc": k / 4} for k in range(3)}, {}, 1.0)
+        scores = [{"top1_acc": k / 4, "d_prime": math.inf if k else 1.0} for k in range(3)]
+        return Predicted({f"fold{k:02d}": one for k, one in enumerate(scores)}, {}, 1.0)
 
     monkeypatch.setattr(hear_jobs, "predict", answer)
     return folders
@@ -79,6 +81,8 @@ def test_bad_folders_and_models_are_named_and_the_good_are_scored(
     (score,) = read_scores(tmp_path / "out")
     assert (score.task, score.model, score.value) == ("good-1.0-full", "tiny", 0.25)
     assert (score.n_clips, score.provenance["clips_embedded"]) == (9, 9)
+    assert list(score.metrics) == ["top1_acc"]
+    assert "good-1.0-full: d_prime is not finite and left out" in score.notes
     for part in (
         "good-1.0-full (top1_acc)",
         "tiny   0.250",

@@ -12,7 +12,7 @@ from benchmark.hear.board import board
 from benchmark.hear.catalogue import known_tasks
 from benchmark.hear.predict import SCORES, HearevalError, protocol, read_scores
 from benchmark.hear.published import PublishedRow, read_leaderboard
-from benchmark.hear.scores import HearScore, means, read_score, write_score
+from benchmark.hear.scores import HearScore, finite_measures, means, read_score, write_score
 from benchmark.hear.scores import read_scores as read_written
 from benchmark.published import PublishedError, read_published
 from benchmark.results import ResultError, read_results
@@ -62,8 +62,8 @@ def test_heareval_s_file_is_read_and_its_means_are_ours(tmp_path: Path) -> None:
     [
         ("", "holds no scores"),
         ("{}", "holds no scores"),
-        ('{"test": {"test_score": NaN, "test_mAP": NaN}}', "mAP of test is nan"),
-        ('{"test": {"test_score": 1, "test_mAP": "1"}}', "mAP of test is 1, no finite"),
+        ('{"test": {"test_score": NaN, "test_mAP": null}}', "mAP of test is None, no number"),
+        ('{"test": {"test_score": 1, "test_mAP": "1"}}', "mAP of test is '1', no number"),
     ],
 )
 def test_a_scores_file_without_numbers_is_an_error(
@@ -72,6 +72,17 @@ def test_a_scores_file_without_numbers_is_an_error(
     (tmp_path / SCORES).write_text(content)
     with pytest.raises(HearevalError, match=message):
         read_scores(tmp_path)
+
+
+def test_an_infinite_measure_is_left_out_and_the_others_stay(tmp_path: Path) -> None:
+    # As heareval leaves them where one class of a small fold is ranked without a mistake.
+    (tmp_path / SCORES).write_text(
+        '{"fold00": {"test_score": 0.5, "test_top1_acc": 0.5, "test_d_prime": Infinity},'
+        ' "fold01": {"test_score": 0.7, "test_top1_acc": 0.7, "test_d_prime": 2.5}}'
+    )
+    folds, dropped = finite_measures(read_scores(tmp_path).folds)
+    assert folds == {"fold00": {"top1_acc": 0.5}, "fold01": {"top1_acc": 0.7}}
+    assert dropped == ["d_prime"]
 
 
 def test_another_grid_is_another_protocol() -> None:
