@@ -91,6 +91,7 @@ class EmbeddingArray:
         """Open the array, or make it where it is absent or of another shape."""
         self.folder = folder
         self.shape = (count, size)
+        self._written = 0  # bytes of rows since they last left the memory
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.embeddings = self._open("embeddings.npy", self.shape, np.float32)
@@ -156,14 +157,14 @@ class EmbeddingArray:
                 if mark and mark != DONE | zlib.crc32(block[row - start]):
                     self.marks[row] = 0
                     damaged += 1
+            self._let_go()
         if damaged:
             logger.warning("%s: %d damaged rows are embedded again", self.folder, damaged)
 
-    def todo(self) -> list[int]:
-        """Return the rows that are neither done nor known to be impossible, ascending."""
-        return [
-            r for r in np.flatnonzero(self.marks == 0).tolist() if r not in self.progress.errors
-        ]
+    def todo(self) -> np.ndarray:
+        """Return the rows that are neither done nor known to be impossible, ascending, int64."""
+        impossible = np.array(list(self.progress.errors), dtype=np.int64)
+        return np.setdiff1d(np.flatnonzero(self.marks == 0), impossible)
 
     def write(self, row: int, values: np.ndarray) -> None:
         """Store one row and mark it done.
@@ -173,16 +174,24 @@ class EmbeddingArray:
         """
         self.embeddings[row] = values
         self.marks[row] = DONE | zlib.crc32(np.asarray(values, dtype=np.float32).tobytes())
+        self._written += self.embeddings[row].nbytes
+        if self._written > BLOCK_BYTES:
+            self._let_go()
 
-    def save(self) -> None:
-        """Bring rows, marks and progress to the disk; the rows before the marks.
+    def _let_go(self) -> None:
+        """Let rows leave the process's memory, which would grow with the task else.
 
-        Rows that lie on the disk leave the process's memory, which would grow with the task else.
+        The kernel keeps what was written, and brings it to the disk.
         """
-        self.embeddings.flush()
         mapped: object = self.embeddings.base
         if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
+        self._written = 0
+
+    def save(self) -> None:
+        """Bring rows, marks and progress to the disk; the rows before the marks."""
+        self.embeddings.flush()
+        self._let_go()
         self.marks.flush()
         write_beside(
             self.folder / "progress.json",

@@ -113,14 +113,16 @@ def embed_task(
     """
     good, errors = sort_out(task, clips)
     folder = task.folder or task.name
-    hashes = content_hashes(good, root, cache_dir / folder / "sound-hashes.json")
+    memory = cache_dir / folder / "sound-hashes.json"
+    sound, data_hash = _fingerprints(good, root, memory)
     spoil = SpoiltClips(corruption, [clip.clip_id for clip in good]) if corruption else None
-    array = _open(model, cache_dir, folder, sound_fingerprint(good, hashes), len(good), spoil)
+    array = _open(model, cache_dir, folder, sound, len(good), spoil)
     embedder = Embedder(model, array)
-    if array.todo():
-        paths = [str(root / clip.path) for clip in good]
+    if len(array.todo()):
         title = f"{task.name}, {model.spec}" + (f", {corruption.name}" if corruption else "")
-        fill(embedder, paths, workers, batch_seconds, title, spoil)
+        paths = (f"{root}/{clip.path}" for clip in good)
+        # Of the list only `fill` holds on to: what comes after has room in its place.
+        fill(embedder, list(paths), workers, batch_seconds, title, spoil)
     if not spoil and note_arithmetic(array.progress, model):
         array.save()
     errors += [(good[row].clip_id, why) for row, why in sorted(array.progress.errors.items())]
@@ -136,18 +138,27 @@ def embed_task(
         clips_per_second=progress.clips / progress.seconds if progress.seconds else 0.0,
         encoder_calls=embedder.calls,
         weights_hash=model.weights_hash,
-        data_hash=data_fingerprint(good, hashes),
+        data_hash=data_hash,
         cost=cost_of(progress, model),
         precision=model.precision,
     )
 
 
+def _fingerprints(clips: Sequence[Clip], root: Path, memory: Path) -> tuple[str, str]:
+    """Return the fingerprints of sound and data; what is known of single files is let go."""
+    hashes = content_hashes(clips, root, memory)
+    return sound_fingerprint(clips, hashes), data_fingerprint(clips, hashes)
+
+
 def _columns(task: Task, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
-    """Return what a probe needs of each clip: labels, splits, groups and clip_ids, `[n]`."""
+    """Return what a probe needs of each clip: labels, splits, groups and clip_ids, `[n]`.
+
+    Strings are the clips' own: numpy's would take four bytes a character of the longest.
+    """
     number = {label: i for i, label in enumerate(task.classes)}
     return {
         "labels": np.array([number[clip.label] for clip in clips], dtype=np.int64),
-        "splits": np.array([clip.split for clip in clips]),
-        "groups": np.array([clip.group for clip in clips]),
-        "clip_ids": np.array([clip.clip_id for clip in clips]),
+        "splits": np.array([clip.split for clip in clips], dtype=object),
+        "groups": np.array([clip.group for clip in clips], dtype=object),
+        "clip_ids": np.array([clip.clip_id for clip in clips], dtype=object),
     }

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -131,15 +131,15 @@ def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]
         CacheError: the JSON file cannot be written.
     """
     known = recall(memory)
-    # Plain strings: 300,000 Path objects would take longer than asking the disk.
+    # Plain strings: 300,000 Path objects would take longer than asking the disk. And only
+    # those of changed files are held, as with their stamps they would double what is known.
     base = root.absolute()
-    paths = [f"{base}/{clip.path}" for clip in clips]
-    stamps = [file_stamp(path) for path in paths]
-    stale = {
-        path: stamp
-        for path, stamp in zip(paths, stamps, strict=True)
-        if known.get(path, [""])[0] != stamp
-    }
+    stale = {}
+    for clip in clips:
+        path = f"{base}/{clip.path}"
+        stamp = file_stamp(path)
+        if known.get(path, [""])[0] != stamp:
+            stale[path] = stamp
     if stale:
         # Hashing releases the interpreter lock.
         with closing(ahead(file_hash, stale, HASHING_THREADS)) as hashes:
@@ -161,7 +161,7 @@ def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]
                 f"{memory.parent}: the cache cannot be written ({error}); choose another "
                 "--cache-dir"
             ) from error
-    return [known[path][1] for path in paths]
+    return [known[f"{base}/{clip.path}"][1] for clip in clips]
 
 
 def sound_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
@@ -173,8 +173,7 @@ def sound_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
         clips: of a task, in order.
         hashes: of their files, see `content_hashes`.
     """
-    lines = [f"{clip.path}\t{value}" for clip, value in zip(clips, hashes, strict=True)]
-    return hashlib.blake2b("\n".join(lines).encode(), digest_size=HASH_BYTES).hexdigest()
+    return _hash_of(f"{c.path}\t{value}" for c, value in zip(clips, hashes, strict=True))
 
 
 def data_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
@@ -186,8 +185,15 @@ def data_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
         clips: of a task, in order.
         hashes: of their files, see `content_hashes`.
     """
-    lines = [
+    return _hash_of(
         "\t".join((c.clip_id, c.label, c.split, c.group, value))
         for c, value in zip(clips, hashes, strict=True)
-    ]
-    return hashlib.blake2b("\n".join(lines).encode(), digest_size=HASH_BYTES).hexdigest()
+    )
+
+
+def _hash_of(lines: Iterable[str]) -> str:
+    """Return the hash of lines with line ends between them, never all in memory."""
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
+    for number, line in enumerate(lines):
+        digest.update(f"\n{line}".encode() if number else line.encode())
+    return digest.hexdigest()

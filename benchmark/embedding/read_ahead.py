@@ -106,31 +106,36 @@ def length_after(path: str, sample_rate: int) -> int:
         return 0  # reading it will say what is wrong
 
 
-def plan_batches(lengths: dict[int, int], most_samples: int) -> list[list[int]]:
-    """Group rows of equal length, the longest first.
+def plan_batches(rows: np.ndarray, lengths: np.ndarray, most_samples: int) -> Iterator[list[int]]:
+    """Yield rows of equal length, the longest first.
 
     A HEAR module is not told how long a clip is, so whatever is padded is embedded with its
     padding. Only clips of one length share a batch: there is no padding but what the module says it
     adds itself, and a clip's neighbours cannot change its embedding.
 
     Args:
-        lengths: in samples, by row.
+        rows: to embed.
+        lengths: of each, in samples.
         most_samples: of a batch, all clips together; a longer clip goes alone.
+
+    Shape:
+        rows and lengths int64 `[n]`.
     """
-    by_length = defaultdict(list)
-    for row, length in lengths.items():
-        by_length[length].append(row)
-    batches = []
-    for length in sorted(by_length, reverse=True):
-        rows = by_length[length]
+    order = np.argsort(-lengths, kind="stable")
+    rows, lengths = rows[order], lengths[order]
+    start = 0
+    while start < len(rows):
+        length = int(lengths[start])
         most = min(LARGEST_BATCH, max(1, most_samples // max(1, length)))
-        batches += [rows[start : start + most] for start in range(0, len(rows), most)]
-    return batches
+        # Lengths fall, so those that equal the first come first.
+        stop = start + int((lengths[start : start + most] == length).sum())
+        yield rows[start:stop].tolist()
+        start = stop
 
 
 def read_batches(
     paths: Sequence[str],
-    rows: Sequence[int],
+    rows: Sequence[int] | np.ndarray,
     sample_rate: int,
     workers: int,
     batch_seconds: float,
@@ -150,8 +155,9 @@ def read_batches(
             done here, so that short clips of all lengths share batches.
     """
     look = tqdm(rows, desc="reading lengths", unit="clip", leave=False, delay=1)
-    lengths = {row: max(least, length_after(paths[row], sample_rate)) for row in look}
-    plan = plan_batches(lengths, int(batch_seconds * sample_rate))
+    told = (max(least, length_after(paths[row], sample_rate)) for row in look)
+    lengths = np.fromiter(told, np.int64)
+    plan = plan_batches(np.asarray(rows), lengths, int(batch_seconds * sample_rate))
     # All threads share each batch: the first comes soon, and none is alone with the last.
     parts = max(1, workers)
     pieces = (
@@ -161,5 +167,5 @@ def read_batches(
     )
     reader = Reader(paths, sample_rate, spoil, least)
     with closing(ahead(reader.read_all, pieces, workers)) as read:
-        for _ in plan:
-            yield list(chain.from_iterable(islice(read, parts)))
+        while batch := list(chain.from_iterable(islice(read, parts))):
+            yield batch

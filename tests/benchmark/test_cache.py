@@ -18,7 +18,7 @@ def test_rows_come_back_in_place_whatever_the_order(tmp_path: Path) -> None:
         array.write(row, values[row])
     array.save()
     later = EmbeddingArray(tmp_path, 7, 5)
-    assert later.todo() == [1, 2, 4, 5]
+    assert later.todo().tolist() == [1, 2, 4, 5]
     for row in later.todo():
         later.write(row, values[row])
     embeddings, rows = later.finished()
@@ -27,7 +27,7 @@ def test_rows_come_back_in_place_whatever_the_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc tells the memory")
-def test_saved_rows_leave_the_memory_and_are_read_again(tmp_path: Path) -> None:
+def test_rows_leave_the_memory_while_written_and_are_read_again(tmp_path: Path) -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -35,7 +35,7 @@ def test_saved_rows_leave_the_memory_and_are_read_again(tmp_path: Path) -> None:
     before = resident()
     for row in range(40):
         array.write(row, values)
-    assert resident() - before > 30 << 20
+        assert resident() - before < 25 << 20  # of 40 MiB when all are written
     array.save()
     assert resident() - before < 10 << 20
     np.testing.assert_array_equal(array.embeddings[39], values)
@@ -45,7 +45,7 @@ def test_a_row_of_zeros_is_done_like_any_other(tmp_path: Path) -> None:
     array = EmbeddingArray(tmp_path, 2, 3)
     array.write(1, np.zeros(3, dtype=np.float32))
     array.save()
-    assert EmbeddingArray(tmp_path, 2, 3).todo() == [0]
+    assert EmbeddingArray(tmp_path, 2, 3).todo().tolist() == [0]
 
 
 def test_rows_in_error_are_left_out_and_not_tried_again(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_rows_in_error_are_left_out_and_not_tried_again(tmp_path: Path) -> None:
         array.write(row, np.full(2, row, dtype=np.float32))
     array.save()
     later = EmbeddingArray(tmp_path, 4, 2)
-    assert later.todo() == []
+    assert later.todo().tolist() == []
     embeddings, rows = later.finished()
     assert rows.tolist() == [0, 1, 3]
     assert embeddings[:, 0].tolist() == [0, 1, 3]
@@ -73,7 +73,7 @@ def test_the_result_cannot_be_written_to(tmp_path: Path) -> None:
 def test_another_shape_starts_anew(tmp_path: Path) -> None:
     array = EmbeddingArray(tmp_path, 3, 2)
     array.write(0, np.ones(2, dtype=np.float32))
-    assert EmbeddingArray(tmp_path, 3, 4).todo() == [0, 1, 2]
+    assert EmbeddingArray(tmp_path, 3, 4).todo().tolist() == [0, 1, 2]
 
 
 def test_a_full_disk_is_named_before_the_work(
@@ -111,5 +111,5 @@ def test_three_hundred_thousand_rows_are_verified_in_constant_memory(tmp_path: P
     array.marks[77] = 5
     array.save()
     start = time.process_time()
-    assert EmbeddingArray(tmp_path, 305979, 8).todo() == [77]
+    assert EmbeddingArray(tmp_path, 305979, 8).todo().tolist() == [77]
     assert time.process_time() - start < 5

@@ -4,20 +4,26 @@ import threading
 import time
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 from benchmark.embedding.read_ahead import ahead, plan_batches
 
 
 def test_batches_hold_one_length_and_stay_small() -> None:
-    lengths = {row: 100 * (row % 5 + 1) for row in range(100)} | {100: 5000}
-    batches = plan_batches(lengths, most_samples=1000)
-    assert sorted(row for batch in batches for row in batch) == list(range(101))
+    rows = np.arange(101) + 7
+    samples = np.array([100 * (i % 5 + 1) for i in range(100)] + [5000])
+    lengths = dict(zip(rows.tolist(), samples.tolist(), strict=True))
+    batches = list(plan_batches(rows, samples, most_samples=1000))
+    assert sorted(row for batch in batches for row in batch) == rows.tolist()
     for batch in batches:
+        assert batch == sorted(batch)
         assert len({lengths[row] for row in batch}) == 1
         assert len(batch) * lengths[batch[0]] <= 1000 or len(batch) == 1
     firsts = [lengths[batch[0]] for batch in batches]
     assert firsts == sorted(firsts, reverse=True)
+    # No more batches than rows of each length ask for: 20 of 100 samples make two of 10, and so on.
+    assert len(batches) == 1 + sum(-(-20 // (1000 // (100 * n))) for n in range(1, 6))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
