@@ -63,6 +63,8 @@ class SoftmaxLoss:
         absent = torch.full((len(folds), n_classes), -torch.inf)
         for fold, rows in enumerate(folds):
             targets = torch.from_numpy(rows.targets())
+            # Filling rows get a label that is there: no share of an absent one's infinity is NaN.
+            labels[fold] = targets[0]
             labels[fold, : len(rows)] = targets
             share[fold, : len(rows)] = 1.0 / len(rows)
             absent[fold, targets] = 0.0

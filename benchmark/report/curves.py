@@ -54,7 +54,7 @@ def validation(result: Result) -> str:
     xs = [math.log10(strength) for strength, _ in folds[0]]
     values = [accuracy for fold in folds for _, accuracy in fold]
     step = 5 if max(values) - min(values) < 30 else 10 if max(values) - min(values) < 60 else 20
-    low = step * math.floor(min(values) / step)
+    low = min(step * math.floor(min(values) / step), 100 - step)
     high = min(100, max(step * math.ceil(max(values) / step), low + step))
     left, top, wide, tall = 40.0, 12.0, 380.0, 220.0
     reach = max(xs) - min(xs) or 1.0

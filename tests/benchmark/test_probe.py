@@ -57,6 +57,20 @@ def test_weights_and_predictions_equal_scikit_learn(width: int) -> None:
     assert (found == wanted).mean() >= 0.99
 
 
+@pytest.mark.parametrize("absent", [0, 3, 5])
+def test_a_class_absent_from_folds_of_unequal_length_changes_nothing(absent: int) -> None:
+    features, labels = made(240, 300, 6, apart=1.0)
+    rows = np.flatnonzero(labels != absent)
+    folds = [Rows(features, labels, part) for part in (rows, rows[:90], rows[60:])]
+    strengths = np.array([1e-3, 1e-1])
+    together = fit(folds, np.tile(strengths, (3, 1)), 6)
+    for number, part in enumerate(folds):
+        alone = fit([part], strengths[None], 6)
+        asked = Rows(features, labels, rows)
+        assert (together.predict(number, asked) == alone.predict(0, asked)).mean() >= 0.99
+        assert torch.allclose(together.weight[number], alone.weight[0], atol=1e-3)
+
+
 def test_streamed_blocks_give_the_resident_answer(tmp_path) -> None:
     features, labels = made(700, 60, 5)
     file = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, features.shape)

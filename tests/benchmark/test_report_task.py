@@ -44,6 +44,17 @@ def test_the_validation_curve_is_drawn_only_where_there_is_one() -> None:
     assert "regularisation" not in page(boards([without]), [], {})
 
 
+@pytest.mark.parametrize("accuracy", [0.0, 50.0, 100.0])
+def test_a_level_validation_curve_is_drawn_inside_its_frame(accuracy: float) -> None:
+    curve = [{"strength": 10.0**k, "accuracy": accuracy} for k in range(-5, 1)]
+    fold = made("birds", "good", 0.8).folds[0] | {"validation": curve}
+    drawn = re.search(r'<polyline points="([^"]+)"', validation(made("b", "m", 1.0, folds=[fold])))
+    assert drawn
+    heights = {float(point.split(",")[1]) for point in drawn[1].split()}
+    assert len(heights) == 1
+    assert 12.0 <= heights.pop() <= 232.0
+
+
 @pytest.mark.parametrize(
     ("setting", "title"),
     [("neighbours", "the number of neighbours"), ("learning_rate", "the learning rate"),
