@@ -8,6 +8,7 @@ carry weights, so that one pass over the sorted scores serves all resamples of a
 import numpy as np
 import torch
 
+from benchmark.draws import draws
 from benchmark.metrics import RESAMPLES
 
 MEASURES = ("mAP", "d_prime", "aucroc", "top1_acc")
@@ -50,25 +51,26 @@ def ranking(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> dic
 
 
 def bootstrap(
-    scores: np.ndarray, targets: np.ndarray, generator: np.random.Generator
+    scores: np.ndarray, targets: np.ndarray, groups: np.ndarray | None, seed: int
 ) -> dict[str, np.ndarray]:
     """Return all measures of `RESAMPLES` draws of the clips with replacement.
 
     Args:
         scores: higher where a label is likelier.
         targets: whether a clip has a label.
-        generator: draws.
+        groups: of each clip; those of one group are drawn together. None draws clip by clip.
+        seed: of the drawing.
 
     Shape:
-        scores and targets `[n, K]`; values `[RESAMPLES]`.
+        scores and targets `[n, K]`, groups `[n]`; values `[RESAMPLES]`.
     """
     count = len(scores)
     step = max(1, CHUNK_VALUES // count)
     drawn = []
-    for start in range(0, RESAMPLES, step):
-        size = min(step, RESAMPLES - start)
-        times = generator.multinomial(count, np.full(count, 1 / count), size=size)
-        drawn.append(ranking(scores, targets, times.T.astype(np.float32)))
+    for times in draws(np.arange(count), count, groups, RESAMPLES, seed):
+        for start in range(0, len(times), step):
+            weights = times[start : start + step].T.astype(np.float32)
+            drawn.append(ranking(scores, targets, weights))
     return {name: np.concatenate([part[name] for part in drawn]) for name in MEASURES}
 
 

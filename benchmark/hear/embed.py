@@ -85,8 +85,7 @@ def embed_hear(
     todo = [row for row, done in enumerate(there) if not done]
     if scenes is not None:
         scenes.recall([clip for clip, done in zip(listed, there, strict=True) if done])
-    least = model.pads_scenes_to if scenes is not None else 0
-    rate = model.sample_rate
+    least, rate = (0 if scenes is None else model.pads_scenes_to), model.sample_rate
     title = f"{task.folder.name}, {model.spec}"
     with (
         tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar,

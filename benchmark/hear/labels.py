@@ -1,4 +1,4 @@
-"""HEAR's scene tasks of several labels a clip (FSD50K) under the protocol "multilabel-1"."""
+"""HEAR's scene tasks of several labels a clip (FSD50K) under the protocol "multilabel-2"."""
 
 import time
 
@@ -18,7 +18,7 @@ from benchmark.splits import make_folds
 
 
 def label_score(task: HearTask, about: About) -> HearScore:
-    """Score a scene task under "multilabel-1" by the task's own measures.
+    """Score a scene task under "multilabel-2" by the task's own measures.
 
     Args:
         task: read and checked.
@@ -93,9 +93,11 @@ def _point(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
 def _with_intervals(
     metrics: dict[str, dict[str, float | None]], parts: list[tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, dict[str, float | None]]:
-    """Add the 95 % percentile interval of the mean over parts; clips are drawn within each part."""
-    generator = np.random.default_rng(SEED)
-    drawn = [bootstrap(scores, targets, generator) for scores, targets in parts]
+    """Add the 95 % percentile interval of the mean over parts; clips are drawn within each part.
+
+    Clip by clip: a HEAR folder does not say which clips share a speaker or an uploader.
+    """
+    drawn = [bootstrap(*part, None, SEED + place) for place, part in enumerate(parts)]
     for name, metric in metrics.items():
         mean = np.mean([one[name] for one in drawn], axis=0)
         # A draw in which a label is told perfectly has an infinite d'.

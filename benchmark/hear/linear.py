@@ -1,7 +1,7 @@
 """HEAR tasks scored by our own probes, in seconds, on the embeddings made for heareval.
 
 Scene tasks of one label a clip go through the protocol "linear-1", of several through
-"multilabel-1" (`benchmark.hear.labels`), event tasks through "frames-1". Folds are HEAR's: fold i
+"multilabel-2" (`benchmark.hear.labels`), event tasks through "frames-1". Folds are HEAR's: fold i
 tests, fold i + 1 chooses, the rest train.
 """
 

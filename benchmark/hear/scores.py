@@ -34,7 +34,7 @@ class HearScore:
         n_clips: of all splits.
         metrics: by measure the mean over the tested parts and, with two or more, their standard
             deviation (n - 1, as heareval gives it); as fractions, errors and d' as they are. Under
-            "multilabel-1" also low and high, the mean's 95 % bootstrap interval over clips.
+            "multilabel-2" also low and high, the mean's 95 % bootstrap interval over clips.
         folds: the measures of each tested part.
         hyperparameters: of the network heareval chose.
         untrained: whether the model warned that its weights are untrained.

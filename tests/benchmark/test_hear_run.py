@@ -138,7 +138,7 @@ def test_clips_of_several_labels_are_scored_by_our_own_probe_too(
     asked = ["--tasks", "hear:good", "--models", write_module("tiny"), "--hear-linear"]
     assert call(hear_dir, tmp_path, *asked) == 0
     found = {score.protocol: score for score in read_scores(tmp_path / "out")}
-    score = found.pop("multilabel-1")
+    score = found.pop("multilabel-2")
     assert len(found) == 1
     assert list(score.folds) == ["fold00", "fold01", "fold02"]
     assert {fold["strength"] for fold in score.hyperparameters.values()} <= set(STRENGTHS)
@@ -148,7 +148,7 @@ def test_clips_of_several_labels_are_scored_by_our_own_probe_too(
         mean = sum(fold[name] for fold in score.folds.values()) / 3
         assert values["mean"] == pytest.approx(mean)
         assert values["low"] <= values["mean"] <= values["high"]
-    assert "Protocol multilabel-1: first measure of each task" in capsys.readouterr().out
+    assert "Protocol multilabel-2: first measure of each task" in capsys.readouterr().out
 
 
 def test_without_any_tasks_the_folder_is_named(

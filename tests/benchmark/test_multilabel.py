@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from benchmark.probes import logistic
-from benchmark.probes.logistic import fit_logistic
+from benchmark.probes.logistic import logistic_path
 from benchmark.probes.multilabel import label_fold
 from benchmark.probes.rows import ProbeError, Rows, every_row
 from benchmark.splits import Fold
@@ -48,11 +48,13 @@ def test_choice_and_probabilities_are_those_of_scikit_learn(width: int) -> None:
     features, targets = made(width=width)
     found = label_fold(features, targets, FOLD, mean_precision, strengths=STRENGTHS)
     assert found.converged
+    tried = [c for c, _ in found.choice.curve]
+    assert tried == list(STRENGTHS[: len(tried)])
     values = [
         mean_precision(theirs(features, targets, FOLD.train, c)[FOLD.valid], targets[FOLD.valid])
-        for c in STRENGTHS
+        for c in tried
     ]
-    assert [c for c, _ in found.choice.curve] == list(STRENGTHS)
+    assert len(tried) == len(STRENGTHS) or values[-3] > values[-2] > values[-1]
     np.testing.assert_allclose([value for _, value in found.choice.curve], values, atol=0.002)
     assert values[STRENGTHS.index(found.choice.value)] > max(values) - 0.002
     expected = theirs(features, targets, FOLD.development, found.choice.value)[FOLD.test]
@@ -85,14 +87,32 @@ def test_a_memory_map_and_blocks_change_nothing(
     np.testing.assert_allclose(parts.probabilities, whole.probabilities, atol=1e-3)
 
 
-def test_axes_of_other_rows_change_the_speed_alone() -> None:
+def test_a_start_from_other_rows_changes_the_speed_alone() -> None:
     features, targets = made()
     rows = Rows(features, np.zeros(600), FOLD.train)
-    first = fit_logistic(rows, targets[FOLD.train], (0.1,))
-    other = fit_logistic(every_row(features[300:]), targets[300:], (0.1,)).axes
-    again = fit_logistic(rows, targets[FOLD.train], (0.1,), axes=other)
+    (first,) = logistic_path(rows, targets[FOLD.train], (0.1,))
+    (other,) = logistic_path(every_row(features[300:]), targets[300:], (1.0,))
+    (again,) = logistic_path(rows, targets[FOLD.train], (0.1,), start=other)
     pair = [one.probabilities(every_row(features[400:])) for one in (first, again)]
     np.testing.assert_allclose(*pair, atol=0.005)
+
+
+def test_no_strength_is_tried_after_two_falls_in_a_row() -> None:
+    features, targets = made()
+    told = iter([0.5, 0.4, 0.7, 0.6, 0.5, 0.9])
+    strengths = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    found = label_fold(features, targets, FOLD, lambda *_: next(told), strengths=strengths)
+    assert found.choice.curve == tuple(zip(strengths, (0.5, 0.4, 0.7, 0.6, 0.5), strict=False))
+    assert found.choice.value == 1e-3
+
+
+def test_a_label_that_no_training_clip_has_is_never_found() -> None:
+    features, targets = made()
+    targets[FOLD.development, 2] = False
+    found = label_fold(features, targets, FOLD, lambda *_: 1.0, strengths=(1e-3, 1.0))
+    assert found.converged
+    assert found.probabilities[:, 2].max() < 1 / len(FOLD.development)
+    assert found.probabilities[:, 1].max() > 0.3
 
 
 def test_what_cannot_be_chosen_on_is_named() -> None:

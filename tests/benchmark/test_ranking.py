@@ -55,12 +55,25 @@ def test_a_clip_of_weight_three_is_three_clips_and_of_weight_nought_none() -> No
 
 
 def test_the_bootstrap_lies_about_the_value_as_wide_as_other_samples_do() -> None:
-    drawn = bootstrap(*made(0, 300, 4), np.random.default_rng(0))
+    drawn = bootstrap(*made(0, 300, 4), None, 0)
     others = [once(*made(seed, 300, 4)) for seed in range(1, 200)]
     for name in MEASURES:
         assert drawn[name].shape == (RESAMPLES,)
         spread = np.std([one[name] for one in others])
         assert 0.7 < drawn[name].std() / spread < 1.4
+
+
+def test_clips_of_a_group_are_drawn_together() -> None:
+    scores, targets = made(2, 120, 3)
+    alone = bootstrap(scores, targets, None, 0)
+    # Every clip three times over, under one name: no more witnesses than before.
+    names = np.array([f"speaker{number:03d}" for number in range(120)])
+    thrice = [np.repeat(one, 3, axis=0) for one in (scores, targets, names)]
+    together = bootstrap(*thrice, 0)
+    one_by_one = bootstrap(*thrice[:2], None, 0)
+    for name in MEASURES:
+        np.testing.assert_allclose(together[name], alone[name], rtol=1e-6)
+        assert one_by_one[name].std() < 0.7 * alone[name].std()
 
 
 def test_perfect_scores_are_worth_1_and_shapes_must_agree() -> None:
