@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmark.corruption.corrupt import embed_corrupted, rescore
@@ -22,7 +23,7 @@ from benchmark.probes.rows import ProbeError
 from benchmark.protocols import PROTOCOLS, Protocol
 from benchmark.records import Clip, Task, TaskDataError, missing_data
 from benchmark.results import Result, ResultError, write_result
-from benchmark.splits import SplitError
+from benchmark.splits import SplitError, make_folds
 from benchmark.tasks.registry import absent_files, completeness, data_folder, task_root
 
 BAD_SHARE = 0.01
@@ -136,7 +137,7 @@ def measure_all(
     for task in tasks:
         try:
             clips, partial = _clips(task, settings)
-        except (TaskDataError, OSError) as error:
+        except (TaskDataError, SplitError, OSError) as error:
             missing |= {(task.name, m, version): str(error) for m in models for version in versions}
             continue
         for model in models:
@@ -162,6 +163,7 @@ def _clips(task: Task, settings: Settings) -> tuple[list[Clip], str | None]:
 
     Raises:
         TaskDataError: the data is missing, or partial without leave.
+        SplitError: the listed clips do not make the task's split, whatever files are there.
     """
     root = task_root(task, settings.data_dir)
     clips = task.index(root)
@@ -172,6 +174,9 @@ def _clips(task: Task, settings: Settings) -> tuple[list[Clip], str | None]:
         lack = f"{lack}; {gone}" if lack else gone
     if lack and not settings.allow_partial:
         raise missing_data(task, root, f"{lack} (--allow-partial measures on what is there)")
+    # Before hours of embedding; once more after it, on the clips that could be read.
+    splits, groups = (np.array([getattr(c, name) for c in clips]) for name in ("split", "group"))
+    make_folds(task.split_policy, splits, groups)
     return clips, lack
 
 

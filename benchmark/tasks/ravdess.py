@@ -9,6 +9,7 @@ from benchmark.tasks.layout import sound_files, subfolders
 # In the order of the third field of the file name, from 01.
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 FOLDS = 6
+TOP = "Audio_Speech_Actors_01-24"
 
 
 def spoken_sentences(task: Task, root: Path) -> Iterator[tuple[str, str, int]]:
@@ -16,14 +17,16 @@ def spoken_sentences(task: Task, root: Path) -> Iterator[tuple[str, str, int]]:
 
     Args:
         task: named in the error.
-        root: holds Actor_01 to Actor_24, as the archive unpacks.
+        root: holds Actor_01 to Actor_24, as the archive unpacks, or the folder of the archive's
+            name that some unpackers make, with them.
 
     Raises:
         TaskDataError: where there is no speech file.
     """
     found = False
-    folders = subfolders(root) if root.is_dir() else []
-    for folder in (name for name in folders if name.startswith("Actor_")):
+    top = f"{TOP}/" if (root / TOP).is_dir() and not (root / "Actor_01").is_dir() else ""
+    folders = subfolders(root / top) if root.is_dir() else []
+    for folder in (top + name for name in folders if name.startswith("Actor_")):
         for name in sound_files(root / folder):
             fields = name[: -len(".wav")].split("-")
             if len(fields) != 7 or not all(f.isdecimal() for f in fields) or fields[1] != "01":

@@ -25,7 +25,7 @@ def spoken_words(task: Task, root: Path) -> Iterator[tuple[str, str, str]]:
         TaskDataError: where there is no folder of words.
     """
     words = [name for name in subfolders(root) if name[0] != "_"] if root.is_dir() else []
-    if not words:
+    if not set(words) & set(CLASSES):
         raise missing_data(task, root, "no folder of words is there")
     for word in words:
         for name in sound_files(root / word):

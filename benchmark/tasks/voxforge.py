@@ -57,7 +57,9 @@ def index_table(root: Path) -> list[Clip]:
 
 
 def index_folders(root: Path) -> list[Clip]:
-    """List the clips of `<language>/<archive>/wav` (or flac), split by speaker as TFDS does.
+    """List the clips of `<language>/<archive>/wav`, else flac, split by speaker as TFDS does.
+
+    An archive with both folders has each recording twice.
 
     Raises:
         TaskDataError: where there is no archive.
@@ -65,7 +67,8 @@ def index_folders(root: Path) -> list[Clip]:
     found = []
     for language in LANGUAGES:
         for archive in subfolders(root / language) if (root / language).is_dir() else []:
-            for kind in sorted({"wav", "flac"} & set(os.listdir(root / language / archive))):
+            kinds = {"wav", "flac"} & set(os.listdir(root / language / archive))
+            for kind in sorted(kinds)[-1:]:
                 folder = f"{language}/{archive}/{kind}"
                 for name in sound_files(root / folder, (".wav", ".flac")):
                     found.append((f"{folder}/{name}", language, speaker_of(archive)))

@@ -1,0 +1,73 @@
+"""What real downloads look like beside the official layout, and lists that make no split."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark import run
+from benchmark.records import TaskDataError
+from benchmark.splits import make_folds
+from benchmark.tasks import voxceleb1
+from benchmark.tasks.registry import load_tasks
+from tests.synth import TREES, write_tone
+
+TASKS = load_tasks()
+CHANCE = "benchmark.models.content_random"
+
+
+def test_ravdess_may_lie_in_a_folder_of_the_archives_name(tmp_path: Path) -> None:
+    TREES["ravdess"](tmp_path / "Audio_Speech_Actors_01-24")
+    clips = TASKS["ravdess"].index(tmp_path)
+    assert len(clips) == 48
+    assert all((tmp_path / clip.path).is_file() for clip in clips)
+    # Some mirrors hold all actors twice, flat and in that folder: each sentence counts once.
+    TREES["ravdess"](tmp_path)
+    assert [clip.path.split("/")[0][:6] for clip in TASKS["ravdess"].index(tmp_path)][::47] == [
+        "Actor_",
+        "Actor_",
+    ]
+    assert len(TASKS["ravdess"].index(tmp_path)) == 48
+
+
+def test_a_voxforge_archive_with_wav_and_flac_counts_once(tmp_path: Path) -> None:
+    TREES["voxforge"](tmp_path)
+    before = TASKS["voxforge"].index(tmp_path)
+    doubled = next(clip for clip in before if "/wav/" in clip.path)
+    archive = (tmp_path / doubled.path).parent.parent
+    write_tone(archive / "flac" / f"{Path(doubled.path).stem}.flac", 0.1, 1)
+    assert TASKS["voxforge"].index(tmp_path) == before
+
+
+def test_a_video_that_the_published_list_parts_is_counted_and_not_refused(tmp_path: Path) -> None:
+    TREES["voxceleb1"](tmp_path)
+    assert "; 0 of 6 videos are in two parts" in voxceleb1.convention(tmp_path)
+    table = tmp_path / "iden_split.txt"
+    text = table.read_text()
+    table.write_text(text.replace("1 id10001/video1/00002.wav", "2 id10001/video1/00002.wav"))
+    assert "; 1 of 6 videos are in two parts" in voxceleb1.convention(tmp_path)
+    clips = TASKS["voxceleb1"].index(tmp_path)
+    columns = (np.array([getattr(c, name) for c in clips]) for name in ("split", "group"))
+    (fold,) = make_folds("fixed", *columns)
+    assert (len(fold.train), len(fold.valid), len(fold.test)) == (3, 5, 4)
+
+
+def test_a_folder_of_folders_is_no_folder_of_words(tmp_path: Path) -> None:
+    TREES["speech_commands"](tmp_path / "speech_commands_v0.02")
+    with pytest.raises(TaskDataError, match="no folder of words is there"):
+        TASKS["speech_commands_folds"].index(tmp_path)
+
+
+def test_a_list_that_parts_a_speaker_is_refused_before_anything_is_embedded(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    TREES["speech_commands"](tmp_path / "speech_commands")
+    table = tmp_path / "speech_commands" / "validation_list.txt"
+    table.write_text(table.read_text().splitlines()[0] + "\n")
+    shutil.rmtree(tmp_path / "speech_commands" / "_background_noise_")
+    asked = ["--tasks", "speech_commands", "--models", CHANCE, "--allow-partial"]
+    where = ["--data-dir", str(tmp_path), "--out", str(tmp_path / "out"), "--workers", "0"]
+    assert run.main([*asked, *where]) == 1
+    assert "group '00000004' is in the parts" in capsys.readouterr().err
+    assert not (tmp_path / "embeddings").exists()
