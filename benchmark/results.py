@@ -101,7 +101,7 @@ def write_result(result: Result, folder: Path) -> Path:
         OSError: the folder cannot be written.
     """
     path = folder / result.file_name
-    values = dataclasses.asdict(result)
+    values = vars(result)  # no copies: `Result` holds plain values, and a place for every clip
     _check(values, path)
     try:
         text = json.dumps(values, indent=1, allow_nan=False)
