@@ -39,6 +39,9 @@ def save_state(
         optimizer: of its trainable parameters.
         config: of the run.
         data: hash of the store.
+
+    Raises:
+        StateError: it cannot be written, e.g. because the disk is full; the last one is kept.
     """
     state = {
         "format": FORMAT,
@@ -49,10 +52,18 @@ def save_state(
         "optimizer": optimizer.state_dict(),
     }
     beside = path.with_suffix(".part")
-    torch.save(state, beside)
-    with beside.open("rb") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        torch.save(state, beside)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
+        beside.unlink(missing_ok=True)
+        reason = str(error).partition("\n")[0]
+        raise StateError(
+            f"{path} cannot be written at step {step} ({reason}): make room on the disk and start "
+            "again; the run goes on from the state saved before, if any"
+        ) from error
 
 
 def load_state(

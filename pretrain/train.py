@@ -19,6 +19,7 @@ from pretrain.monitor import Clock, Monitor, rank_me, spread
 from pretrain.optimizer import build_optimizer, set_learning_rate
 from pretrain.probe import Probe, knn_accuracy, read_probe
 from pretrain.provenance import provenance
+from pretrain.run_folder import only_run
 from pretrain.schedule import learning_rate, target_decay
 from pretrain.state import load_state, save_state
 from pretrain.store import Store
@@ -143,11 +144,18 @@ def train(config: Config, store: Store, out: Path, device: torch.device) -> Path
     Raises:
         ValueError: fewer clips than a batch, or a batch that the processes cannot share.
         DivergedError: a loss that is not finite; the state saved last is kept.
-        StateError: `out` holds the state of another run.
+        StateError: `out` holds the state of another run, another run is at work there, or the
+            state cannot be written.
     """
-    clock = Clock(device)
-    views = Views(store, config, device, clock)
+    views = Views(store, config, device, Clock(device))
     learner = Learner(config, device, len(store.starts))
+    with only_run(out):
+        return _go_on(store, out, views, learner)
+
+
+def _go_on(store: Store, out: Path, views: Views, learner: Learner) -> Path:
+    """Do the steps that a run still lacks, write its weights and return their path."""
+    config, clock, device = views.config, views.clock, views.device
     state, start, steps = out / "state.pt", 0, config.optim.steps
     if state.is_file():
         start = load_state(
@@ -156,7 +164,6 @@ def train(config: Config, store: Store, out: Path, device: torch.device) -> Path
     learner.wrap()
     probe = read_probe(config.run.probe, config.encoder) if config.run.probe else None
     saved, losses = time.monotonic(), []
-    out.mkdir(parents=True, exist_ok=True)
     with Monitor(out, start, steps, active=rank() == 0) as monitor:
         for step in range(start, steps):
             loss, projections = learner.step(step, *views.draw(step))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from wavebyol_hear.authors import load_authors
@@ -73,7 +73,8 @@ def save_encoder(
     path = Path(path)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, beside, metadata=header)
+        # Not by save_file: its files can be read by their owner only, whatever the umask.
+        beside.write_bytes(save(tensors, metadata=header))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -211,6 +211,11 @@ class Embedder(nn.Module):
 
     def _frames(self, audio: Tensor, network: Encoder) -> Frames:
         """Bring audio to the weights' device and run the front end."""
+        if self._like.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"the weights are {self._like.dtype}: leave them in float32; for bfloat16 "
+                'products, load_model(precision="bf16")'
+            )
         wave = pad_to(audio.to(self._like)[:, None], self.config.crop_samples)
         return Frames(network, wave, self.core)
 

@@ -153,7 +153,8 @@ class GaborFrontEnd(nn.Module):
     def filters(self) -> Tensor:
         """Return the taps, real parts then imaginary parts: [2 * channels, 1, taps]."""
         taps = self.config.taps
-        time = (torch.arange(taps, device=self.centre.device) - (taps - 1) / 2) / self.sample_rate
+        place = torch.arange(taps, device=self.centre.device, dtype=self.centre.dtype)
+        time = (place - (taps - 1) / 2) / self.sample_rate
         angle = 2 * math.pi * time
         envelope = torch.exp(-0.5 * (angle * self.bandwidth[:, None]).square())
         phase = angle * self.centre[:, None]

@@ -55,7 +55,7 @@ def load_model(
     else:
         weights = _shipped(preset or DEFAULT_PRESET)
     return Embedder(
-        weights.encoder,
+        weights.encoder.float(),  # whatever torch's default type is
         pooling,
         whitenings=weights.whitenings if whiten else None,
         normalise=normalise,

@@ -116,8 +116,7 @@ def test_bad_arguments_are_named(weights, tmp_path):
 def test_the_model_follows_its_device(precision, monkeypatch):
     # A device without numbers refuses tensors of another: what looks at values is left out.
     monkeypatch.setattr("wavebyol_hear.inference._equal", lambda *states: False)
-    for module in ("hear", "embed"):
-        monkeypatch.setattr(f"wavebyol_hear.{module}.check_audio", lambda audio: None)
+    monkeypatch.setattr("wavebyol_hear.embed.check_audio", lambda audio: None)
     model = wavebyol_hear.load_model(precision=precision).to("meta")
     scene = wavebyol_hear.get_scene_embeddings(torch.zeros(3, 30_000), model)
     frames, times = wavebyol_hear.get_timestamp_embeddings(torch.zeros(1, 500_000), model)
@@ -159,3 +158,29 @@ def test_the_untrained_module_is_the_default_network_without_what_it_learned():
     assert torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
     with pytest.raises(ValueError, match="untrained has no weights"):
         untrained.load_model("x.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_halved_weights_are_refused_with_the_remedy(dtype: torch.dtype) -> None:
+    model = wavebyol_hear.load_model().to(dtype)
+    for embed in (wavebyol_hear.get_scene_embeddings, wavebyol_hear.get_timestamp_embeddings):
+        with pytest.raises(ValueError, match=r'weights are torch.*precision="bf16"'):
+            embed(torch.randn(1, 16000), model)
+
+
+def test_torchs_default_type_changes_nothing() -> None:
+    audio = torch.randn(2, 20480, generator=torch.Generator().manual_seed(0))
+    scene, (frames, times) = (
+        embed(audio, wavebyol_hear.load_model())
+        for embed in (wavebyol_hear.get_scene_embeddings, wavebyol_hear.get_timestamp_embeddings)
+    )
+    before = wavebyol_hear.load_model()
+    torch.set_default_dtype(torch.float64)
+    try:
+        for model in (before, wavebyol_hear.load_model()):
+            assert torch.equal(wavebyol_hear.get_scene_embeddings(audio, model), scene)
+            found = wavebyol_hear.get_timestamp_embeddings(audio, model)
+            assert torch.equal(found[0], frames)
+            assert torch.equal(found[1], times)
+    finally:
+        torch.set_default_dtype(torch.float32)

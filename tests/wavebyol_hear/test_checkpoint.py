@@ -48,6 +48,13 @@ def authors_state():
     return encoder, state
 
 
+def test_a_weights_file_may_be_read_by_whom_the_umask_lets(ours):
+    beside = ours.with_name("plain")
+    beside.touch()
+    assert ours.stat().st_mode == beside.stat().st_mode
+
+
+
 def save_authors(path, state):
     saved = {"model_state_dict": state, "optimizer_state_dict": {}, "epoch": 7, "loss": 0.5}
     torch.save(saved, path)
