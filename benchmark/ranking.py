@@ -74,6 +74,26 @@ def bootstrap(
     return {name: np.concatenate([part[name] for part in drawn]) for name in MEASURES}
 
 
+def interval(name: str, value: float, drawn: np.ndarray) -> tuple[float, float] | None:
+    """Return the ends of a measure's 95 % interval; None where no draw is finite.
+
+    Draws are moved so that their mean is the value. A clip drawn twice ranks beside itself, and the
+    mAP of rare labels runs high in them: made-up data of FSD50K's size had 0.285, and 0.286 to
+    0.298 in the middle 95 % of its draws.
+
+    Args:
+        name: of the measure.
+        value: of the clips as they are.
+        drawn: see `bootstrap`; a draw in which a label is told perfectly has an infinite d'.
+    """
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return None
+    ends = np.percentile(drawn - drawn.mean() + value, [2.5, 97.5])
+    low, high = (ends if name == "d_prime" else ends.clip(0.0, 1.0)).tolist()
+    return low, high
+
+
 def _mean_drawn(values: np.ndarray, both: bool) -> np.ndarray:
     """Return the mean over labels; a label that only a resample lost is left out.
 

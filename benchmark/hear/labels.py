@@ -13,7 +13,7 @@ from benchmark.hear.scores import HearScore, finite_measures, means, not_finite
 from benchmark.measure import SEED
 from benchmark.probes.multilabel import PROTOCOL, Labelled, label_fold
 from benchmark.probes.rows import ProbeError
-from benchmark.ranking import MEASURES, bootstrap, ranking
+from benchmark.ranking import MEASURES, bootstrap, interval, ranking
 from benchmark.splits import make_folds
 
 
@@ -93,16 +93,15 @@ def _point(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
 def _with_intervals(
     metrics: dict[str, dict[str, float | None]], parts: list[tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, dict[str, float | None]]:
-    """Add the 95 % percentile interval of the mean over parts; clips are drawn within each part.
+    """Add the 95 % interval of the mean over parts; clips are drawn within each part.
 
     Clip by clip: a HEAR folder does not say which clips share a speaker or an uploader.
     """
     drawn = [bootstrap(*part, None, SEED + place) for place, part in enumerate(parts)]
     for name, metric in metrics.items():
-        mean = np.mean([one[name] for one in drawn], axis=0)
-        # A draw in which a label is told perfectly has an infinite d'.
-        mean = mean[np.isfinite(mean)]
-        if len(mean):
-            low, high = np.percentile(mean, [2.5, 97.5])
-            metric |= {"low": float(low), "high": float(high)}
+        value = metric["mean"]
+        assert value is not None  # only a deviation may be absent
+        ends = interval(name, value, np.mean([one[name] for one in drawn], axis=0))
+        if ends:
+            metric |= {"low": ends[0], "high": ends[1]}
     return metrics

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics import RESAMPLES
-from benchmark.ranking import MEASURES, bootstrap, ranking
+from benchmark.ranking import MEASURES, bootstrap, interval, ranking
 
 
 def made(seed: int, clips: int, labels: int, grain: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -74,6 +74,21 @@ def test_clips_of_a_group_are_drawn_together() -> None:
     for name in MEASURES:
         np.testing.assert_allclose(together[name], alone[name], rtol=1e-6)
         assert one_by_one[name].std() < 0.7 * alone[name].std()
+
+
+def test_the_interval_of_rare_labels_holds_the_value_that_most_draws_exceed() -> None:
+    random = np.random.default_rng(3)
+    targets = random.random((600, 150)) < 0.01
+    targets[0] = True
+    scores = random.standard_normal(targets.shape) + 2 * targets
+    value, drawn = once(scores, targets)["mAP"], bootstrap(scores, targets, None, 0)["mAP"]
+    low, high = interval("mAP", value, drawn)
+    plain = np.percentile(drawn, [2.5, 97.5])
+    assert (drawn > value).mean() > 0.9
+    assert value - low == pytest.approx(high - value, rel=0.3)
+    assert high - low == pytest.approx(plain[1] - plain[0])
+    assert interval("mAP", 1.0, np.array([1.0, 0.9, np.nan]))[1] == 1
+    assert interval("d_prime", 1.0, np.array([np.inf])) is None
 
 
 def test_perfect_scores_are_worth_1_and_shapes_must_agree() -> None:
