@@ -9,7 +9,7 @@ import pytest
 from benchmark import run
 from benchmark.records import TaskDataError
 from benchmark.splits import make_folds
-from benchmark.tasks import voxceleb1
+from benchmark.tasks import voxceleb1, voxforge
 from benchmark.tasks.registry import load_tasks
 from tests.synth import TREES, write_tone
 
@@ -31,13 +31,18 @@ def test_ravdess_may_lie_in_a_folder_of_the_archives_name(tmp_path: Path) -> Non
     assert len(TASKS["ravdess"].index(tmp_path)) == 48
 
 
-def test_a_voxforge_archive_with_wav_and_flac_counts_once(tmp_path: Path) -> None:
-    TREES["voxforge"](tmp_path)
-    before = TASKS["voxforge"].index(tmp_path)
-    doubled = next(clip for clip in before if "/wav/" in clip.path)
-    archive = (tmp_path / doubled.path).parent.parent
-    write_tone(archive / "flac" / f"{Path(doubled.path).stem}.flac", 0.1, 1)
-    assert TASKS["voxforge"].index(tmp_path) == before
+def test_voxforge_leaves_flac_out_and_deals_its_speakers_as_tfds_does(tmp_path: Path) -> None:
+    TREES["voxforge"](tmp_path)  # speakers 0 have FLAC
+    clips = TASKS["voxforge"].index(tmp_path)
+    assert len(clips) == 2 * 9 * 2
+    assert all(clip.path.endswith(".wav") for clip in clips)
+    everyone = [f"{lang}speaker{number}" for lang in ("de", "ru") for number in range(10)]
+    splits = voxforge.speaker_splits(everyone)
+    assert {clip.group: clip.split for clip in clips}.items() < splits.items()
+    # Whoever keeps a FLAC copy beside the WAV has no more clips than before.
+    archive = (tmp_path / clips[0].path).parent.parent
+    write_tone(archive / "flac" / "de-00.flac", 0.1, 1)
+    assert TASKS["voxforge"].index(tmp_path) == clips
 
 
 def test_a_video_that_the_published_list_parts_is_counted_and_not_refused(tmp_path: Path) -> None:
