@@ -57,8 +57,10 @@ class Reader:
         """Return a wave of `least` samples or more, or the message of its error."""
         if isinstance(wave, str) or len(wave) >= self.least:
             return wave
-        missing = self.least - len(wave)
-        return np.pad(wave, (missing // 2, missing - missing // 2))
+        padded = np.zeros(self.least, dtype=np.float32)
+        left = (self.least - len(wave)) // 2
+        padded[left : left + len(wave)] = wave
+        return padded
 
     def read(self, row: int) -> np.ndarray | str:
         """Return the wave of a row, or why there is none."""

@@ -53,7 +53,7 @@ def embed_hear(
     *,
     fingerprint: str,
     workers: int = 2,
-    batch_seconds: float = 64.0,
+    batch_seconds: float = 81.92,
 ) -> Effort:
     """Embed a task into a folder, or go on where an interrupted run stopped.
 
