@@ -47,7 +47,7 @@ def index(root: Path) -> list[Clip]:
             path=f"{top}audio/fold{row['fold']}/{row['slice_file_name']}",
             label=row["class"],
             split=fold_name(table, line, row["fold"], 10),
-            group=f"fold{row['fold']}/{row['fsID']}",
+            group=f"{row['fsID']}/fold{row['fold']}",
         )
         for line, row in read_table(table, ("slice_file_name", "fsID", "fold", "class"))
     ]

@@ -235,7 +235,7 @@ def test_the_real_part_of_esc50_has_its_official_folds(esc50_root: Path) -> None
     # The official file name repeats fold, recording and class number.
     for clip in clips:
         fold, recording, _, target = clip.clip_id.removesuffix(".wav").split("-")
-        assert (f"fold0{fold}", recording) == (clip.split, clip.group)
+        assert (f"fold0{fold}", f"{recording}/fold{fold}") == (clip.split, clip.group)
         assert TASKS["esc50"].classes[int(target)] == clip.label
     assert completeness(TASKS["esc50"], clips, esc50_root) == "500 of 2000 clips are listed"
 
