@@ -26,8 +26,9 @@ URL = "http://download.magenta.tensorflow.org/datasets/nsynth"
 def index(root: Path) -> list[Clip]:
     """List the notes of the three examples.json.
 
-    The published valid and test share instruments (train shares none with them), so the group
-    is the note and not the instrument.
+    The group is the instrument, which a note's key begins with, within its part: the published
+    valid and test share instruments (train shares none with them), and intervals draw an
+    instrument's notes together.
 
     Args:
         root: holds nsynth-train, nsynth-valid and nsynth-test.
@@ -48,7 +49,9 @@ def index(root: Path) -> list[Clip]:
                 raise TaskDataError(
                     f"{table}: {key} has no instrument_family_str; fetch the file again"
                 ) from error
-            clips.append(Clip(key, f"{folder}/audio/{key}.wav", family, split, key))
+            instrument = key.rsplit("-", 2)[0]  # then pitch and velocity
+            group = f"{split}/{instrument}"
+            clips.append(Clip(key, f"{folder}/audio/{key}.wav", family, split, group))
     return clips
 
 

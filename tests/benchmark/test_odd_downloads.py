@@ -1,5 +1,6 @@
 """What real downloads look like beside the official layout, and lists that make no split."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -105,3 +106,31 @@ def test_a_list_that_parts_a_speaker_is_refused_before_anything_is_embedded(
     assert run.main([*asked, *where]) == 1
     assert "group '00000004' is in the parts" in capsys.readouterr().err
     assert not (tmp_path / "embeddings").exists()
+
+
+def test_an_nsynth_instrument_may_be_in_valid_and_test_and_is_a_group_in_each(
+    tmp_path: Path,
+) -> None:
+    for split, instrument in (
+        ("train", "reed_acoustic_001"),
+        *((s, "bass_synthetic_033") for s in ("valid", "test")),
+    ):
+        folder = tmp_path / f"nsynth-{split}"
+        folder.mkdir()
+        names = [
+            f"{instrument}-{pitch:03d}-{velocity:03d}"
+            for pitch in (22, 23)
+            for velocity in (50, 75)
+        ]
+        notes = {name: {"instrument_family_str": instrument.split("_")[0]} for name in names}
+        (folder / "examples.json").write_text(json.dumps(notes))
+    clips = TASKS["nsynth"].index(tmp_path)
+    groups = [clip.group for clip in clips]
+    assert len(groups) == 12
+    assert sorted(set(groups)) == [
+        "test/bass_synthetic_033",
+        "train/reed_acoustic_001",
+        "valid/bass_synthetic_033",
+    ]
+    splits = np.array([clip.split for clip in clips])
+    assert len(make_folds("fixed", splits, np.array(groups))) == 1
