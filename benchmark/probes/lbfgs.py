@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark.probes.rows import ProbeError
+
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(points [F, S', N], strengths kept [S']) -> values float64 [F, S'], gradients [F, S', N]."""
 
@@ -61,6 +63,9 @@ def minimise(
 
     Shape:
         start `[F, S, N]`, baseline `[F, S]`.
+
+    Raises:
+        ProbeError: a value is not finite where the search starts.
     """
     folds, strengths, _ = start.shape
     found = Solution(
@@ -69,6 +74,8 @@ def minimise(
     kept = torch.arange(strengths, device=start.device)
     point = start.clone()
     value, gradient = objective(point, kept)
+    if not (value.isfinite().all() and baseline.isfinite().all()):
+        raise ProbeError("the loss is not finite before the first step: features are too large")
     memory = _Memory(start)
     direction, slope = memory.direction(gradient)
     step = torch.ones_like(slope)
