@@ -20,7 +20,7 @@ PACKAGES := wavebyol_hear pretrain benchmark
 PACKS ?= ../shared/data
 TASKS ?= notes,esc50,speech_commands_folds
 RESULTS ?= build/results
-ROWS := benchmark.models.content_random,benchmark.models.log_mel,benchmark.models.cola,benchmark.models.byol_a,wavebyol_hear.untrained,wavebyol_hear:benchmark/models/weights/slim_333k.safetensors,wavebyol_hear
+ROWS := benchmark.models.content_random,benchmark.models.log_mel,benchmark.models.cola,benchmark.models.byol_a,wavebyol_hear.untrained,wavebyol_hear.unwhitened,wavebyol_hear:benchmark/models/weights/slim_333k.safetensors,wavebyol_hear
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
 TORCH := $(shell sed -n 's/^torch==//p' $(LOCK))

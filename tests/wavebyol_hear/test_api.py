@@ -160,6 +160,17 @@ def test_the_untrained_module_is_the_default_network_without_what_it_learned():
         untrained.load_model("x.pt")
 
 
+def test_the_unwhitened_module_is_the_default_model_before_its_whitening():
+    from wavebyol_hear import unwhitened
+
+    audio = torch.randn(2, 20_480)
+    plain = unwhitened.get_scene_embeddings(audio, unwhitened.load_model())
+    model = wavebyol_hear.load_model()
+    assert not torch.equal(plain, wavebyol_hear.get_scene_embeddings(audio, model))
+    whitened = model.whiten_scene(plain)
+    torch.testing.assert_close(whitened, wavebyol_hear.get_scene_embeddings(audio, model))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_halved_weights_are_refused_with_the_remedy(dtype: torch.dtype) -> None:
     model = wavebyol_hear.load_model().to(dtype)
