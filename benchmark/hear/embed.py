@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmark.embedding.ahead import ahead
 from benchmark.embedding.embedder import reading_ahead
 from benchmark.embedding.hear_api import EncodeError, HearError, HearModel
 from benchmark.embedding.read_ahead import Batch, of_one_length, read_batches
@@ -91,9 +92,12 @@ def embed_hear(
         tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar,
         reading_ahead(title),
         closing(read_batches(paths, todo, rate, workers, batch_seconds, least=least)) as batches,
+        # Writing two files a clip takes as long as embedding a short one: side by side.
+        closing(ahead(writer.embedded, batches, min(workers, 1))) as done,
     ):
-        for batch in batches:
-            writer.take(batch, listed)
+        for batch in done:
+            for row, values, stamps in batch:
+                writer.write(*listed[row], values, stamps)
             bar.update(len(batch))
     if scenes is None:
         gather_events(task, folder)
@@ -147,22 +151,22 @@ class Writer:
         self.task, self.model, self.folder, self.effort = task, model, folder, effort
         self.scenes = scenes
 
-    def take(self, batch: Batch, listed: list[tuple[str, str]]) -> None:
-        """Embed what was read of a batch.
+    def embedded(self, batch: Batch) -> list[tuple[int, np.ndarray, np.ndarray | None]]:
+        """Return the rows of a batch with their embeddings and timestamps.
 
-        Args:
-            batch: rows with their waves.
-            listed: split and file name by row.
+        Raises:
+            HearTaskError: a sound could not be read.
         """
         read = []
         for row, wave in batch:
             if isinstance(wave, str):
                 raise HearTaskError(wave)
             read.append((row, wave))
-        for rows, waves in of_one_length(read):
-            for row, (values, stamps) in zip(rows, self.embed(waves), strict=True):
-                split, name = listed[row]
-                self.write(split, name, values, stamps)
+        return [
+            (row, *values)
+            for rows, waves in of_one_length(read)
+            for row, values in zip(rows, self.embed(waves), strict=True)
+        ]
 
     def embed(self, waves: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Yield each clip's embedding and timestamps; where a batch fails, each clip by itself.

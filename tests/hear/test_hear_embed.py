@@ -131,7 +131,8 @@ def test_short_clips_of_all_lengths_share_batches_and_keep_their_embeddings(
     for name, row in zip(clip_order(task)[split], kept, strict=True):
         alone = exact.scenes(waves[name][None])[0]
         np.testing.assert_allclose(np.load(made / split / f"{name}.embedding.npy"), row, atol=0)
-        np.testing.assert_allclose(row, alone, rtol=1e-5, atol=1e-5)
+        # Rounding depends on how many clips are computed together.
+        assert np.abs(row - alone).max() <= 1e-5 * np.abs(alone).max()
 
 
 def test_an_event_is_on_from_its_start_to_its_end_inclusive() -> None:
