@@ -102,7 +102,15 @@ def two(tmp_path_factory):
     They meet in a file: torchrun's meeting looks up names, which takes minutes where no name
     server answers.
     """
-    folder = tmp_path_factory.mktemp("two")
+    for _ in range(2):  # gloo stood still in 1 of some 90 tries: one more, and no third
+        folder = tmp_path_factory.mktemp("two")
+        if both_done(folder):
+            break
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def both_done(folder):
+    """Run two processes; return whether they ended within a minute, where a try takes 4 s."""
     command = [sys.executable, Path(__file__).with_name("one_of_two.py"), folder]
     base = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}
     started = [
@@ -111,12 +119,15 @@ def two(tmp_path_factory):
     ]
     try:
         for process in started:
-            _, said = process.communicate(timeout=120)
+            _, said = process.communicate(timeout=60)
             assert process.returncode == 0, said.decode()
+    except subprocess.TimeoutExpired:
+        return False
     finally:
         for process in started:
             process.kill()
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+            process.wait()
+    return True
 
 
 @pytest.mark.parametrize("loss", one_of_two.LOSSES)
