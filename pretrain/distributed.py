@@ -1,5 +1,6 @@
 """One process or many: who am I, what do the others hold, and my share of the batch."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ def process_group(device: str, meet: str = "env://") -> Iterator[torch.device]:
         yield torch.device(kind)
     finally:
         if several:
+            # A wrapped network that goes after the group is the last to hold it, and waits for
+            # its threads while they wait for Python's lock.
+            gc.collect()
             dist.destroy_process_group()
 
 

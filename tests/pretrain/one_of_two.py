@@ -46,15 +46,22 @@ def step(model, runner, views):
     }
 
 
+def share_of(loss, device):
+    """Return what this process has of a step.
+
+    The wrapped network is gone on return. Were it left to go after the process group, it would
+    be the last to hold that, which then waits for its threads while they wait for Python's lock.
+    """
+    model, _, views = joined(loss)
+    model, runner = parallel(model, device)
+    return step(model, runner, [v[share(BATCH)] for v in views])
+
+
 def main():
     """Save this process's share of every loss."""
     folder = Path(sys.argv[1])
     with process_group("cpu", f"file://{folder / 'meet'}") as device:
-        found = {}
-        for loss in LOSSES:
-            model, _, views = joined(loss)
-            model, runner = parallel(model, device)
-            found[loss] = step(model, runner, [v[share(BATCH)] for v in views])
+        found = {loss: share_of(loss, device) for loss in LOSSES}
         torch.save(found, folder / f"{rank()}.pt")
 
 
