@@ -86,19 +86,7 @@ def embed_hear(
     todo = [row for row, done in enumerate(there) if not done]
     if scenes is not None:
         scenes.recall([clip for clip, done in zip(listed, there, strict=True) if done])
-    least, rate = (0 if scenes is None else model.pads_scenes_to), model.sample_rate
-    title = f"{task.folder.name}, {model.spec}"
-    with (
-        tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar,
-        reading_ahead(title),
-        closing(read_batches(paths, todo, rate, workers, batch_seconds, least=least)) as batches,
-        # Writing two files a clip takes as long as embedding a short one: side by side.
-        closing(ahead(writer.embedded, batches, min(workers, 1))) as done,
-    ):
-        for batch in done:
-            for row, values, stamps in batch:
-                writer.write(*listed[row], values, stamps)
-            bar.update(len(batch))
+    writer.fill(paths, todo, listed, workers, batch_seconds)
     if scenes is None:
         gather_events(task, folder)
     else:
@@ -150,6 +138,37 @@ class Writer:
         """Keep what every batch needs."""
         self.task, self.model, self.folder, self.effort = task, model, folder, effort
         self.scenes = scenes
+
+    def fill(
+        self,
+        paths: list[str],
+        todo: list[int],
+        listed: list[tuple[str, str]],
+        workers: int,
+        batch_seconds: float,
+    ) -> None:
+        """Embed rows and write their files.
+
+        Args:
+            paths: of the sounds, by row.
+            todo: rows to embed.
+            listed: split and file name by row.
+            workers: see `embed_hear`.
+            batch_seconds: see `embed_hear`.
+        """
+        least = 0 if self.scenes is None else self.model.pads_scenes_to
+        rate, title = self.model.sample_rate, f"{self.task.folder.name}, {self.model.spec}"
+        with (
+            tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar,
+            reading_ahead(title),
+            closing(read_batches(paths, todo, rate, workers, batch_seconds, least=least)) as read,
+            # Writing two files a clip takes as long as embedding a short one: side by side.
+            closing(ahead(self.embedded, read, min(workers, 1))) as done,
+        ):
+            for batch in done:
+                for row, values, stamps in batch:
+                    self.write(*listed[row], values, stamps)
+                bar.update(len(batch))
 
     def embedded(self, batch: Batch) -> list[tuple[int, np.ndarray, np.ndarray | None]]:
         """Return the rows of a batch with their embeddings and timestamps.

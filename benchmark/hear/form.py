@@ -30,7 +30,7 @@ def clip_order(task: HearTask) -> dict[str, list[str]]:
 
 
 def embedding_size(task: HearTask, folder: Path) -> int:
-    """Return the length of the embeddings that `gather` put in a folder."""
+    """Return the length of the embeddings of a task that lie in a folder."""
     name = f"{next(iter(task.clips))}.embedding-dimensions.json"
     return int(json.loads((folder / name).read_text())[1])
 
@@ -65,9 +65,10 @@ class SceneArrays:
     def __init__(self, task: HearTask, folder: Path, size: int) -> None:
         """Make the files, all zeros."""
         self.task, self.folder, self.size = task, folder, size
+        self.order = clip_order(task)
         self.rows: dict[tuple[str, str], int] = {}
         self.arrays: dict[str, np.memmap] = {}
-        for split, names in clip_order(task).items():
+        for split, names in self.order.items():
             shape = (len(names), size)
             array = np.memmap(folder / f"{split}.embeddings.npy", np.float32, "w+", shape=shape)
             self.arrays[split] = array
@@ -84,7 +85,7 @@ class SceneArrays:
 
     def finish(self) -> None:
         """Bring the rows to the disk, and their labels beside them."""
-        for split, names in clip_order(self.task).items():
+        for split, names in self.order.items():
             self.arrays[split].flush()
             _write_shape(self.folder, split, (len(names), self.size))
             _write_labels(self.folder, split, [self.task.clips[split][name] for name in names])
