@@ -71,42 +71,66 @@ def minimise(
     found = Solution(
         start.clone(), torch.zeros(folds, strengths, dtype=torch.bool, device=start.device), 0
     )
-    kept = torch.arange(strengths, device=start.device)
-    point = start.clone()
-    value, gradient = objective(point, kept)
-    if not (value.isfinite().all() and baseline.isfinite().all()):
-        raise ProbeError("the loss is not finite before the first step: features are too large")
-    memory = _Memory(start)
-    direction, slope = memory.direction(gradient)
-    step = torch.ones_like(slope)
+    search = _Search(objective, start, baseline)
     while True:
-        # A step too short to change a float32 sum means that rounding is all that is left.
-        scale = torch.minimum(value, (baseline - value).clamp(min=0.0))
-        done = (-0.5 * slope <= tolerance * scale) | (step < 1e-6)
+        done = search.done(tolerance)
         going = ~done.all(dim=0)
-        found.converged[:, kept] = done
+        found.converged[:, search.kept] = done
         if not going.any() or found.rounds == max_rounds:
-            found.point[:, kept] = point
+            found.point[:, search.kept] = search.point
             return found
         # Leaving costs a copy of the memory: it pays for a quarter of the batch at a time.
         if 4 * int(going.sum()) <= 3 * len(going):
-            found.point[:, kept[~going]] = point[:, ~going]
-            kept, baseline, value = kept[going], baseline[:, going], value[:, going]
-            step, slope = step[:, going], slope[:, going]
-            point, gradient, direction = point[:, going], gradient[:, going], direction[:, going]
-            memory.keep(going)
-        move = direction.mul_(step[..., None].to(point.dtype))
-        new_value, new_gradient = objective(point + move, kept)
+            found.point[:, search.kept[~going]] = search.point[:, ~going]
+            search.keep(going)
+        search.try_steps()
         found.rounds += 1
         each_round()
-        better = new_value <= value + SUFFICIENT * step * slope + ROUNDING * value.abs()
+
+
+class _Search:
+    """Where each problem of the batch stands, and the step that it tries next."""
+
+    def __init__(self, objective: Objective, start: Tensor, baseline: Tensor) -> None:
+        """Evaluate the first points."""
+        self.objective, self.baseline = objective, baseline
+        self.kept = torch.arange(start.shape[1], device=start.device)
+        self.point = start.clone()
+        self.value, self.gradient = objective(self.point, self.kept)
+        if not (self.value.isfinite().all() and baseline.isfinite().all()):
+            raise ProbeError("the loss is not finite before the first step: features are too large")
+        self.memory = _Memory(start)
+        self.direction, self.slope = self.memory.direction(self.gradient)
+        self.step = torch.ones_like(self.slope)
+
+    def done(self, tolerance: float) -> Tensor:
+        """Return which problems have little left to gain, bool `[F, S]`."""
+        scale = torch.minimum(self.value, (self.baseline - self.value).clamp(min=0.0))
+        # A step too short to change a float32 sum means that rounding is all that is left.
+        return (-0.5 * self.slope <= tolerance * scale) | (self.step < 1e-6)
+
+    def keep(self, going: Tensor) -> None:
+        """Forget the strengths that are not going on."""
+        self.kept = self.kept[going]
+        self.baseline, self.value = self.baseline[:, going], self.value[:, going]
+        self.step, self.slope = self.step[:, going], self.slope[:, going]
+        self.point, self.gradient = self.point[:, going], self.gradient[:, going]
+        self.direction = self.direction[:, going]
+        self.memory.keep(going)
+
+    def try_steps(self) -> None:
+        """Evaluate every problem once; go on where the value fell enough, else halve the step."""
+        move = self.direction.mul_(self.step[..., None].to(self.point.dtype))
+        value, gradient = self.objective(self.point + move, self.kept)
+        enough = self.value + SUFFICIENT * self.step * self.slope + ROUNDING * self.value.abs()
+        better = value <= enough
         moved = better[..., None]
-        memory.add(move, new_gradient - gradient, better)
-        point = torch.where(moved, point + move, point)
-        gradient = torch.where(moved, new_gradient, gradient)
-        value = torch.where(better, new_value, value)
-        step = torch.where(better, 1.0, 0.5 * step)
-        direction, slope = memory.direction(gradient)
+        self.memory.add(move, gradient - self.gradient, better)
+        self.point = torch.where(moved, self.point + move, self.point)
+        self.gradient = torch.where(moved, gradient, self.gradient)
+        self.value = torch.where(better, value, self.value)
+        self.step = torch.where(better, 1.0, 0.5 * self.step)
+        self.direction, self.slope = self.memory.direction(self.gradient)
 
 
 class _Memory:
