@@ -74,17 +74,6 @@ class EncoderConfig:
         return self.front_end.channels // self.chunks
 
     @property
-    def largest_map(self) -> int:
-        """Numbers a frame of the largest map, that of a layer inside a block included."""
-        largest, size = self.front_end.largest_map, self.rows
-        for token in self.widths.split():
-            if token == "P":
-                size //= 4
-            else:
-                largest = max(largest, int(token) * size)
-        return largest
-
-    @property
     def out_channels(self) -> int:
         """Channels of the last map."""
         return int([t for t in self.widths.split() if t != "P"][-1])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wavebyol_hear.front_end import ConvFrontEnd, GaborFrontEnd
+from wavebyol_hear.shares import in_shares
 from wavebyol_hear.winograd_line import TAPS, WinogradLine
 
 # Channels from which multiplying less outweighs moving more.
@@ -77,7 +78,7 @@ class FoldedConvolutions(nn.Module):
     """
 
     def __init__(self, front_end: ConvFrontEnd, dtype: torch.dtype) -> None:
-        """Fold each layer; the first keeps its precision."""
+        """Fold each layer; the first, whose map is the largest, keeps its precision."""
         super().__init__()
         self.layers = nn.ModuleList()
         for layer, padding in zip(front_end.layers, front_end.paddings, strict=True):
@@ -99,9 +100,16 @@ class FoldedConvolutions(nn.Module):
             kept = dtype if self.layers else line.weight.dtype
             halves = line.kernel_size[0] == TAPS * line.stride[0] and is_wide(image)
             self.layers.append(WinogradLine(image, kept) if halves else in_order(image, kept))
+        first = self.layers[0]
+        assert isinstance(first, nn.Conv2d)
+        self.growth = -(-first.out_channels // first.stride[1])
 
     def forward(self, wave: Tensor) -> Tensor:
         """Return the channels of a waveform; see the class."""
+        return in_shares(self._channels, wave, wave[0].numel() * self.growth)
+
+    def _channels(self, wave: Tensor) -> Tensor:
+        """Return the channels of clips that are computed together."""
         rows = wave[:, :, None].contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             assert isinstance(layer, nn.Conv2d | WinogradLine)

@@ -25,11 +25,6 @@ class ConvFrontEndConfig:
         """Samples from one frame to the next."""
         return math.prod(self.strides)
 
-    @property
-    def largest_map(self) -> int:
-        """Numbers a frame of the first layer, the largest."""
-        return self.channels * self.hop // self.strides[0]
-
     def frames(self, samples: int) -> int:
         """Return the number of frames of a waveform of `samples`."""
         for kernel, stride, padding in zip(self.kernels, self.strides, self.paddings, strict=True):
@@ -65,11 +60,6 @@ class GaborFrontEndConfig:
     def hop(self) -> int:
         """Samples from one frame to the next."""
         return self.stride * self.pool
-
-    @property
-    def largest_map(self) -> int:
-        """Numbers a frame of the windows that the filters see."""
-        return self.taps * self.pool
 
     @property
     def padding(self) -> int:

@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.folded_front_end import FoldedConvolutions, FoldedGabor, in_order, is_wide
 from wavebyol_hear.front_end import GaborFrontEnd
+from wavebyol_hear.layers import RectifiedMaxPool2d
 from wavebyol_hear.winograd import WinogradConv2d
 
 # Rows from which multiplying less outweighs moving more: most layers of h1 to h5. On images as
@@ -90,6 +91,9 @@ def fold(encoder: Encoder, dtype: torch.dtype) -> Encoder:
             layer = WinogradConv2d(convolution, dtype) if large else in_order(convolution, dtype)
         elif isinstance(layer, nn.MaxPool2d):
             rows //= 2
+            if isinstance(layers[-1], nn.ReLU):
+                layers.pop()
+            layer = RectifiedMaxPool2d()
         layers.append(layer)
     folded.features = nn.Sequential(*layers)
     return folded

@@ -72,3 +72,29 @@ def pad_to(wave: Tensor, samples: int) -> Tensor:
     if missing <= 0:
         return wave
     return torch.nn.functional.pad(wave, (missing // 2, missing - missing // 2))
+
+
+class RectifiedMaxPool2d(nn.MaxPool2d):
+    """ReLU and max pool 2 x 2, as maxima of every second row and column that are rectified then.
+
+    torch's own pool also notes where each maximum lay and wants a map in one piece: two to four
+    times the time with channels innermost. The ReLU has a quarter of the work behind the pool.
+
+    Shape:
+        [B, C, rows, T] -> [B, C, rows // 2, T // 2].
+    """
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the rectified maxima; see the class."""
+        maps = pool_rows(maps)
+        columns = maps.shape[3] // 2 * 2
+        return torch.maximum(maps[..., 0:columns:2], maps[..., 1:columns:2]).relu_()
+
+
+def pool_rows(maps: Tensor) -> Tensor:
+    """Return the maxima of pairs of rows: [B, C, rows, T] -> [B, C, rows // 2, T]."""
+    rows = maps.shape[2] // 2 * 2
+    return torch.maximum(maps[:, :, 0:rows:2], maps[:, :, 1:rows:2])

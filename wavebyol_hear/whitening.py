@@ -72,8 +72,10 @@ class Whitening(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return whitened embeddings; see the class."""
         mean, scale, directions, gains = (self.get_buffer(name) for name in PARTS)
-        embeddings = (embeddings - mean) * scale
-        return embeddings + (embeddings @ directions * gains) @ directions.T
+        whitened = (embeddings - mean).mul_(scale)
+        rows = whitened.view(-1, self.size)  # In place: timestamps are many numbers.
+        rows.addmm_(rows @ directions * gains, directions.T)
+        return whitened
 
 
 def to_tensors(whitenings: Mapping[str, Whitening]) -> dict[str, Tensor]:

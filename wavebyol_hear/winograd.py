@@ -40,6 +40,7 @@ class WinogradConv2d(nn.Module):
         """Transform the kernel."""
         super().__init__()
         kernel = convolution.weight.detach()
+        self.out_channels = convolution.out_channels
 
         def matrix(values: np.ndarray) -> Tensor:
             return torch.from_numpy(values).to(kernel.device, dtype)

@@ -43,8 +43,8 @@ class WinogradLine(nn.Module):
         self.to_points = matrix(input_sums(POINTS))
         self.from_points = matrix(output_sums(POINTS, TAPS))
         sums = torch.from_numpy(kernel_sums(POINTS, TAPS)).to(kernel)
-        taps = kernel.unflatten(2, (TAPS, self.stride)).permute(2, 3, 1, 0).flatten(1, 2)
-        self.weight = torch.einsum("it,tck->ick", sums, taps).to(dtype).contiguous()
+        taps = kernel.unflatten(2, (TAPS, self.stride)).permute(2, 0, 3, 1).flatten(2)
+        self.weight = torch.einsum("it,tkc->ikc", sums, taps).to(dtype).contiguous()
         assert convolution.bias is not None
         self.bias = convolution.bias.detach().to(dtype)
 
@@ -71,6 +71,11 @@ class WinogradLine(nn.Module):
         batch, tiles, _, channels = out.shape
         frames = line.unfold(1, FRAMES, OUTPUTS).permute(3, 0, 1, 2)
         inputs = self.to_points @ frames.reshape(FRAMES, -1)
-        products = torch.bmm(inputs.view(FRAMES, -1, line.shape[2]), self.weight)
+        # One after another, all threads in each: five products share out badly.
+        products = inputs.new_empty(FRAMES, batch * tiles, channels)
+        for point, weight, product in zip(
+            inputs.view(FRAMES, -1, line.shape[2]), self.weight, products, strict=True
+        ):
+            torch.mm(point, weight.T, out=product)
         found = (self.from_points @ products.view(FRAMES, -1)).view(OUTPUTS, batch, tiles, channels)
         torch.add(found.permute(1, 2, 0, 3), self.bias, out=out)

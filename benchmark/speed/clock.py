@@ -64,7 +64,9 @@ class Plan:
     data_dir: Path | None = None
 
 
-def interleaved(calls: Mapping[str, Callable[[], object]], runs: int) -> dict[str, float]:
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], runs: int, *, settled: bool = False
+) -> dict[str, float]:
     """Return the median seconds of each call, all called in turn `runs` times after a warm-up.
 
     In turn, because a machine's speed drifts by tens of percents within minutes: a ratio of
@@ -73,10 +75,14 @@ def interleaved(calls: Mapping[str, Callable[[], object]], runs: int) -> dict[st
     Args:
         calls: by name.
         runs: 1 or more.
+        settled: whether each timed call follows an untimed one of its own, as batch follows batch
+            in use; else it pays for what the other left in the caches and took from the heap.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for run in range(runs + 1):
         for name, call in calls.items():
+            if settled:
+                call()
             begin = perf_counter()
             call()
             if run:

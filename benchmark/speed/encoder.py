@@ -67,7 +67,7 @@ def _embedding(preset: str, clips: int, runs: int) -> list[Figure]:
         for name, model in models.items():
             calls[name] = partial(hear.get_scene_embeddings, audio, model)
             calls[f"roof {name}"] = matrix_product(DTYPES[name])
-        seconds = interleaved(calls, runs)
+        seconds = interleaved(calls, runs, settled=True)
     figures = []
     for name in ("plain", *models):
         roof = product_flop() / seconds["roof fp32" if name == "plain" else f"roof {name}"]
@@ -113,6 +113,7 @@ def timestamps(plan: Plan) -> list[Figure]:
                 "timestamps": partial(hear.get_timestamp_embeddings, audio, model),
             },
             plan.runs,
+            settled=True,
         )
         figures.append(
             Figure(

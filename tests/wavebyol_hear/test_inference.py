@@ -20,6 +20,7 @@ GABOR = EncoderConfig(
 ODD_TAPS = EncoderConfig(
     GaborFrontEndConfig(channels=96, taps=301, pool=1), widths="8 P 16 P", input_norm="rms"
 )
+PLAIN_END = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P P 16 P 16")
 BOTH = pytest.mark.parametrize("config", [CONV, GABOR], ids=["conv", "gabor"])
 
 
@@ -39,7 +40,9 @@ def used_encoder(config):
     return encoder.eval()
 
 
-@pytest.mark.parametrize("config", [CONV, GABOR, ODD_TAPS], ids=["conv", "gabor", "odd"])
+@pytest.mark.parametrize(
+    "config", [CONV, GABOR, ODD_TAPS, PLAIN_END], ids=["conv", "gabor", "odd", "end"]
+)
 @pytest.mark.parametrize("winograd", [False, True])
 @pytest.mark.parametrize("samples", [16_000, 50_001])
 def test_the_folded_copy_gives_the_plain_network_s_numbers(config, samples, winograd, monkeypatch):

@@ -111,6 +111,14 @@ def test_a_pooling_without_statistics_is_left_as_it_is(file, encoder):
         assert torch.equal(found, plain)
 
 
+def test_what_is_whitened_stays_as_it_was():
+    values = rows(60)
+    before = values.clone()
+    found = fitted(values)(values.view(3, 20, SIZE)[:, 1:])
+    assert torch.equal(values, before)
+    torch.testing.assert_close(found, fitted(values)(values).view(3, 20, SIZE)[:, 1:])
+
+
 def test_gradients_pass_through(file):
     model = load_model(file[0]).train()
     get_scene_embeddings(torch.randn(2, 30_000), model).square().sum().backward()

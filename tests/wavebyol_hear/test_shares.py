@@ -1,0 +1,59 @@
+"""Batches in shares: the same numbers, and the whole batch where statistics are taken of it."""
+
+import pytest
+import torch
+
+from wavebyol_hear import shares
+from wavebyol_hear.embed import Embedder
+from wavebyol_hear.encoder import Encoder, EncoderConfig
+from wavebyol_hear.front_end import ConvFrontEndConfig
+from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings
+from wavebyol_hear.shares import in_shares
+
+SMALL = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32 P")
+
+
+def sound(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(100, [5]), (40, [3, 2]), (5, [1, 1, 1, 1, 1])])
+def test_shares_are_even_and_joined_in_order(monkeypatch, most, sizes):
+    seen = []
+
+    def double(batch):
+        seen.append(len(batch))
+        return 2 * batch
+
+    monkeypatch.setattr(shares, "KEPT", most)
+    batch = sound(5, 2)
+    assert torch.equal(in_shares(double, batch, 10), 2 * batch)
+    assert seen == sizes
+
+
+def test_embeddings_do_not_depend_on_the_shares(monkeypatch):
+    model = Embedder(Encoder(SMALL), "stages")
+    audio = sound(5, 20_480)
+    together = get_scene_embeddings(audio, model), get_timestamp_embeddings(audio, model)[0]
+    calls = []
+    monkeypatch.setattr(shares, "KEPT", 40_000)
+    monkeypatch.setattr(
+        "wavebyol_hear.timestamps.in_shares",
+        lambda call, *rest: in_shares(lambda share: calls.append(len(share)) or call(share), *rest),
+    )
+    apart = get_scene_embeddings(audio, model), get_timestamp_embeddings(audio, model)[0]
+    assert min(calls) < 5
+    assert max(calls) == 5  # The late blocks have all clips together.
+    for one, other in zip(together, apart, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_training_takes_its_statistics_of_the_whole_batch(monkeypatch):
+    found = []
+    for most in (shares.KEPT, 1):
+        monkeypatch.setattr(shares, "KEPT", most)
+        torch.manual_seed(0)
+        model = Embedder(Encoder(SMALL), "stages").train()
+        found.append((model(sound(4, 20_480)).detach(), model.encoder.features[1].running_var))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
