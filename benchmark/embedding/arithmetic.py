@@ -5,6 +5,7 @@ vector counts nothing there. A sum that lacks such a part is a wrong number, so 
 is looked at, and one operation of that kind makes the answer a reason.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,15 @@ SOUND = 1000
 """Values from which a tensor that leaves torch is taken to be sound and not a setting."""
 
 
+def _product(_: Sequence[int], left: Sequence[int], right: Sequence[int], **__: object) -> int:
+    """Return the operations of a product that is added to what is there."""
+    return 2 * math.prod(left) * right[-1]
+
+
+IN_PLACE = dict.fromkeys((torch.ops.aten.addmm_, torch.ops.aten.baddbmm_), _product)
+"""Operations that torch's counter knows only where they return something new."""
+
+
 class CountError(ValueError):
     """A module whose arithmetic cannot be counted; the message is the reason."""
 
@@ -55,7 +65,7 @@ class _Watch(TorchDispatchMode):
         space, _, name = func.name().partition("::")
         name = name.partition(".")[0]
         known = space in ("aten", "prim", "prims", "profiler") and not PRODUCT.search(name)
-        if not known and func.overloadpacket not in flop_registry:
+        if not known and func.overloadpacket not in flop_registry.keys() | IN_PLACE:
             self.uncounted.add(f"{space}::{name}")
         return func(*args, **(kwargs or {}))
 
@@ -100,7 +110,8 @@ def gflop_per_second(model: HearModel, seconds: float = SECONDS) -> float:
     samples = round(seconds * model.sample_rate)
     sound = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
     sound = sound.to(model.device)
-    watch, border, counter = _Watch(), _Border(), FlopCounterMode(display=False)
+    watch, border = _Watch(), _Border()
+    counter = FlopCounterMode(display=False, custom_mapping=IN_PLACE)
     try:
         with torch.inference_mode():
             # The first call may prepare things once, such as try which precision is faster.

@@ -54,6 +54,17 @@ def test_h2_counts_what_its_convolutions_add_up_to() -> None:
     assert counted == pytest.approx(47.7, abs=0.05)
 
 
+def test_products_added_in_place_count_like_others() -> None:
+    found = []
+    for add in (torch.addmm, Tensor.addmm_):
+        def embed(audio: Tensor, model: nn.Module, add: Callable[..., Tensor] = add) -> Tensor:
+            rows = audio.reshape(-1, 16)
+            return add(torch.zeros(len(rows), 8), rows, torch.ones(16, 8))[:1]
+
+        found.append(gflop_per_second(wrapped(nn.Identity(), embed), seconds=1))
+    assert found == [2 * RATE * 8 / 1e9] * 2
+
+
 def test_the_module_that_ships_is_counted_in_proportion_to_the_sound() -> None:
     model = load("wavebyol_hear")
     short, long = gflop_per_second(model, seconds=1.28), gflop_per_second(model, seconds=10.24)
