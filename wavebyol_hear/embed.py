@@ -12,7 +12,7 @@ from wavebyol_hear.layers import pad_to
 from wavebyol_hear.layout import Layout
 from wavebyol_hear.pooling import Pooling, TimeStatistics, name_of, window_statistics
 from wavebyol_hear.precision import DTYPES, Precision, check_precision, resolve
-from wavebyol_hear.shares import KEPT
+from wavebyol_hear.shares import joined, most_at_once
 from wavebyol_hear.stream import Frames, pieces, stack_halo, stages_of
 from wavebyol_hear.timestamps import TimeGrid, dense_maps, windows
 from wavebyol_hear.whitening import Whitening
@@ -118,7 +118,8 @@ class Embedder(nn.Module):
         """Return how many clips of a length are computed together."""
         frames = max(samples, self.config.crop_samples) // self.encoder.front_end.hop
         between = max(s.channels * s.rows / s.step for s in self.stages)  # numbers a frame
-        return max(min(self.core // frames, int(KEPT / (frames * between))), 1)
+        most = most_at_once(frames * between, self._like.device)
+        return max(min(self.core // frames, most), 1)
 
     def _parts(self, audio: Tensor) -> tuple[Tensor, ...]:
         """Check a batch and cut it evenly in what is computed together."""
@@ -128,7 +129,7 @@ class Embedder(nn.Module):
     def scenes(self, audio: Tensor) -> Tensor:
         """Return scene embeddings, computed a few clips after another; see the class."""
         network = self._network()
-        return _joined([self(part, network) for part in self._parts(audio)])
+        return joined([self(part, network) for part in self._parts(audio)])
 
     def forward(self, audio: Tensor, network: Encoder | None = None) -> Tensor:
         """Return scene embeddings of clips computed together; see the class.
@@ -165,7 +166,7 @@ class Embedder(nn.Module):
         network = self._network()
         parts = [self._timestamps(part, network) for part in self._parts(audio)]
         embeddings, times = zip(*parts, strict=True)
-        return _joined(list(embeddings)), _joined(list(times))
+        return joined(embeddings), joined(times)
 
     def _timestamps(self, audio: Tensor, network: Encoder) -> tuple[Tensor, Tensor]:
         """Return embeddings and instants of clips that are computed together."""
@@ -217,11 +218,6 @@ class Embedder(nn.Module):
     def _finish(self, embeddings: Tensor) -> Tensor:
         """Normalise if asked to."""
         return nn.functional.normalize(embeddings, dim=-1) if self.normalise else embeddings
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    """Return parts of a batch as one, without a copy where there is one part."""
-    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def _choose_whitening(whitenings: Mapping[str, Whitening], name: str, size: int) -> nn.Module:

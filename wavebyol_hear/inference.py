@@ -91,9 +91,9 @@ def fold(encoder: Encoder, dtype: torch.dtype) -> Encoder:
             layer = WinogradConv2d(convolution, dtype) if large else in_order(convolution, dtype)
         elif isinstance(layer, nn.MaxPool2d):
             rows //= 2
-            if isinstance(layers[-1], nn.ReLU):
+            if layers and isinstance(layers[-1], nn.ReLU):
                 layers.pop()
-            layer = RectifiedMaxPool2d()
+                layer = RectifiedMaxPool2d()
         layers.append(layer)
     folded.features = nn.Sequential(*layers)
     return folded

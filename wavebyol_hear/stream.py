@@ -12,11 +12,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor, cat, nn
+from torch import Tensor, nn
 
 from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.front_end import FrontEndConfig, GaborFrontEndConfig
 from wavebyol_hear.layers import stack_chunks
+from wavebyol_hear.shares import joined
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Frames:
             stop = samples if piece.stop == self.count else piece.stop * hop
             part = encoder.front_end(wave[..., piece.start * hop : stop] * gain)
             parts.append(part[..., piece.kept(1, self.count)])
-        self.channels = parts[0] if len(parts) == 1 else cat(parts, -1)
+        self.channels = joined(parts, -1)
         self.gain: Tensor | None = None
         if encoder.image_norm is not None:
             energy = sum(part.square().sum(-1, keepdim=True) for part in parts)

@@ -7,7 +7,7 @@ is looked at, and one operation of that kind makes the answer a reason.
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -16,7 +16,7 @@ from torch._ops import OpOverload
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.embedding.hear_api import HearModel, one_line
 
@@ -50,8 +50,9 @@ class CountError(ValueError):
 class _Watch(TorchDispatchMode):
     """Notes operations that compute products and that the counter has no formula for."""
 
-    def __init__(self) -> None:
+    def __init__(self, formulas: Container[object]) -> None:
         super().__init__()
+        self.formulas = formulas
         self.uncounted: set[str] = set()
 
     def __torch_dispatch__(
@@ -65,7 +66,7 @@ class _Watch(TorchDispatchMode):
         space, _, name = func.name().partition("::")
         name = name.partition(".")[0]
         known = space in ("aten", "prim", "prims", "profiler") and not PRODUCT.search(name)
-        if not known and func.overloadpacket not in flop_registry.keys() | IN_PLACE:
+        if not known and func.overloadpacket not in self.formulas:
             self.uncounted.add(f"{space}::{name}")
         return func(*args, **(kwargs or {}))
 
@@ -110,8 +111,8 @@ def gflop_per_second(model: HearModel, seconds: float = SECONDS) -> float:
     samples = round(seconds * model.sample_rate)
     sound = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
     sound = sound.to(model.device)
-    watch, border = _Watch(), _Border()
     counter = FlopCounterMode(display=False, custom_mapping=IN_PLACE)
+    watch, border = _Watch(counter.flop_registry), _Border()
     try:
         with torch.inference_mode():
             # The first call may prepare things once, such as try which precision is faster.

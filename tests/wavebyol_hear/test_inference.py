@@ -21,6 +21,7 @@ ODD_TAPS = EncoderConfig(
     GaborFrontEndConfig(channels=96, taps=301, pool=1), widths="8 P 16 P", input_norm="rms"
 )
 PLAIN_END = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P P 16 P 16")
+PLAIN_START = EncoderConfig(ConvFrontEndConfig(channels=48), widths="P 8 P 16 P")
 BOTH = pytest.mark.parametrize("config", [CONV, GABOR], ids=["conv", "gabor"])
 
 
@@ -41,7 +42,9 @@ def used_encoder(config):
 
 
 @pytest.mark.parametrize(
-    "config", [CONV, GABOR, ODD_TAPS, PLAIN_END], ids=["conv", "gabor", "odd", "end"]
+    "config",
+    [CONV, GABOR, ODD_TAPS, PLAIN_END, PLAIN_START],
+    ids=["conv", "gabor", "odd", "end", "start"],
 )
 @pytest.mark.parametrize("winograd", [False, True])
 @pytest.mark.parametrize("samples", [16_000, 50_001])
