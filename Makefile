@@ -16,11 +16,11 @@ OUT ?= results
 LOCK := requirements/lock.txt
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := wavebyol_hear pretrain benchmark
+PACKAGES := wavebyol_hear baselines pretrain benchmark
 PACKS ?= ../shared/data
 TASKS ?= notes,esc50,speech_commands_folds
 RESULTS ?= build/results
-ROWS := benchmark.models.content_random,benchmark.models.log_mel,benchmark.models.cola,benchmark.models.byol_a,wavebyol_hear.untrained,wavebyol_hear.unwhitened,wavebyol_hear:benchmark/models/weights/slim_333k.safetensors,wavebyol_hear
+ROWS := baselines.content_random,baselines.log_mel,baselines.cola,baselines.byol_a,wavebyol_hear.untrained,wavebyol_hear.unwhitened,wavebyol_hear:baselines/weights/slim_333k.safetensors,wavebyol_hear
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
 TORCH := $(shell sed -n 's/^torch==//p' $(LOCK))

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmark.hear.catalogue import add_options
+from benchmark.data.hear_catalogue import add_options
 
 DEFAULT_TASKS = ("notes",)
 

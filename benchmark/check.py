@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmark.embedding.hear_api import HearError, HearModel, load
+from benchmark.embed.model import HearError, HearModel, load
 
 # As in hear-validator's validate.py.
 TIMESTAMP_SECONDS = (1.07, 1.98, 4.0)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.paired import holm, paired
 from benchmark.results import Result, ResultError, read_results
+from benchmark.stats.paired import holm, paired
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Comparison:
         right: accuracy of B on them, in percent.
         only_left: clips that A alone has right.
         only_right: clips that B alone has right.
-        p: exact and two-sided, see `benchmark.paired.sign_flips`.
+        p: exact and two-sided, see `benchmark.stats.paired.sign_flips`.
         resampled: differences A - B of bootstrap samples, in points.
     """
 

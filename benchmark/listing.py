@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmark.records import Task, TaskDataError
-from benchmark.tasks.registry import completeness, task_root
+from benchmark.data.clip import Task, TaskDataError
+from benchmark.data.registry import completeness, task_root
 
 
 def describe(task: Task, data_dir: Path | None = None) -> str:

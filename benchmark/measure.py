@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.embedding.embed import EmbeddedTask
-from benchmark.embedding.map import embedding_map
-from benchmark.metrics import RESAMPLES, Interval, score
+from benchmark.data.clip import Task
+from benchmark.data.split import Fold, make_folds
+from benchmark.embed.embed import EmbeddedTask
 from benchmark.probes.outcome import Outcome
 from benchmark.protocols import Protocol
 from benchmark.provenance import git_revision, machine, package_versions
-from benchmark.records import Task
-from benchmark.repeats import over_seeds
+from benchmark.report.embedding_map import embedding_map
 from benchmark.results import Result
-from benchmark.splits import Fold, make_folds
+from benchmark.stats.metrics import RESAMPLES, Interval, score
+from benchmark.stats.repeats import over_seeds
 
 SEED = 0
 """Of the bootstrap, of the map's rows, and of the first run of a protocol that draws at random."""

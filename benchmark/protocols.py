@@ -6,11 +6,11 @@ from typing import Protocol as Interface
 
 import numpy as np
 
+from benchmark.data.split import Fold
 from benchmark.finetune import finetune
 from benchmark.finetune.protocol import without_sound
 from benchmark.probes import knn, linear, mlp
 from benchmark.probes.outcome import Outcome
-from benchmark.splits import Fold
 
 
 class Evaluate(Interface):
@@ -69,7 +69,7 @@ PROTOCOLS = {
         Protocol("linear", linear.PROTOCOL, "strength", random=False, evaluate=linear.evaluate),
         Protocol("knn", knn.PROTOCOL, "neighbours", random=False, evaluate=knn.evaluate),
         Protocol("mlp", mlp.PROTOCOL, "learning_rate", random=True, evaluate=mlp.evaluate),
-        # Needs sound: benchmark.jobs puts in its place what evaluates.
+        # Needs sound: benchmark.evaluate puts in its place what evaluates.
         Protocol(
             "finetune", finetune.PROTOCOL, "learning_rate", random=True, evaluate=without_sound
         ),

@@ -48,7 +48,7 @@ class Result:
             values of accuracy and F1; all else is of the first seed. None where one was run.
         map: of some clips the first two principal components; see `embedding_map`.
         corrupted: by corruption the number of clips, the metrics, and the difference in accuracy
-            to the same clips when clean; see `benchmark.corruption.corrupt.rescore`.
+            to the same clips when clean; see `benchmark.corrupted.rescore`.
     """
 
     task: str

@@ -20,30 +20,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.arguments import build_parser
-from benchmark.hear.catalogue import PREFIX
-from benchmark.hear.catalogue import catalogue as hear_listing
+from benchmark.data.hear_catalogue import PREFIX
+from benchmark.data.hear_catalogue import catalogue as hear_listing
 
 # torch is imported inside functions: --help and a wrong command line answer at once.
 if TYPE_CHECKING:
-    from benchmark.jobs import Settings
+    from benchmark.data.clip import Task
+    from benchmark.evaluate import Settings
     from benchmark.missing import Place
-    from benchmark.records import Task
     from benchmark.results import Result
 
 DEFAULT_MODELS = (
-    "benchmark.models.content_random",
-    "benchmark.models.log_mel",
-    "benchmark.models.byol_a",
-    "benchmark.models.cola",
+    "baselines.content_random",
+    "baselines.log_mel",
+    "baselines.byol_a",
+    "baselines.cola",
     "wavebyol_hear",
 )
-NEED_WEIGHTS = ("benchmark.models.byol_a", "benchmark.models.cola")
+NEED_WEIGHTS = ("baselines.byol_a", "baselines.cola")
 """Left out of the default while no weights ship for them."""
 
 
 def default_models() -> list[str]:
     """Return the default models that can run as shipped."""
-    shipped = Path(__file__).parent / "models" / "weights"
+    shipped = Path(__file__).parents[1] / "baselines" / "weights"
     return [
         model
         for model in DEFAULT_MODELS
@@ -59,8 +59,8 @@ def more_tables(results: Sequence["Result"], *, markdown: bool = False) -> list[
         results: of any tasks and protocols.
         markdown: whether to write Markdown; otherwise aligned text.
     """
-    from benchmark.corruption.robust_table import robust_tables
-    from benchmark.embedding.cost_table import cost_table
+    from benchmark.report.cost_table import cost_table
+    from benchmark.report.robust_table import robust_tables
 
     if not results:
         return []
@@ -75,11 +75,11 @@ def check(
 
     Where it asks for what cannot be, the parser says so and ends the process.
     """
-    from benchmark.corruption.names import CorruptionError, parse_all
+    from benchmark.data.corruption_names import CorruptionError, parse_all
+    from benchmark.data.registry import data_folder, load_tasks
+    from benchmark.evaluate import Settings
     from benchmark.finetune.config import FinetuneConfigError, read_finetune_config
-    from benchmark.jobs import Settings
     from benchmark.protocols import PROTOCOLS
-    from benchmark.tasks.registry import data_folder, load_tasks
 
     if given.workers < 0:
         parser.error(f"--workers is {given.workers}: give 0 or more")
@@ -121,7 +121,7 @@ def check(
 
 def show(results: Sequence["Result"], missing: Mapping["Place", str], out: Path) -> None:
     """Print the tables of results and write them to `table.md` in a folder."""
-    from benchmark.table import tables
+    from benchmark.report.tables import tables
 
     sys.stdout.write(f"\n{tables(results, missing)}\n")
     sys.stdout.write("".join(f"\n{part}\n" for part in more_tables(results)))
@@ -142,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     tasks, hear, settings = check(parser, given)
     if given.list:
+        from benchmark.data.registry import load_tasks
         from benchmark.listing import catalogue
-        from benchmark.tasks.registry import load_tasks
 
         sys.stdout.write(catalogue(load_tasks().values(), given.data_dir) + "\n\n")
         sys.stdout.write(hear_listing(given.hear_dir) + "\n")
@@ -152,8 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"--out {given.out} cannot be made: {error.strerror}")
-    from benchmark.hear.command import run_hear
-    from benchmark.jobs import measure_all
+    from benchmark.evaluate import measure_all
+    from benchmark.hear_command import run_hear
     from benchmark.protocols import PROTOCOLS
 
     same = [PROTOCOLS[name].version for name in given.protocol if not PROTOCOLS[name].random]

@@ -26,11 +26,11 @@ import sys
 from pathlib import Path
 
 from pretrain.config import read_config
+from pretrain.data.store import Store, StoreError
 from pretrain.distributed import process_group
 from pretrain.memory import keep_freed_memory
 from pretrain.merge import ConfigError
 from pretrain.state import StateError
-from pretrain.store import Store, StoreError
 from pretrain.train import DivergedError, train
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-from pretrain.augment import AugmentConfig
+from pretrain.augment.layer import AugmentConfig
 from pretrain.merge import ConfigError, merge
 from wavebyol_hear.encoder import PRESETS, EncoderConfig
 

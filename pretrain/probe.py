@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pretrain.methods import Method
+from pretrain.methods.method import Method
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.encoder import EncoderConfig
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pretrain.config import Config
-from pretrain.store import Store
+from pretrain.data.store import Store
 
 
 def git_revision() -> str:

@@ -9,12 +9,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pretrain.augment import AugmentationLayer
+from pretrain.augment.layer import AugmentationLayer
 from pretrain.config import Config
-from pretrain.crops import CropSampler
-from pretrain.data_order import batch_of_step, check_batch, step_seed
+from pretrain.data.crops import CropSampler
+from pretrain.data.data_order import batch_of_step, check_batch, step_seed
+from pretrain.data.store import Store
 from pretrain.distributed import parallel, rank, share
-from pretrain.methods import Method, build_method
+from pretrain.methods.method import Method, build_method
 from pretrain.monitor import Clock, Monitor, rank_me, spread
 from pretrain.optimizer import build_optimizer, set_learning_rate
 from pretrain.probe import Probe, knn_accuracy, read_probe
@@ -22,7 +23,6 @@ from pretrain.provenance import provenance
 from pretrain.run_folder import only_run
 from pretrain.schedule import learning_rate, target_decay
 from pretrain.state import load_state, save_state
-from pretrain.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pretrain.crops import FULL_SCALE
-from pretrain.store import Store, StoreError
+from pretrain.data.crops import FULL_SCALE
+from pretrain.data.store import Store, StoreError
 from wavebyol_hear.checkpoint import WeightsError, load_encoder, save_encoder
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder

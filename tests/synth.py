@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from benchmark.tasks.esc50 import CLASSES as ESC50_CLASSES
+from benchmark.data.tasks.esc50 import CLASSES as ESC50_CLASSES
 
 RATE = 16000
 

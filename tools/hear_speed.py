@@ -30,9 +30,9 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 
 def embed_ours(task_folder: Path, out: Path, workers: int) -> None:
     """Embed as `python -m benchmark.run --tasks hear:...` does."""
-    from benchmark.hear.embedded import embed
-    from benchmark.hear.folder import read_task
-    from benchmark.jobs import Settings
+    from benchmark.data.hear_folder import read_task
+    from benchmark.evaluate import Settings
+    from benchmark.heareval.embedded import embed
 
     settings = Settings(out, cache_dir=out, workers=workers)
     embed(read_task(task_folder), MODULE, settings)
@@ -50,8 +50,8 @@ def main() -> None:
     if given.ours:
         embed_ours(task, given.ours, given.workers)
         return
-    from benchmark.hear.folder import read_task
-    from benchmark.hear.resample import at_rate
+    from benchmark.data.hear_folder import read_task
+    from benchmark.data.resample import at_rate
 
     at_rate(read_task(task), 16000)
     with tempfile.TemporaryDirectory() as name:

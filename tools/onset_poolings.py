@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmark.hear.frame_events import USUAL
-from benchmark.hear.frames import FramedClip, probe_frames
+from benchmark.probes.frames import FramedClip, probe_frames
+from benchmark.stats.frame_events import USUAL
 from wavebyol_hear import get_timestamp_embeddings, load_model
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.embed import Embedder

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from wavebyol_hear.batch import check_audio
+from wavebyol_hear.chunking import joined, most_at_once
 from wavebyol_hear.encoder import Encoder, EncoderConfig
-from wavebyol_hear.inference import InferenceCopy
+from wavebyol_hear.fast.inference import InferenceCopy
 from wavebyol_hear.layers import pad_to
 from wavebyol_hear.layout import Layout
 from wavebyol_hear.pooling import Pooling, TimeStatistics, name_of, window_statistics
 from wavebyol_hear.precision import DTYPES, Precision, check_precision, resolve
-from wavebyol_hear.shares import joined, most_at_once
 from wavebyol_hear.stream import Frames, pieces, stack_halo, stages_of
 from wavebyol_hear.timestamps import TimeGrid, dense_maps, windows
 from wavebyol_hear.whitening import Whitening

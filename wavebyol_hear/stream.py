@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from wavebyol_hear.chunking import joined
 from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.front_end import FrontEndConfig, GaborFrontEndConfig
 from wavebyol_hear.layers import stack_chunks
-from wavebyol_hear.shares import joined
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wavebyol_hear.chunking import in_shares
 from wavebyol_hear.encoder import Encoder
+from wavebyol_hear.fast.winograd import WinogradConv2d
 from wavebyol_hear.layers import RectifiedMaxPool2d, pool_rows
-from wavebyol_hear.shares import in_shares
 from wavebyol_hear.stream import Stage, stages_of
-from wavebyol_hear.winograd import WinogradConv2d
 
 LONGEST_HOP_MS = 50
 

@@ -16,12 +16,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.data.clip import Corpus, Task, TaskDataError
+from benchmark.data.registry import completeness, data_folder, load_tasks, task_root
 from benchmark.download.extract import ExtractError, archives, unpack
 from benchmark.download.fsd50k import FSD50K
 from benchmark.download.transfer import DownloadError, fetch
 from benchmark.listing import presence
-from benchmark.records import Corpus, Task, TaskDataError
-from benchmark.tasks.registry import completeness, data_folder, load_tasks, task_root
 
 DONE = ".downloaded.json"
 """Stands in a folder that this command filled, with the sources and what was remarked."""

@@ -1,6 +1,6 @@
 """FSD50K's development set, which encoders are pretrained on; as a benchmark it is HEAR's."""
 
-from benchmark.records import Corpus, Source
+from benchmark.data.clip import Corpus, Source
 
 RECORD = "https://zenodo.org/records/4060432/files"
 # Name, MD5 and size as on the Zenodo record (soundata has the same checksums). The evaluation

@@ -9,7 +9,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from benchmark.records import Source
+from benchmark.data.clip import Source
 
 ATTEMPTS = 5
 WAIT_SECONDS = 2.0

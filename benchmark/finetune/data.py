@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.embedding.ahead import ahead
-from benchmark.embedding.read_ahead import Batch, Reader
 from benchmark.finetune.config import FinetuneConfig
+from wavebyol_hear.files.ahead import ahead
+from wavebyol_hear.files.read_ahead import Batch, Reader
 
 NOISE_RANGE_DB = 30.0
 """By how much the signal-to-noise ratio may exceed its least."""

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.data.split import Fold
 from benchmark.finetune.model import head_of
 from benchmark.finetune.score import judge
 from benchmark.finetune.state import Attempt, Best, FoldState, StateFile
 from benchmark.finetune.train import Setup, Trainer
 from benchmark.probes.rows import Rows
 from benchmark.probes.tuning import choose_strengths
-from benchmark.splits import Fold
 
 PROTOCOL = "finetune-1"
 """Changes whenever the same clips and configuration could score otherwise."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from benchmark.embedding.hear_api import HearError, HearModel
+from benchmark.embed.model import HearError, HearModel
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.probes.probe import Fitted
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.embedding.cache import cache_folder
-from benchmark.embedding.embed import EmbeddedTask
-from benchmark.embedding.hear_api import load
+from benchmark.data.clip import Clip, Task
+from benchmark.data.split import Fold
+from benchmark.embed.cache import cache_folder
+from benchmark.embed.embed import EmbeddedTask
+from benchmark.embed.model import load
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.finetune import PROTOCOL, tune_fold
 from benchmark.finetune.model import check_trainable, copy_state
@@ -17,8 +19,6 @@ from benchmark.finetune.score import FinetuneError, Sounds
 from benchmark.finetune.state import FoldState
 from benchmark.finetune.train import Setup
 from benchmark.probes.outcome import Choice, Outcome
-from benchmark.records import Clip, Task
-from benchmark.splits import Fold
 
 
 @dataclasses.dataclass(frozen=True)

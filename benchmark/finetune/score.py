@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmark.embedding.read_ahead import of_one_length, read_batches
 from benchmark.finetune.model import Classifier
 from benchmark.probes.rows import ProbeError
+from wavebyol_hear.files.read_ahead import of_one_length, read_batches
 
 BATCH_SECONDS = 64.0
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 from tqdm import tqdm
 
-from benchmark.embedding.hear_api import HearModel
-from benchmark.embedding.read_ahead import Batch, Reader
+from benchmark.data.split import Fold
+from benchmark.embed.model import HearModel
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.data import Crops, augment, plan_epoch, step_source, training_batches
 from benchmark.finetune.model import Classifier, Head, copy_state
 from benchmark.finetune.score import Sounds, judge, together
 from benchmark.finetune.state import Best, FoldState, StateFile
-from benchmark.splits import Fold
+from wavebyol_hear.files.read_ahead import Batch, Reader
 
 
 @dataclass(frozen=True)

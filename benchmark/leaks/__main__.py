@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 
+from benchmark.data.clip import Clip, TaskDataError
+from benchmark.data.registry import completeness, load_tasks, task_root
 from benchmark.leaks.search import SURE, Leak, find
 from benchmark.leaks.store_reader import StoreError, StoreReader
-from benchmark.records import Clip, TaskDataError
-from benchmark.tasks.registry import completeness, load_tasks, task_root
-from benchmark.text_table import aligned
+from benchmark.report.text_table import aligned
 
 COLUMNS = "clip,split,label,store_clip,source,offset,seconds,sureness,similarity,correlation,kind"
 

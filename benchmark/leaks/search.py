@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from benchmark.data.clip import Clip
 from benchmark.leaks.print_index import LEAST_WORDS, Match, PrintIndex
 from benchmark.leaks.sound_print import HOP, LAG, SAMPLE_RATE, Print, sound_print
 from benchmark.leaks.store_reader import StoreReader
-from benchmark.records import Clip
 from wavebyol_hear.audio import AudioError, read_audio
 
 SURE = 3.0

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmark.data.split import Fold
 from benchmark.probes.outcome import Choice, Outcome, outcome
 from benchmark.probes.rows import Rows, check_training, check_validation
-from benchmark.splits import Fold
 
 PROTOCOL = "knn-1"
 """Changes whenever the same embeddings could score otherwise; results then no longer mix."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmark.data.split import Fold
 from benchmark.probes.outcome import Outcome, outcome
 from benchmark.probes.rows import Rows
 from benchmark.probes.tuning import choose_strengths, refit
-from benchmark.splits import Fold
 
 PROTOCOL = "linear-1"
 """Changes whenever the same embeddings could score otherwise; results then no longer mix."""

@@ -12,10 +12,10 @@ import numpy as np
 from torch import nn
 from tqdm import tqdm
 
+from benchmark.data.split import Fold
 from benchmark.probes.mlp_head import classify, judge, train
 from benchmark.probes.outcome import Choice, Outcome, outcome
 from benchmark.probes.rows import ProbeError, Rows, check_training, check_validation
-from benchmark.splits import Fold
 
 PROTOCOL = "mlp-1"
 """Changes whenever the same embeddings could score otherwise; results then no longer mix."""

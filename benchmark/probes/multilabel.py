@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.data.split import Fold
 from benchmark.probes.logistic import Logistic, logistic_path
 from benchmark.probes.outcome import Choice
 from benchmark.probes.rows import ProbeError, Rows, check_validation
 from benchmark.probes.tuning import STRENGTHS
-from benchmark.splits import Fold
 
 PROTOCOL = "multilabel-2"
 """Changes whenever the same embeddings could score otherwise; results then no longer mix.

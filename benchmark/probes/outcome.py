@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.data.split import Fold
 from benchmark.probes.rows import Rows, every_row
-from benchmark.splits import Fold
 
 Predict = Callable[[int, np.ndarray], np.ndarray]
 """(place of a fold, embeddings `[m, D]`) -> class numbers int64 `[m]`."""

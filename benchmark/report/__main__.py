@@ -10,14 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.data.registry import load_tasks
 from benchmark.missing import read_missing
-from benchmark.published import FIGURES, PublishedError, read_published
 from benchmark.report.board import boards
 from benchmark.report.page import page
+from benchmark.report.published import FIGURES, PublishedError, read_published
+from benchmark.report.tables import TableError
 from benchmark.report.text import comma_separated, markdown
 from benchmark.results import ResultError, read_results
-from benchmark.table import TableError
-from benchmark.tasks.registry import load_tasks
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmark.compare import Comparison, compare_pair
-from benchmark.draws import draws
-from benchmark.metrics import Interval
 from benchmark.missing import Place
-from benchmark.paired import RESAMPLES, holm
+from benchmark.report.tables import TableError, in_order
 from benchmark.results import Result, ResultError
-from benchmark.table import TableError, in_order
+from benchmark.stats.draws import draws
+from benchmark.stats.metrics import Interval
+from benchmark.stats.paired import RESAMPLES, holm
 
-BASELINES = ("benchmark.models.log_mel", "benchmark.models.content_random")
+BASELINES = ("baselines.log_mel", "baselines.content_random")
 """Taken as the baseline where none is named: features without any learning."""
 LEVEL = 0.05
 """Of significance, after the correction."""

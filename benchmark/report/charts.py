@@ -5,8 +5,8 @@ from html import escape
 
 import numpy as np
 
-from benchmark.metrics import confusion_matrix
 from benchmark.results import Result
+from benchmark.stats.metrics import confusion_matrix
 
 MOST_CLASSES = 60
 """A matrix of more classes is not legible; the commonest confusions are listed instead."""

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from html import escape
 
-from benchmark.embedding.cost_table import SHOWN, ModelCost, model_costs
+from benchmark.report.cost_table import SHOWN, ModelCost, model_costs
 from benchmark.report.html import (
     NONE,
     THIN,

@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from benchmark.published import Figure
-from benchmark.records import Task
-from benchmark.repeats import mean_told
+from benchmark.data.clip import Task
 from benchmark.report.board import LEVEL, Board, Cell
 from benchmark.report.cost import cost
 from benchmark.report.html import (
@@ -20,10 +18,12 @@ from benchmark.report.html import (
     sorting_table,
     span,
 )
+from benchmark.report.published import Figure
 from benchmark.report.robust import robustness
 from benchmark.report.sections import provenance, published, revision
 from benchmark.report.task import task_id, task_section
 from benchmark.results import Result
+from benchmark.stats.repeats import mean_told
 
 HERE = Path(__file__).parent
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from benchmark.corruption.names import parse
-from benchmark.corruption.robust_table import by_table, corruptions_of
+from benchmark.data.corruption_names import parse
 from benchmark.report.html import (
     NONE,
     Column,
@@ -15,6 +14,7 @@ from benchmark.report.html import (
     sorting_table,
     span,
 )
+from benchmark.report.robust_table import by_table, corruptions_of
 from benchmark.results import Result
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
-from benchmark.published import Figure
 from benchmark.report.html import NONE, Column, Entry, model_name, sorting_table
+from benchmark.report.published import Figure
 from benchmark.results import Result
 
 

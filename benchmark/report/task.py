@@ -5,8 +5,7 @@ from html import escape
 
 import numpy as np
 
-from benchmark.records import Task
-from benchmark.repeats import mean_told
+from benchmark.data.clip import Task
 from benchmark.report.board import Board, Cell
 from benchmark.report.charts import (
     MOST_BARS,
@@ -32,6 +31,7 @@ from benchmark.report.html import (
 )
 from benchmark.report.map import map_told, scatter
 from benchmark.results import Result
+from benchmark.stats.repeats import mean_told
 
 
 def task_id(board: Board, task: str) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmark.corruption.robust_table import robust_tables
-from benchmark.embedding.cost_table import SHOWN, cost_table, model_costs
-from benchmark.published import Figure
 from benchmark.report.board import LEVEL, Board, Cell
+from benchmark.report.cost_table import SHOWN, cost_table, model_costs
+from benchmark.report.published import Figure
+from benchmark.report.robust_table import robust_tables
+from benchmark.report.tables import tables
 from benchmark.results import METRICS, Result
-from benchmark.table import tables
 
 COLUMNS = (
     *("kind", "protocol", "task", "model", "metric", "value", "low", "high", "plus_minus"),

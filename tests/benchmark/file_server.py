@@ -7,7 +7,7 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from benchmark.records import Source
+from benchmark.data.clip import Source
 
 
 class Server(ThreadingHTTPServer):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from benchmark.metrics import score
 from benchmark.results import Result
+from benchmark.stats.metrics import score
 
-BASE = "benchmark.models.log_mel"
+BASE = "baselines.log_mel"
 
 
 def made_cost(**changes: object) -> dict[str, object]:

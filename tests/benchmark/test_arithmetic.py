@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.embedding.arithmetic import CountError, gflop_per_second
-from benchmark.embedding.hear_api import HearModel, load
+from benchmark.embed.arithmetic import CountError, gflop_per_second
+from benchmark.embed.model import HearModel, load
 from wavebyol_hear.encoder import PRESETS, Encoder
 
 RATE = 16_000

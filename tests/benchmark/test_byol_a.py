@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmark.models import byol_a, weights_file
-from benchmark.models.weights_file import WeightsError, write_weights
+from baselines import byol_a, weights_file
+from baselines.weights_file import WeightsError, write_weights
 
 D = 24
 

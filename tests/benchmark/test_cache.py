@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.embedding.cache import CacheError, EmbeddingArray, cache_folder
+from benchmark.embed.cache import CacheError, EmbeddingArray, cache_folder
 
 
 def test_rows_come_back_in_place_whatever_the_order(tmp_path: Path) -> None:

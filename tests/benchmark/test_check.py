@@ -17,7 +17,7 @@ def stamps(expression: str, size: int = 3, dtype: str = "float32") -> str:
     return STAMPS.format(stamps=expression, size=size, dtype=dtype)
 
 
-@pytest.mark.parametrize("name", ["benchmark.models.log_mel", "benchmark.models.content_random"])
+@pytest.mark.parametrize("name", ["baselines.log_mel", "baselines.content_random"])
 def test_our_models_pass_without_a_warning(name: str) -> None:
     assert check(name) == ([], [])
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from benchmark.models import cola, weights_file
-from benchmark.models.efficientnet import FEATURES, Depthwise, EfficientNetB0, InvertedBottleneck
-from benchmark.models.weights_file import WeightsError, fill, read_weights, write_weights
+from baselines import cola, weights_file
+from baselines.efficientnet import FEATURES, Depthwise, EfficientNetB0, InvertedBottleneck
+from baselines.weights_file import WeightsError, fill, read_weights, write_weights
 
 SECOND = 16_000
 

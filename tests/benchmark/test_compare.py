@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmark.compare import compare_pair, main, render
-from benchmark.paired import paired
 from benchmark.results import Result, ResultError, write_result
+from benchmark.stats.paired import paired
 from tests.benchmark.made_results import bare
 
 

@@ -9,26 +9,26 @@ import pytest
 import soundfile
 import soxr
 
-from benchmark import jobs
-from benchmark.corruption import names
-from benchmark.corruption.corrupt import embed_corrupted, rescore
-from benchmark.corruption.names import SpoiltClips, parse
-from benchmark.embedding.embed import EmbeddedTask, embed_task
-from benchmark.embedding.hear_api import load
-from benchmark.embedding.read_ahead import Reader
+from benchmark import evaluate as jobs
+from benchmark.corrupted import embed_corrupted, rescore
+from benchmark.data import corruption_names as names
+from benchmark.data.clip import Clip, Source, Task
+from benchmark.data.corruption_names import SpoiltClips, parse
+from benchmark.data.split import make_folds
+from benchmark.embed.embed import EmbeddedTask, embed_task
+from benchmark.embed.model import load
+from benchmark.evaluate import Embedded, Job, Settings
 from benchmark.finetune.protocol import no_head
-from benchmark.jobs import Embedded, Job, Settings
 from benchmark.measure import Probed
 from benchmark.probes.outcome import Choice, Outcome
 from benchmark.protocols import PROTOCOLS
-from benchmark.records import Clip, Source, Task
-from benchmark.splits import make_folds
 from tests.synth import noisy_tone
 from wavebyol_hear.audio import read_audio
+from wavebyol_hear.files.read_ahead import Reader
 
 RATES = (16_000, 22_050)
 CLIPS = 9
-RANDOM = "benchmark.models.content_random"
+RANDOM = "baselines.content_random"
 
 
 def the_task(policy: str = "folds") -> Task:
@@ -119,9 +119,9 @@ def test_workers_change_nothing_and_the_cache_is_kept_apart(
     assert (other.embeddings[0] != loud.embeddings[0]).any()
     changed = tmp_path / "code"
     changed.mkdir()
-    for name in ("codec", "corruptions", "names"):
+    for name in ("codec", "corrupt", "corruption_names"):
         (changed / f"{name}.py").write_text("# another version")
-    monkeypatch.setattr(names, "__file__", str(changed / "names.py"))
+    monkeypatch.setattr(names, "__file__", str(changed / "corruption_names.py"))
     assert embed(tmp_path, clips, corruption=parse("noise:0")).encoder_calls > 0
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 
-from benchmark.corruption.codec import inverse_mdct, low_pass_hz, masking, mdct, recoded, rounded
-from benchmark.corruption.corruptions import active, clip, noise, reverb, room
-from benchmark.corruption.names import KINDS, CorruptionError, parse
+from benchmark.data.codec import inverse_mdct, low_pass_hz, masking, mdct, recoded, rounded
+from benchmark.data.corrupt import active, clip, noise, reverb, room
+from benchmark.data.corruption_names import KINDS, CorruptionError, parse
 
 RATE = 44_100
 
@@ -163,7 +163,7 @@ def test_a_clip_draws_its_own_and_levels_share_it() -> None:
 def test_another_process_spoils_alike() -> None:
     code = (
         "import sys, numpy as np\n"
-        "from benchmark.corruption.names import KINDS, parse\n"
+        "from benchmark.data.corruption_names import KINDS, parse\n"
         "wave = np.random.default_rng(5).standard_normal(4000).astype('f4') / 10\n"
         "names = [k + ':20' if KINDS[k].usual is None else k for k in KINDS]\n"
         "sys.stdout.write(' '.join(parse(n)(wave, 16000, 'a').tobytes().hex() for n in names))"

@@ -9,13 +9,13 @@ import pytest
 import soundfile
 import torch
 
-from benchmark.embedding import peak_memory
-from benchmark.embedding.cache import Progress
-from benchmark.embedding.cost import Cost, note_peak
-from benchmark.embedding.embed import EmbeddedTask, embed_task
-from benchmark.embedding.hear_api import load
-from benchmark.embedding.peak_memory import PeakMemory
-from benchmark.records import Clip
+from benchmark.data.clip import Clip
+from benchmark.embed import peak_memory
+from benchmark.embed.cache import Progress
+from benchmark.embed.cost import Cost, note_peak
+from benchmark.embed.embed import EmbeddedTask, embed_task
+from benchmark.embed.model import load
+from benchmark.embed.peak_memory import PeakMemory
 from tests.benchmark import tones
 from tests.synth import noisy_tone
 
@@ -103,7 +103,7 @@ def test_a_cache_of_an_earlier_version_has_reasons_and_no_figures(
 
 
 def test_a_module_outside_torch_gets_reasons(tmp_path: Path) -> None:
-    cost: Cost = run(tmp_path, "benchmark.models.content_random").cost
+    cost: Cost = run(tmp_path, "baselines.content_random").cost
     assert (cost.parameters, cost.gflop_per_second) == (None, None)
     assert "numpy" in cost.missing["gflop_per_second"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.data.clip import Corpus, Task
+from benchmark.data.registry import load_tasks
 from benchmark.download import __main__ as download
 from benchmark.download.extract import unpack
 from benchmark.download.fsd50k import FSD50K
 from benchmark.download.transfer import DownloadError
-from benchmark.records import Corpus, Task
-from benchmark.tasks.registry import load_tasks
 from tests.benchmark.file_server import Server, md5, tar_of, zip_of
 from tests.synth import TREES
 

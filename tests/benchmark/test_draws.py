@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmark import draws as module
-from benchmark.draws import draws
+from benchmark.stats import draws as module
+from benchmark.stats.draws import draws
 
 KINDS = np.array([0, 0, 2, 2, 2, 0, 2, 3, 3, 0])
 GROUPS = np.array(list("aabbbbcccd"))

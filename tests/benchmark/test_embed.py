@@ -7,13 +7,13 @@ import pytest
 import soundfile
 import torch
 
-from benchmark.embedding.embedder import EmbedError
-from benchmark.embedding.hear_api import HearError
-from benchmark.embedding.read_ahead import Reader
-from benchmark.models import content_random
-from benchmark.records import Clip, TaskDataError
+from baselines import content_random
+from benchmark.data.clip import Clip, TaskDataError
+from benchmark.embed.embedder import EmbedError
+from benchmark.embed.model import HearError
 from tests.benchmark.tones import run, write_tones
 from wavebyol_hear.audio import read_audio
+from wavebyol_hear.files.read_ahead import Reader
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def spoil(tmp_path: Path, clips: list[Clip]) -> list[Clip]:
 
 
 def test_bad_clips_are_named_and_cost_no_other(tmp_path: Path, clips: list[Clip]) -> None:
-    result = run(tmp_path, spoil(tmp_path, clips), "benchmark.models.log_mel", workers=2)
+    result = run(tmp_path, spoil(tmp_path, clips), "baselines.log_mel", workers=2)
     named = dict(result.errors)
     assert set(named) == {f"clip{i}" for i in range(6)}
     for i, reason in enumerate(
@@ -73,7 +73,7 @@ def test_bad_clips_are_named_and_cost_no_other(tmp_path: Path, clips: list[Clip]
     assert result.clip_ids.tolist() == [f"clip{i}" for i in range(6, 12)]
     assert result.embeddings.shape == (6, 256)
     assert np.isfinite(result.embeddings).all()
-    again = run(tmp_path, clips, "benchmark.models.log_mel")
+    again = run(tmp_path, clips, "baselines.log_mel")
     assert (again.encoder_calls, again.errors) == (0, result.errors)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.embedding.cache import CacheError
-from benchmark.embedding.embed import embed_task
-from benchmark.embedding.hear_api import load
-from benchmark.records import Clip
+from benchmark.data.clip import Clip
+from benchmark.embed.cache import CacheError
+from benchmark.embed.embed import embed_task
+from benchmark.embed.model import load
 from tests.benchmark.tones import COUNTED, RANDOM, TASK, run, write_tones
 
 
@@ -142,11 +142,11 @@ def test_moved_data_and_other_labels_share_the_embeddings(
 
 
 def test_real_clips_embed_and_come_back_from_the_cache(esc50_root: Path, tmp_path: Path) -> None:
-    from benchmark.tasks.esc50 import TASK as ESC50
+    from benchmark.data.tasks.esc50 import TASK as ESC50
 
     clips = ESC50.index(esc50_root)[:60]
     options = {"cache_dir": tmp_path, "workers": 2}
-    model = load("benchmark.models.log_mel")
+    model = load("baselines.log_mel")
     first = embed_task(ESC50, clips, esc50_root, model, **options)
     second = embed_task(ESC50, clips, esc50_root, model, **options)
     assert first.errors == ()

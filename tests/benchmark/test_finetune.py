@@ -10,15 +10,15 @@ import pytest
 import soundfile
 import torch
 
-from benchmark.embedding.hear_api import HearModel, load
-from benchmark.embedding.read_ahead import Reader
+from benchmark.data.split import Fold
+from benchmark.embed.model import HearModel, load
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.finetune import tune_fold
 from benchmark.finetune.model import NoGradientError, check_trainable, copy_state
 from benchmark.finetune.score import FinetuneError, Sounds
 from benchmark.finetune.state import FoldState, StateFile
 from benchmark.finetune.train import Setup, Trainer
-from benchmark.splits import Fold
+from wavebyol_hear.files.read_ahead import Reader
 
 NETWORK = """
 class Network(Model):
@@ -237,7 +237,7 @@ def test_our_modules_give_gradients_in_training_mode_alone(name: str) -> None:
     if name == "wavebyol_hear":
         hear = load(name)
     else:  # no weights may ship for them
-        module = importlib.import_module(f"benchmark.models.{name}")
+        module = importlib.import_module(f"baselines.{name}")
         model = (
             module.ByolAModel(module.AudioNtt2020(64), 0.0, 1.0)
             if name == "byol_a"

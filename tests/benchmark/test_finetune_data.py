@@ -7,9 +7,9 @@ import pytest
 import soundfile
 import torch
 
-from benchmark.embedding.read_ahead import Reader
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.data import Crops, augment, cut, plan_epoch, training_batches
+from wavebyol_hear.files.read_ahead import Reader
 
 PLAIN = FinetuneConfig(gain_db=0, noise_snr_db=None, mixup=0)
 

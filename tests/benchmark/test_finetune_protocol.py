@@ -91,6 +91,6 @@ def test_a_wrong_configuration_is_an_error_of_the_command_line(
 ) -> None:
     (data.parent / "quick.yaml").write_text("epoch: 3")
     with pytest.raises(SystemExit) as stop:
-        call(data, "benchmark.models.log_mel")
+        call(data, "baselines.log_mel")
     assert stop.value.code == 2
     assert "epoch is no setting: the nearest is epochs" in capsys.readouterr().err

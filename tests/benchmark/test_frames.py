@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark.hear.frame_events import USUAL
-from benchmark.hear.frames import FramedClip, activity, probe_frames
+from benchmark.probes.frames import FramedClip, activity, probe_frames
 from benchmark.probes.rows import ProbeError
+from benchmark.stats.frame_events import USUAL
 
 LABELS = ("a", "b")
 HOP = 40.0

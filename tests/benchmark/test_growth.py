@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark.embedding.embed import embed_task
-from benchmark.embedding.hear_api import load
-from benchmark.embedding.read_ahead import plan_batches
-from benchmark.records import Clip
+from benchmark.data.clip import Clip
+from benchmark.embed.embed import embed_task
+from benchmark.embed.model import load
 from tests.benchmark.tones import RANDOM, TASK
+from wavebyol_hear.files.read_ahead import plan_batches
 
 COUNT = 2_000
 

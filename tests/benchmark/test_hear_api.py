@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.embedding.fingerprint import content_hashes, source_files
-from benchmark.embedding.hear_api import HearError, HearModel, import_module, load
-from benchmark.records import Clip
+from benchmark.data.clip import Clip
+from benchmark.embed.fingerprint import content_hashes, source_files
+from benchmark.embed.model import HearError, HearModel, import_module, load
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_absent_modules_weights_and_devices_are_named(write_module) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_model_without_parameters_needs_its_device_too() -> None:
     with pytest.raises(HearError, match="device 'cuda' cannot be used"):
-        load("benchmark.models.content_random", "cuda")
+        load("baselines.content_random", "cuda")
 
 
 def test_a_loaded_model_is_in_evaluation_mode_and_answers(write_module) -> None:
@@ -77,14 +77,14 @@ def test_an_answer_that_is_no_timestamp_embedding_is_named(answer, message: str)
 
 
 def test_the_code_of_a_model_includes_what_it_takes_from_its_siblings() -> None:
-    files = {f.name for f in source_files(import_module("benchmark.models.log_mel"))}
+    files = {f.name for f in source_files(import_module("baselines.log_mel"))}
     assert files == {"log_mel.py"}
     package = {f.name for f in source_files(import_module("wavebyol_hear"))}
     assert {"__init__.py", "encoder.py", "layers.py", "front_end.py"} <= package
 
 
 def test_only_changed_files_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark.embedding import fingerprint
+    from benchmark.embed import fingerprint
 
     clips = []
     for i in range(4):

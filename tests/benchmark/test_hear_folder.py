@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import soxr
 
-from benchmark.hear.catalogue import HearTaskError, resolve
-from benchmark.hear.folder import read_task
-from benchmark.hear.resample import at_rate
+from benchmark.data.hear_catalogue import HearTaskError, resolve
+from benchmark.data.hear_folder import read_task
+from benchmark.data.resample import at_rate
 
 METADATA = {
     "task_name": "beeps",

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmark import hear_jobs as hear_jobs
 from benchmark import run
-from benchmark.hear import jobs as hear_jobs
-from benchmark.hear import predict as hear_predict
-from benchmark.hear.predict import HearevalError, Predicted, predict
-from benchmark.hear.scores import read_scores
+from benchmark.hear_scores import read_scores
+from benchmark.heareval import predict as hear_predict
+from benchmark.heareval.predict import HearevalError, Predicted, predict
 from benchmark.probes.tuning import STRENGTHS
 
 
@@ -154,7 +154,7 @@ def test_clips_of_several_labels_are_scored_by_our_own_probe_too(
 def test_without_any_tasks_the_folder_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    asked = ["--tasks", "hear:all", "--models", "benchmark.models.log_mel"]
+    asked = ["--tasks", "hear:all", "--models", "baselines.log_mel"]
     assert call(tmp_path / "nowhere", tmp_path, *asked) == 1
     assert f"{tmp_path / 'nowhere'}: no such folder" in capsys.readouterr().err
 

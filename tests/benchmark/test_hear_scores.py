@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.hear import board as hear_board
-from benchmark.hear.board import board
-from benchmark.hear.catalogue import known_tasks
-from benchmark.hear.predict import SCORES, HearevalError, protocol, read_scores
-from benchmark.hear.published import PublishedRow, read_leaderboard
-from benchmark.hear.scores import HearScore, finite_measures, means, read_score, write_score
-from benchmark.hear.scores import read_scores as read_written
-from benchmark.published import PublishedError, read_published
+from benchmark import leaderboard as hear_board
+from benchmark.data.hear_catalogue import known_tasks
+from benchmark.hear_scores import HearScore, finite_measures, means, read_score, write_score
+from benchmark.hear_scores import read_scores as read_written
+from benchmark.heareval.predict import SCORES, HearevalError, protocol, read_scores
+from benchmark.heareval.published import PublishedRow, read_leaderboard
+from benchmark.leaderboard import board
+from benchmark.report.published import PublishedError, read_published
+from benchmark.report.tables import TableError
 from benchmark.results import ResultError, read_results
-from benchmark.table import TableError
 
 LEFT = {
     "fold00": {"test_loss": 3.0, "test_score": 0.5, "test_top1_acc": 0.5, "epoch": 3},

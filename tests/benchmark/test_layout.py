@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.records import TaskDataError
-from benchmark.tasks.layout import read_lines, read_table
+from benchmark.data.archive_layout import read_lines, read_table
+from benchmark.data.clip import TaskDataError
 
 PACKED = b"\x1f\x8b\x08\x00\xaa\xff packed"
 

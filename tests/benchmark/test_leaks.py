@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmark.data.clip import Clip
 from benchmark.leaks import __main__ as leaks
 from benchmark.leaks import print_index
 from benchmark.leaks.print_index import PrintIndex
 from benchmark.leaks.search import EXACT, SURE, align, find
 from benchmark.leaks.sound_print import HOP, LAG, Print, sound_print
 from benchmark.leaks.store_reader import FORMAT, StoreError, StoreReader
-from benchmark.records import Clip
-from pretrain.store import Store
+from pretrain.data.store import Store
 from tests.synth import TREES
 
 RATE = 16000

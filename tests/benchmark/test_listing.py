@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.data.clip import Clip
+from benchmark.data.registry import load_tasks
 from benchmark.listing import catalogue, describe, presence
-from benchmark.records import Clip
-from benchmark.tasks.registry import load_tasks
 from tests.synth import TREES
 
 TASKS = load_tasks()

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from benchmark.embedding.cost import Cost
+from benchmark.data.clip import Task
+from benchmark.data.split import Fold
+from benchmark.embed.cost import Cost
 from benchmark.measure import Probed, measure, probe
 from benchmark.probes.outcome import Choice, Outcome, outcome
 from benchmark.probes.rows import Rows
 from benchmark.protocols import Protocol
-from benchmark.records import Task
-from benchmark.repeats import over_seeds
 from benchmark.results import read_result, write_result
-from benchmark.splits import Fold
+from benchmark.stats.repeats import over_seeds
 
 CLIPS, CLASSES = 60, 3
 TASK = Task(

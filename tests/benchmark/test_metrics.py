@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as reference
 
-from benchmark.metrics import confusion_matrix, score
+from benchmark.stats.metrics import confusion_matrix, score
 
 
 def made(clips: int = 400, classes: int = 7) -> tuple[np.ndarray, np.ndarray]:

@@ -7,11 +7,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
+from benchmark.data.split import Fold
 from benchmark.probes import logistic
 from benchmark.probes.logistic import logistic_path
 from benchmark.probes.multilabel import label_fold
 from benchmark.probes.rows import ProbeError, Rows, every_row
-from benchmark.splits import Fold
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 FOLD = Fold("test", np.arange(0, 300), np.arange(300, 400), np.arange(400, 600))

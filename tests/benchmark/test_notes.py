@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark.records import TaskDataError
-from benchmark.tasks import notes
+from benchmark.data.clip import TaskDataError
+from benchmark.data.tasks import notes
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from benchmark import run
-from benchmark.records import TaskDataError
-from benchmark.splits import make_folds
-from benchmark.tasks import voxceleb1, voxforge
-from benchmark.tasks.registry import load_tasks
+from benchmark.data.clip import TaskDataError
+from benchmark.data.registry import load_tasks
+from benchmark.data.split import make_folds
+from benchmark.data.tasks import voxceleb1, voxforge
 from tests.synth import TREES, write_tone
 
 TASKS = load_tasks()
-CHANCE = "benchmark.models.content_random"
+CHANCE = "baselines.content_random"
 
 
 def test_ravdess_may_lie_in_a_folder_of_the_archives_name(tmp_path: Path) -> None:

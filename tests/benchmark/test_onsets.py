@@ -9,10 +9,10 @@ from heareval.predictions.task_predictions import create_events_from_prediction
 from scipy.ndimage import median_filter as scipy_median
 from sklearn.linear_model import LogisticRegression
 
-from benchmark.hear.frame_events import Postprocessing, events_of, median_filter
-from benchmark.hear.onsets import onset_score
 from benchmark.probes.logistic import fit_logistic
 from benchmark.probes.rows import ProbeError, every_row
+from benchmark.stats.events import onset_score
+from benchmark.stats.frame_events import Postprocessing, events_of, median_filter
 
 LABELS = ("a", "b", "c")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from benchmark.paired import holm, mcnemar, paired, sign_flips
+from benchmark.stats.paired import holm, mcnemar, paired, sign_flips
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (0, 6), (5, 5), (12, 3), (900, 1100)])

@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from benchmark.metrics import score
+from benchmark.data.split import Fold, make_folds
 from benchmark.probes import mlp, mlp_head
 from benchmark.probes.rows import ProbeError
 from benchmark.protocols import PROTOCOLS, Protocol
-from benchmark.splits import Fold, make_folds
+from benchmark.stats.metrics import score
 from tests.benchmark.guarded import Guarded
 
 # Fine-tuning reads sound, not embeddings: its own test guards its test clips.

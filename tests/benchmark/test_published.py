@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.published import FIGURES, PublishedError, read_published
+from benchmark.report.published import FIGURES, PublishedError, read_published
 
 
 def test_the_published_table_is_the_given_one(shared_data: Path) -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmark.metrics import RESAMPLES
-from benchmark.ranking import MEASURES, bootstrap, interval, ranking
+from benchmark.stats.metrics import RESAMPLES
+from benchmark.stats.ranking import MEASURES, bootstrap, interval, ranking
 
 
 def made(seed: int, clips: int, labels: int, grain: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from benchmark.embedding.read_ahead import ahead, plan_batches
+from wavebyol_hear.files.read_ahead import ahead, plan_batches
 
 
 def test_batches_hold_one_length_and_stay_small() -> None:

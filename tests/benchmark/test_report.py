@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from benchmark.published import read_published
 from benchmark.report.__main__ import main
 from benchmark.report.board import boards
 from benchmark.report.page import page
+from benchmark.report.published import read_published
+from benchmark.report.tables import TableError
 from benchmark.report.text import comma_separated, markdown
 from benchmark.results import write_result
-from benchmark.table import TableError
 from tests.benchmark.made_results import BASE, made, some
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.embedding.map import embedding_map
-from benchmark.published import FIGURES, read_published
 from benchmark.report.board import boards
+from benchmark.report.embedding_map import embedding_map
 from benchmark.report.html import NONE
 from benchmark.report.page import page
+from benchmark.report.published import FIGURES, read_published
 from tests.benchmark.made_results import BASE, some
 
 CHROMIUM = shutil.which("chromium")
@@ -71,7 +71,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_is_legible_by_wcag(scheme: int) -> None:
-    style = (FIGURES.parent / "report" / "report.css").read_text(encoding="utf-8")
+    style = (FIGURES.parent / "report.css").read_text(encoding="utf-8")
     block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
     pairs = [(ink, ground) for ink in ("ink", "soft", "accent", "better", "worse")

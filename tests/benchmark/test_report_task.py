@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from benchmark.embedding.map import embedding_map
 from benchmark.report.board import boards
 from benchmark.report.charts import MOST_CLASSES, confused, confusion
 from benchmark.report.curves import curves, validation
+from benchmark.report.embedding_map import embedding_map
 from benchmark.report.map import MOST_NAMED, map_told, scatter
 from benchmark.report.page import page
 from tests.benchmark.made_results import made, some

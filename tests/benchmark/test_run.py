@@ -14,7 +14,7 @@ import soundfile
 from benchmark import run
 from benchmark.results import read_results
 
-LOG_MEL, CHANCE = "benchmark.models.log_mel", "benchmark.models.content_random"
+LOG_MEL, CHANCE = "baselines.log_mel", "baselines.content_random"
 
 
 @pytest.fixture(scope="module")
@@ -169,10 +169,10 @@ def test_help_answers_at_once_because_torch_is_not_imported() -> None:
 def test_default_models_leave_out_what_has_no_weights() -> None:
     models = run.default_models()
     assert {CHANCE, LOG_MEL, "wavebyol_hear"} <= set(models)
-    weights = Path(run.__file__).parent / "models" / "weights"
+    weights = Path(run.__file__).parents[1] / "baselines" / "weights"
     for name in ("byol_a", "cola"):
         shipped = (weights / f"{name}.safetensors").is_file()
-        assert (f"benchmark.models.{name}" in models) == shipped
+        assert (f"baselines.{name}" in models) == shipped
 
 
 def test_the_list_shows_every_task(data: Path, capsys: pytest.CaptureFixture) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.models import content_random, log_mel
+from baselines import content_random, log_mel
 
 
 def sound(clips: int, samples: int) -> torch.Tensor:

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from benchmark.speed.__main__ import main
-from benchmark.speed.clock import Figure, interleaved, product_flop
-from benchmark.speed.encoder import SpeedError, _check
-from benchmark.speed.reference import PlainNetwork
+from tools.speed.__main__ import main
+from tools.speed.clock import Figure, interleaved, product_flop
+from tools.speed.encoder import SpeedError, _check
+from tools.speed.reference import PlainNetwork
 
 
 def test_every_quick_part_runs_and_is_written(tmp_path, capsys):

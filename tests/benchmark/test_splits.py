@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.splits import SplitError, make_folds
+from benchmark.data.split import SplitError, make_folds
 
 
 def test_every_clip_is_tested_once_and_the_next_fold_chooses() -> None:

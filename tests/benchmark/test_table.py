@@ -2,8 +2,8 @@
 
 import pytest
 
+from benchmark.report.tables import TableError, table, tables
 from benchmark.results import Result
-from benchmark.table import TableError, table, tables
 from tests.benchmark.made_results import bare
 
 

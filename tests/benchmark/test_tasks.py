@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.records import TaskDataError
-from benchmark.splits import make_folds
-from benchmark.tasks import voxforge
-from benchmark.tasks.registry import completeness, data_folder, load_tasks, task_root
+from benchmark.data.clip import TaskDataError
+from benchmark.data.registry import completeness, data_folder, load_tasks, task_root
+from benchmark.data.split import make_folds
+from benchmark.data.tasks import voxforge
 from tests.synth import TREES
 
 TASKS = load_tasks()

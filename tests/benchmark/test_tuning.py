@@ -5,11 +5,11 @@ import inspect
 import numpy as np
 import pytest
 
-from benchmark.metrics import score
+from benchmark.data.split import Fold, make_folds
 from benchmark.probes.linear import evaluate
 from benchmark.probes.rows import Rows
 from benchmark.probes.tuning import choose_strengths
-from benchmark.splits import Fold, make_folds
+from benchmark.stats.metrics import score
 from tests.benchmark.guarded import Guarded
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import soundfile
 
-from benchmark.embedding.embed import EmbeddedTask, embed_task
-from benchmark.embedding.hear_api import load
-from benchmark.records import Clip, Source, Task
+from benchmark.data.clip import Clip, Source, Task
+from benchmark.embed.embed import EmbeddedTask, embed_task
+from benchmark.embed.model import load
 from tests.synth import noisy_tone
 
 TASK = Task(
@@ -34,7 +34,7 @@ def count_call():
 
 """
 """How the source of a module begins that is stopped after STOP_AFTER calls of its encoder."""
-RANDOM = "benchmark.models.content_random"
+RANDOM = "baselines.content_random"
 
 
 def write_tones(folder: Path) -> list[Clip]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import wavebyol_hear
-from benchmark.embedding.hear_api import HearModel, load
+from benchmark.embed.model import HearModel, load
 from tests.hear.hear_tasks import sound_events, spoken_digit
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark.embedding.hear_api import HearModel
-from benchmark.hear.embed import DONE, embed_hear
-from benchmark.hear.folder import read_task
-from benchmark.hear.form import clip_order, labels_at
+from benchmark.data.hear_folder import read_task
+from benchmark.embed.model import HearModel
+from benchmark.heareval.form import clip_order, labels_at
+from benchmark.heareval.write_embeddings import DONE, embed_hear
 from tests.hear.hear_tasks import RATE, spoken_digit
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.embedding.hear_api import HearModel
-from benchmark.hear import embedded as hear_embedded
-from benchmark.hear.jobs import HearSettings, measure_hear
-from benchmark.hear.scores import read_scores
-from benchmark.jobs import Settings
+from benchmark.embed.model import HearModel
+from benchmark.evaluate import Settings
+from benchmark.hear_jobs import HearSettings, measure_hear
+from benchmark.hear_scores import read_scores
+from benchmark.heareval import embedded as hear_embedded
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pretrain.store import Store
-from pretrain.store_build import build, decode_part
-from pretrain.store_sources import parts_of
+from pretrain.data.store import Store
+from pretrain.data.store_build import build, decode_part
+from pretrain.data.store_sources import parts_of
 
 
 def sound(seed: int, samples: int, channels: int = 1) -> np.ndarray:

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretrain.byol import Byol
 from pretrain.config import ByolConfig
 from pretrain.distributed import parallel, process_group, rank, share
+from pretrain.methods.byol import Byol
 from wavebyol_hear.encoder import PRESETS, Encoder
 
 LOSSES = ("byol", "infonce", "infonce_target")

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretrain.augment import AugmentationLayer, AugmentConfig
-from pretrain.effect import EffectConfig
-from pretrain.effects import ClipConfig, GainConfig, SpeedConfig, TimeDropoutConfig
-from pretrain.effects_filter import BandRejectConfig, EqualiserConfig
-from pretrain.effects_noise import NoiseConfig
-from pretrain.effects_pitch import PitchShift, PitchShiftConfig
-from pretrain.effects_reverb import ReverbConfig
+from pretrain.augment.effect import EffectConfig
+from pretrain.augment.effects import ClipConfig, GainConfig, SpeedConfig, TimeDropoutConfig
+from pretrain.augment.filters import BandRejectConfig, EqualiserConfig
+from pretrain.augment.layer import AugmentationLayer, AugmentConfig
+from pretrain.augment.noise import NoiseConfig
+from pretrain.augment.pitch import PitchShift, PitchShiftConfig
+from pretrain.augment.reverb import ReverbConfig
 
 T = 20_480
 NONE = AugmentConfig(

@@ -7,9 +7,9 @@ import sys
 import pytest
 import torch
 
-from pretrain.bench import matmul_roof, step_flop
 from pretrain.config import read_config
 from pretrain.train import Learner
+from tools.speed.pretrain import matmul_roof, step_flop
 
 
 def test_the_command_prints_figures_that_add_up(store, tmp_path):
@@ -18,7 +18,7 @@ def test_the_command_prints_figures_that_add_up(store, tmp_path):
         [
             sys.executable,
             "-m",
-            "pretrain.bench",
+            "tools.speed.pretrain",
             store,
             "--preset",
             "tiny",

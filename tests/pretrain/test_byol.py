@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.byol import Byol, pool
 from pretrain.config import ByolConfig
+from pretrain.methods.byol import Byol, pool
 from pretrain.monitor import spread
 from wavebyol_hear.encoder import PRESETS, Encoder
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.crops import FULL_SCALE, CropSampler, gather_crops
+from pretrain.data.crops import FULL_SCALE, CropSampler, gather_crops
 
 T = 1000
 

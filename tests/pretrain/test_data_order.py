@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pretrain.data_order import batch_of_step, step_seed
+from pretrain.data.data_order import batch_of_step, step_seed
 
 
 def test_an_epoch_visits_every_clip_once_but_for_the_rest_that_fills_no_batch():

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from pretrain.effect import Effect, EffectConfig
-from pretrain.effects import (
+from pretrain.augment.effect import Effect, EffectConfig
+from pretrain.augment.effects import (
     Clip,
     ClipConfig,
     Gain,
@@ -16,15 +16,15 @@ from pretrain.effects import (
     TimeDropout,
     TimeDropoutConfig,
 )
-from pretrain.effects_filter import (
+from pretrain.augment.filters import (
     BandReject,
     BandRejectConfig,
     Equaliser,
     EqualiserConfig,
 )
-from pretrain.effects_noise import Noise, NoiseConfig
-from pretrain.effects_pitch import PitchShift, PitchShiftConfig
-from pretrain.effects_reverb import Reverb, ReverbConfig
+from pretrain.augment.noise import Noise, NoiseConfig
+from pretrain.augment.pitch import PitchShift, PitchShiftConfig
+from pretrain.augment.reverb import Reverb, ReverbConfig
 from tests.pretrain.signals import T, cents, chance, decibels, pitch, tone, white
 
 EFFECTS: list[Effect] = [

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from pretrain.effects_filter import (
+from pretrain.augment.filters import (
     BandReject,
     BandRejectConfig,
     Equaliser,

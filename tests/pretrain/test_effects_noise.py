@@ -8,8 +8,8 @@ import scipy.signal
 import soundfile
 import torch
 
-from pretrain import store_build
-from pretrain.effects_noise import Noise, NoiseConfig, coloured_noise
+from pretrain.augment.noise import Noise, NoiseConfig, coloured_noise
+from pretrain.data import store_build
 from tests.pretrain.signals import RATE, T, chance, decibels, white
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pretrain.effects_pitch import PitchShift, PitchShiftConfig
+from pretrain.augment.pitch import PitchShift, PitchShiftConfig
 from tests.pretrain.signals import T, cents, chance, decibels, pitch, tone, white
 
 

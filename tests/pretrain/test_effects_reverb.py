@@ -5,10 +5,10 @@ import pytest
 import scipy.signal
 import torch
 
-from pretrain.effects_filter import (
+from pretrain.augment.filters import (
     fft_size,
 )
-from pretrain.effects_reverb import Reverb, ReverbConfig
+from pretrain.augment.reverb import Reverb, ReverbConfig
 from tests.pretrain.signals import RATE, T, chance, decibels, white
 
 

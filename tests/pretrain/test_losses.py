@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pretrain.losses import cosine_loss, infonce
+from pretrain.methods.losses import cosine_loss, infonce
 
 
 def test_cosine_loss_is_zero_two_four_for_same_orthogonal_opposite():

@@ -10,18 +10,18 @@ import soundfile
 import torch
 from torch.nn.functional import interpolate, pad
 
-from benchmark.models import byol_a, cola
-from pretrain.byol_a import ByolA
-from pretrain.cola import Cola
-from pretrain.config import ByolConfig, read_config
-from pretrain.spectrogram_views import (
+from baselines import byol_a, cola
+from pretrain.augment.spectrogram import (
     NORM_BATCHES,
     EarlyNorm,
     mix,
     random_resize_crop,
     resize_matrix,
 )
-from pretrain.store import Store
+from pretrain.config import ByolConfig, read_config
+from pretrain.data.store import Store
+from pretrain.methods.byol_a import ByolA
+from pretrain.methods.cola import Cola
 from pretrain.train import train
 
 CPU = torch.device("cpu")

@@ -12,9 +12,10 @@ import pytest
 import soundfile
 import torch
 
-from pretrain.store import Store, StoreError, main
-from pretrain.store_build import build, decode, decode_part
-from pretrain.store_sources import SourceError, parts_of
+from pretrain.data.store import Store, StoreError
+from pretrain.data.store_build import build, decode, decode_part
+from pretrain.data.store_sources import SourceError, parts_of
+from pretrain.store import main
 from tests.pretrain.made_sources import build_here, sound, wav, write_tar
 
 ROOT = Path(__file__).resolve().parents[2]

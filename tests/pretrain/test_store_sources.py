@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pretrain.data.store_build import decode_part
+from pretrain.data.store_sources import Meta, SourceError, parts_of
 from pretrain.store import main
-from pretrain.store_build import decode_part
-from pretrain.store_sources import Meta, SourceError, parts_of
 from tests.pretrain.made_sources import build_here, sound, wav, write_tar
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pretrain.config import read_config
+from pretrain.data.store import Store
 from pretrain.state import StateError
-from pretrain.store import Store
 from pretrain.train import DivergedError, train
 
 SHORT = [

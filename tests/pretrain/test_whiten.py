@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pretrain.config import read_config
-from pretrain.store import Store
+from pretrain.data.store import Store
 from pretrain.train import train
 from pretrain.whiten import COLUMNS_APART, fit_whitenings
 from wavebyol_hear.checkpoint import load_encoder, load_weights, save_encoder

@@ -115,7 +115,7 @@ def test_bad_arguments_are_named(weights, tmp_path):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_model_follows_its_device(precision, monkeypatch):
     # A device without numbers refuses tensors of another: what looks at values is left out.
-    monkeypatch.setattr("wavebyol_hear.inference._equal", lambda *states: False)
+    monkeypatch.setattr("wavebyol_hear.fast.inference._equal", lambda *states: False)
     monkeypatch.setattr("wavebyol_hear.embed.check_audio", lambda audio: None)
     model = wavebyol_hear.load_model(precision=precision).to("meta")
     scene = wavebyol_hear.get_scene_embeddings(torch.zeros(3, 30_000), model)

@@ -9,9 +9,9 @@ from torch.nn import functional
 from wavebyol_hear import load_model
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
+from wavebyol_hear.fast.inference import fold
 from wavebyol_hear.front_end import ConvFrontEndConfig, GaborFrontEndConfig
 from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings
-from wavebyol_hear.inference import fold
 
 CONV = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32 P")
 GABOR = EncoderConfig(
@@ -50,8 +50,8 @@ def used_encoder(config):
 @pytest.mark.parametrize("samples", [16_000, 50_001])
 def test_the_folded_copy_gives_the_plain_network_s_numbers(config, samples, winograd, monkeypatch):
     if winograd:
-        monkeypatch.setattr("wavebyol_hear.folded_front_end.WIDE", 8)
-        monkeypatch.setattr("wavebyol_hear.inference.TALL", 1)
+        monkeypatch.setattr("wavebyol_hear.fast.folded_front_end.WIDE", 8)
+        monkeypatch.setattr("wavebyol_hear.fast.inference.TALL", 1)
     model = Embedder(used_encoder(config), "stages", seconds_at_once=2)
     audio = sound(2, samples)
     plain = model(audio).detach()
@@ -139,7 +139,7 @@ def test_an_unchanged_model_is_folded_once(monkeypatch):
     model = Embedder(used_encoder(GABOR))
     audio = sound(1, 16_000)
     expected = get_scene_embeddings(audio, model)
-    monkeypatch.delattr("wavebyol_hear.inference.fold")
+    monkeypatch.delattr("wavebyol_hear.fast.inference.fold")
     assert torch.equal(get_scene_embeddings(audio, model), expected)
 
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from wavebyol_hear import shares
+from wavebyol_hear import chunking as shares
+from wavebyol_hear.chunking import in_shares
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.front_end import ConvFrontEndConfig
 from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings
-from wavebyol_hear.shares import in_shares
 
 SMALL = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32 P")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from wavebyol_hear.winograd import WinogradConv2d
+from wavebyol_hear.fast.winograd import WinogradConv2d
 
 
 @pytest.mark.parametrize("at_once", [4096, 4])
@@ -14,7 +14,7 @@ from wavebyol_hear.winograd import WinogradConv2d
     ("dtype", "most"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)], ids=["fp32", "bf16"]
 )
 def test_it_is_the_convolution(rows, columns, dilation, dtype, most, at_once, monkeypatch):
-    monkeypatch.setattr("wavebyol_hear.winograd.TILES", at_once)
+    monkeypatch.setattr("wavebyol_hear.fast.winograd.TILES", at_once)
     generator = torch.Generator().manual_seed(0)
     convolution = torch.nn.Conv2d(64, 24, 3, padding=1)
     with torch.no_grad():

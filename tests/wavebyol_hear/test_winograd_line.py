@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from wavebyol_hear.winograd_line import WinogradLine
+from wavebyol_hear.fast.winograd_line import WinogradLine
 
 
 @pytest.mark.parametrize("at_once", [256, 2])
@@ -14,7 +14,7 @@ from wavebyol_hear.winograd_line import WinogradLine
     ("dtype", "most"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)], ids=["fp32", "bf16"]
 )
 def test_it_is_the_convolution(columns, stride, padding, dtype, most, at_once, monkeypatch):
-    monkeypatch.setattr("wavebyol_hear.winograd_line.TILES", at_once)
+    monkeypatch.setattr("wavebyol_hear.fast.winograd_line.TILES", at_once)
     generator = torch.Generator().manual_seed(0)
     taps = 2 * stride
     convolution = torch.nn.Conv2d(24, 17, (1, taps), (1, stride), (0, padding))

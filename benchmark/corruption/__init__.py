@@ -1,1 +1,0 @@
-"""Test clips spoilt in stated ways."""

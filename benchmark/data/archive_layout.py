@@ -1,0 +1,127 @@
+"""Reading the files an official archive brings: its top folder, its tables, its lists."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmark.data.clip import Task, TaskDataError, missing_data
+
+
+def locate(task: Task, root: Path, top: str, marker: str) -> str:
+    """Return what stands before the archive's own paths: "" or its top folder with a slash.
+
+    Args:
+        task: named in the error.
+        root: of the task.
+        top: name of the archive's top folder.
+        marker: a file or folder of the archive, relative to its top folder.
+
+    Raises:
+        TaskDataError: where the marker is in neither place.
+    """
+    for prefix in (f"{top}/", ""):
+        if (root / (prefix + marker)).exists():
+            return prefix
+    raise missing_data(task, root / top / marker, f"{marker} is absent")
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[None]:
+    """Raise TaskDataError where a file read inside is no text, e.g. because it was packed."""
+    try:
+        yield
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TaskDataError(f"{path}: no UTF-8 text ({error}); fetch the file again") from error
+
+
+def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the line number and the named columns of each row of a CSV file with a header.
+
+    Args:
+        path: of the file, UTF-8, with or without a byte order mark.
+        columns: that must be there and filled in every row.
+
+    Raises:
+        TaskDataError: where the file is no text, a column is absent, or a row lacks a value, named
+            with its line.
+    """
+    with _text(path), open(path, newline="", encoding="utf-8-sig") as table:
+        reader = csv.DictReader(table)
+        absent = [name for name in columns if name not in (reader.fieldnames or ())]
+        if absent:
+            raise TaskDataError(f"{path}: lacks the column {', '.join(absent)}; restore the file")
+        for row in reader:
+            for name in columns:
+                if not row[name]:
+                    raise TaskDataError(
+                        f"{path}, line {reader.line_num}: no {name}; repair the line"
+                    )
+            yield reader.line_num, row
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 text file that are not blank, without surrounding space.
+
+    Raises:
+        TaskDataError: where the file is no text.
+    """
+    with _text(path), open(path, encoding="utf-8-sig") as lines:
+        return [stripped for line in lines if (stripped := line.strip())]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file.
+
+    Raises:
+        TaskDataError: where the file is no JSON object, e.g. because it is cut off.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise TaskDataError(f"{path}: no valid JSON ({error}); fetch the file again") from error
+    if not isinstance(content, dict):
+        raise TaskDataError(f"{path}: holds no JSON object; fetch the file again")
+    return content
+
+
+def fold_name(path: Path, line: int, value: str, folds: int) -> str:
+    """Return "fold01" for "1" and so on.
+
+    Args:
+        path: of the table, for the error.
+        line: of the table, for the error.
+        value: the fold's number as written, 1 to `folds`.
+        folds: number of folds.
+
+    Raises:
+        TaskDataError: where the value is no such number.
+    """
+    if not value.isdecimal() or not 1 <= int(value) <= folds:
+        raise TaskDataError(f"{path}, line {line}: fold {value!r} is not 1 to {folds}; repair it")
+    return f"fold{int(value):02d}"
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted, without hidden ones."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+
+
+def sound_files(folder: Path, suffixes: tuple[str, ...] = (".wav",)) -> list[str]:
+    """Return the names of the files in a folder with one of the endings, sorted.
+
+    macOS's `._name` shadows and other hidden files are left out.
+
+    Args:
+        folder: to list, not below it.
+        suffixes: lower case, with the dot.
+    """
+    return sorted(
+        name
+        for name in os.listdir(folder)
+        if name.lower().endswith(suffixes) and not name.startswith(".")
+    )

@@ -1,0 +1,172 @@
+"""The 19 tasks of HEAR by name, and the task folders that a name on the command line stands for.
+
+Names, metrics, splits and sizes are those of https://hearbenchmark.com/hear-tasks.html; folders are
+named `<name>-<version>-<mode>` there, so a task is known by a pattern that leaves the version open.
+"""
+
+import argparse
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+PREFIX = "hear:"
+GRIDS = ("default", "fast", "faster")
+"""Of heareval, each of other networks and numbers of epochs."""
+TABLE = Path(__file__).with_name("hear_tasks.csv")
+SOURCE = "https://hearbenchmark.com/hear-tasks.html"
+
+
+class HearTaskError(ValueError):
+    """A HEAR task that cannot be used; one line with the place and the remedy."""
+
+
+@dataclass(frozen=True)
+class KnownTask:
+    """One of the 19 tasks, as HEAR lists it.
+
+    Attributes:
+        name: ours, as in `--tasks hear:<name>`.
+        title: HEAR's.
+        short: ours, for the head of a column.
+        folders: pattern of the names of its folders.
+        embedding: "scene" or "event".
+        prediction: "multiclass" or "multilabel".
+        split: "TVT" (train, valid, test) or the number of folds.
+        seconds: length of a clip in seconds, or the range of lengths.
+        clips: number of clips.
+        metric: the first one, which the leaderboard shows.
+    """
+
+    name: str
+    title: str
+    short: str
+    folders: str
+    embedding: str
+    prediction: str
+    split: str
+    seconds: str
+    clips: int
+    metric: str
+
+    @property
+    def line(self) -> str:
+        """Title, kind, split, size and metric, in words."""
+        return (
+            f"{self.title}; {self.embedding}, {self.prediction}, {self.split}, {self.clips} clips "
+            f"of {self.seconds} s, {self.metric}"
+        )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add to the benchmark's command line what only HEAR's tasks need."""
+    hear = parser.add_argument_group("HEAR", "for the tasks named hear:NAME, which heareval scores")
+    hear.add_argument("--hear-dir", type=Path, help="folder of HEAR's tasks (default: DATA/hear)")
+    hear.add_argument(
+        "--hear-grid",
+        choices=GRIDS,
+        default=GRIDS[0],
+        help="heareval's grid; only scores of its default compare with the leaderboard's",
+    )
+    hear.add_argument(
+        "--hear-linear", action="store_true", help="score with our own probes too, in seconds"
+    )
+
+
+def known_tasks() -> dict[str, KnownTask]:
+    """Return the 19 tasks by name."""
+    with TABLE.open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    return {row["name"]: KnownTask(clips=int(row.pop("clips")), **row) for row in rows}
+
+
+def known_name(folder: str) -> str | None:
+    """Return the name of the task that a folder holds in full, or None where it is none of them.
+
+    Args:
+        folder: its name, such as `esc50-v2.0.0-full`.
+    """
+    for task in known_tasks().values():
+        if fnmatchcase(folder, task.folders):
+            return task.name
+    return None
+
+
+def tasks_folder(hear_dir: Path) -> Path:
+    """Return the folder of the task folders: `tasks` below the one given, or itself.
+
+    Raises:
+        HearTaskError: there is no such folder.
+    """
+    if not hear_dir.is_dir():
+        raise HearTaskError(
+            f"{hear_dir}: no such folder; unpack HEAR's tasks there ({SOURCE}) or give --hear-dir"
+        )
+    return hear_dir / "tasks" if (hear_dir / "tasks").is_dir() else hear_dir
+
+
+def present(hear_dir: Path) -> list[str]:
+    """Return the names of the task folders that are there, sorted; none where there is no folder.
+
+    Args:
+        hear_dir: as given by --hear-dir.
+    """
+    try:
+        folder = tasks_folder(hear_dir)
+    except HearTaskError:
+        return []
+    return sorted(path.parent.name for path in folder.glob("*/task_metadata.json"))
+
+
+def resolve(names: Sequence[str], hear_dir: Path) -> tuple[list[Path], dict[str, str]]:
+    """Return the task folders that names stand for, and why a name stands for none.
+
+    Args:
+        names: without "hear:": "all", one of the 19, the first part of a folder's name, or all of
+            it. A folder with several matches is taken once.
+        hear_dir: as given by --hear-dir.
+
+    Raises:
+        HearTaskError: there is no folder of tasks.
+    """
+    folder, there = tasks_folder(hear_dir), present(hear_dir)
+    known = known_tasks()
+    chosen: list[str] = []
+    absent: dict[str, str] = {}
+    for name in names:
+        if name == "all":
+            found = there
+        elif name in there:
+            found = [name]
+        elif name in known:
+            found = [one for one in there if fnmatchcase(one, known[name].folders)]
+        else:
+            found = [one for one in there if one.startswith(f"{name}-")]
+        if not found:
+            meant = "" if name == "all" else f"{known[name].folders if name in known else name} "
+            absent[name] = (
+                f"{folder}: holds no task folder {meant}with a task_metadata.json; "
+                f"unpack it there ({SOURCE})"
+            )
+        chosen += [one for one in found if one not in chosen]
+    return [folder / one for one in chosen], absent
+
+
+def catalogue(hear_dir: Path) -> str:
+    """Return the 19 tasks and the folders that are there, a line each.
+
+    Args:
+        hear_dir: as given by --hear-dir.
+    """
+    there = present(hear_dir)
+    lines = [f"HEAR tasks, as {PREFIX}NAME in --tasks; looked in {hear_dir}, source {SOURCE}"]
+    for task in known_tasks().values():
+        found = [one for one in there if fnmatchcase(one, task.folders)]
+        lines.append(
+            f"  {PREFIX}{task.name}: {task.line}; "
+            + (f"present: {', '.join(found)}" if found else "absent")
+        )
+    others = [one for one in there if known_name(one) is None]
+    lines += [f"  {PREFIX}{one}: a folder of its own" for one in others]
+    return "\n".join(lines)

@@ -1,0 +1,234 @@
+"""One HEAR task folder, read strictly: it may come from anyone."""
+
+import csv
+import itertools
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.data.hear_catalogue import HearTaskError
+from benchmark.stats.frame_events import USUAL, Postprocessing
+
+METRICS = (
+    "top1_acc",
+    "pitch_acc",
+    "chroma_acc",
+    "event_onset_200ms_fms",
+    "event_onset_50ms_fms",
+    "event_onset_offset_50ms_20perc_fms",
+    "segment_1s_er",
+    "mAP",
+    "d_prime",
+    "aucroc",
+)
+"""What heareval 2021.1.3 can measure (heareval/score.py, `available_scores`)."""
+FIXED = ("train", "valid", "test")
+MODES = ("trainvaltest", "presplit_kfold", "new_split_kfold")
+GRID = ("median_filter_ms", "min_duration")
+LARGEST_TEXT = 1 << 30
+"""Bytes of a text file above which it is no task's."""
+
+
+@dataclass(frozen=True)
+class HearTask:
+    """What a task folder says, checked.
+
+    Attributes:
+        folder: its place; its name is the task's, with version and mode.
+        name: of the task, without them.
+        embedding: "scene" or "event".
+        prediction: "multiclass" or "multilabel".
+        split_mode: one of `MODES`.
+        metrics: that heareval measures; the first decides.
+        labels: by number.
+        clips: by split and file name the clip's labels, or its events with label, start and end
+            in ms; all as in the split's JSON file.
+        postprocessing: of frame-wise probabilities, to choose from on validation clips.
+    """
+
+    folder: Path
+    name: str
+    embedding: str
+    prediction: str
+    split_mode: str
+    metrics: tuple[str, ...]
+    labels: tuple[str, ...]
+    clips: dict[str, dict[str, list[Any]]]
+    postprocessing: tuple[Postprocessing, ...] = USUAL
+
+    @property
+    def count(self) -> int:
+        """The number of clips of all splits."""
+        return sum(map(len, self.clips.values()))
+
+
+def read_task(folder: Path) -> HearTask:
+    """Read a task folder's metadata, vocabulary and splits; no sound is looked at.
+
+    Raises:
+        HearTaskError: something is absent, broken, or points out of the folder.
+    """
+    path = folder / "task_metadata.json"
+    metadata = _read_json(path)
+    embedding = _one_of(path, metadata, "embedding_type", ("scene", "event"))
+    prediction = _one_of(path, metadata, "prediction_type", ("multiclass", "multilabel"))
+    mode = _one_of(path, metadata, "split_mode", MODES)
+    if embedding == "event" and prediction != "multilabel":
+        raise HearTaskError(f"{path}: an event task must be multilabel; mend prediction_type")
+    metrics = _texts(path, metadata, "evaluation")
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise HearTaskError(f"{path}: evaluation names {unknown[0]!r}, which heareval has not")
+    duration = metadata.get("sample_duration", "absent")
+    if duration is not None and not (_number(duration) and duration > 0):
+        raise HearTaskError(f"{path}: sample_duration is {duration!r}; give seconds or null")
+    splits = _texts(path, metadata, "splits")
+    for split in splits:
+        _check_name(path, split)
+    if mode == "trainvaltest" and set(splits) != set(FIXED):
+        raise HearTaskError(f"{path}: splits are {', '.join(splits)}, not {', '.join(FIXED)}")
+    if len(splits) < 3 or len(set(splits)) < len(splits):
+        raise HearTaskError(f"{path}: needs three different splits or more, has {splits}")
+    labels = _read_vocabulary(folder / "labelvocabulary.csv")
+    clips = {split: _read_split(folder / f"{split}.json", embedding) for split in splits}
+    task = HearTask(
+        folder,
+        _one_text(path, metadata, "task_name"),
+        embedding,
+        prediction,
+        mode,
+        tuple(metrics),
+        labels,
+        clips,
+        _postprocessing(path, metadata),
+    )
+    _check_labels(task)
+    return task
+
+
+def _postprocessing(path: Path, metadata: dict[str, Any]) -> tuple[Postprocessing, ...]:
+    """Return what the task itself says of postprocessing, or heareval's own grid."""
+    parameters = metadata.get("evaluation_params", {})
+    grid = parameters.get("event_postprocessing_grid") if isinstance(parameters, dict) else None
+    if grid is None:
+        return USUAL
+    values: list[Any] = [grid.get(name) for name in GRID] if isinstance(grid, dict) else [None]
+    for one in values:
+        if not isinstance(one, list) or not one or not all(_number(x) and x >= 0 for x in one):
+            raise HearTaskError(f"{path}: event_postprocessing_grid lacks lists of {GRID}")
+    return tuple(Postprocessing(*both) for both in itertools.product(*values))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file."""
+    try:
+        if path.stat().st_size > LARGEST_TEXT:
+            raise HearTaskError(f"{path}: is larger than {LARGEST_TEXT} bytes; fetch it again")
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise HearTaskError(f"{path}: cannot be read ({error.strerror}); restore it") from error
+    except (ValueError, RecursionError) as error:
+        raise HearTaskError(f"{path}: is no valid JSON ({error}); fetch it again") from error
+    if not isinstance(content, dict):
+        raise HearTaskError(f"{path}: holds no JSON object; fetch it again")
+    return content
+
+
+def _read_vocabulary(path: Path) -> tuple[str, ...]:
+    """Return the labels by number."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as table:
+            rows = list(csv.DictReader(table))
+        numbers = [int(row["idx"]) for row in rows]
+        labels = [str(row["label"]) for row in rows]
+    except OSError as error:
+        raise HearTaskError(f"{path}: cannot be read ({error.strerror}); restore it") from error
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise HearTaskError(
+            f"{path}: is no table of idx and label ({error}); fetch it again"
+        ) from error
+    if len(rows) < 2 or sorted(numbers) != list(range(len(rows))):
+        raise HearTaskError(f"{path}: idx must count from 0, two labels or more; fetch it again")
+    if len(set(labels)) < len(labels):
+        raise HearTaskError(f"{path}: a label comes twice; fetch it again")
+    return tuple(label for _, label in sorted(zip(numbers, labels, strict=True)))
+
+
+def _read_split(path: Path, embedding: str) -> dict[str, list[Any]]:
+    """Return the labels or events of a split's clips."""
+    split = _read_json(path)
+    if not split:
+        raise HearTaskError(f"{path}: lists no clip; fetch it again")
+    for name, content in split.items():
+        _check_name(path, name)
+        if not isinstance(content, list):
+            raise HearTaskError(f"{path}: {name} has no list but {content!r:.60}; fetch it again")
+        if embedding == "event":
+            for event in content:
+                _check_event(path, name, event)
+    return split
+
+
+def _check_event(path: Path, name: str, event: object) -> None:
+    """Raise unless an event has a label, a start and a later end in ms."""
+    if isinstance(event, dict) and {"label", "start", "end"} <= set(event):
+        start, end = event["start"], event["end"]
+        if _number(start) and _number(end) and 0 <= start <= end:
+            return
+    raise HearTaskError(
+        f"{path}: {name} has {event!r:.80}; an event needs label, start and end in ms"
+    )
+
+
+def _check_labels(task: HearTask) -> None:
+    """Raise where a clip has a label outside the vocabulary, or not one where one is wanted."""
+    known = set(task.labels)
+    for split, clips in task.clips.items():
+        path = task.folder / f"{split}.json"
+        for name, content in clips.items():
+            labels = [x["label"] for x in content] if task.embedding == "event" else content
+            for label in labels:
+                if str(label) not in known:
+                    raise HearTaskError(
+                        f"{path}: {name} has the label {label!r:.60}, which labelvocabulary.csv "
+                        "has not; mend one of them"
+                    )
+            if task.prediction == "multiclass" and len(labels) != 1:
+                raise HearTaskError(f"{path}: {name} has {len(labels)} labels, not one; mend it")
+
+
+def _check_name(path: Path, name: str) -> None:
+    """Raise unless a name is that of something directly in a folder."""
+    if not name or name in (".", "..") or any(c in "/\\" or c < " " for c in name):
+        raise HearTaskError(f"{path}: the name {name!r:.80} is no plain file name; mend it")
+
+
+def _number(value: object) -> bool:
+    """Return whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _one_text(path: Path, metadata: dict[str, Any], key: str) -> str:
+    """Return the text of a key."""
+    value = metadata.get(key)
+    if not isinstance(value, str) or not value:
+        raise HearTaskError(f"{path}: {key} is {value!r:.60}; give a text")
+    return value
+
+
+def _one_of(path: Path, metadata: dict[str, Any], key: str, choices: tuple[str, ...]) -> str:
+    """Return the text of a key that is one of some."""
+    value = metadata.get(key)
+    if not isinstance(value, str) or value not in choices:
+        raise HearTaskError(f"{path}: {key} is {value!r:.60}, not {' or '.join(choices)}")
+    return value
+
+
+def _texts(path: Path, metadata: dict[str, Any], key: str) -> list[str]:
+    """Return the texts of a key, one or more."""
+    value = metadata.get(key)
+    if not isinstance(value, list) or not value or not all(isinstance(x, str) for x in value):
+        raise HearTaskError(f"{path}: {key} is {value!r:.60}; give a list of names")
+    return value

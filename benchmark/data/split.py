@@ -1,0 +1,102 @@
+"""Which clips train, which choose and which test, from the split a data set was published with."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.data.clip import SplitPolicy
+
+FIXED = ("train", "valid", "test")
+
+
+class SplitError(ValueError):
+    """A split that cannot be used: too few parts, an unknown part, or a group on two sides."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One choice of training, validation and test rows; each is ascending.
+
+    Attributes:
+        name: of the part that is tested.
+        train: rows to train on while the strength is chosen.
+        valid: rows to choose on.
+        test: rows that are read once, after the choice.
+    """
+
+    name: str
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+
+    @property
+    def development(self) -> np.ndarray:
+        """Rows for the final fit: training and validation together, ascending."""
+        return np.sort(np.concatenate([self.train, self.valid]))
+
+
+def make_folds(policy: SplitPolicy, splits: np.ndarray, groups: np.ndarray) -> list[Fold]:
+    """Return the folds of a task.
+
+    With policy "folds" every published fold is tested once: fold i tests, fold i + 1 (the first
+    after the last) chooses, the rest train, as in HEAR. With "fixed" there is one fold of the
+    published train, valid and test parts.
+
+    Args:
+        policy: of the task.
+        splits: published part of each row.
+        groups: what may never stand on both sides of a split, of each row.
+
+    Shape:
+        splits and groups `[n]`.
+
+    Raises:
+        SplitError: a part is missing or unknown, or a group is in two parts.
+    """
+    check_groups(splits, groups)
+    parts = sorted(set(splits.tolist()), key=_natural)
+    rows = {part: np.flatnonzero(splits == part) for part in parts}
+    if policy == "fixed":
+        absent = [part for part in FIXED if part not in rows]
+        unknown = [part for part in parts if part not in FIXED]
+        if absent or unknown:
+            raise SplitError(
+                f"a fixed split needs the parts {', '.join(FIXED)}, "
+                f"but has {', '.join(parts) or 'none'}: add the clips of the missing parts"
+            )
+        return [Fold("test", rows["train"], rows["valid"], rows["test"])]
+    if len(parts) < 3:
+        raise SplitError(
+            f"folds need three parts or more (train, valid, test), but there are {len(parts)}"
+            f" ({', '.join(parts)}): add the clips of the missing folds"
+        )
+    folds = []
+    for place, part in enumerate(parts):
+        chooser = parts[(place + 1) % len(parts)]
+        train = np.flatnonzero((splits != part) & (splits != chooser))
+        folds.append(Fold(part, train, rows[chooser], rows[part]))
+    return folds
+
+
+def check_groups(splits: np.ndarray, groups: np.ndarray) -> None:
+    """Raise where a group has clips in two parts of a split.
+
+    Shape:
+        splits and groups `[n]`.
+
+    Raises:
+        SplitError: naming a group and two of its parts.
+    """
+    home: dict[str, str] = {}
+    for part, group in zip(splits.tolist(), groups.tolist(), strict=True):
+        if home.setdefault(group, part) != part:
+            raise SplitError(
+                f"group {group!r} is in the parts {home[group]!r} and {part!r}: "
+                "one recording or speaker would be trained on and tested"
+            )
+
+
+def _natural(part: str) -> str:
+    """Return a key that orders "fold2" before "fold10": numbers padded to 20 digits."""
+    return re.sub(r"\d+", lambda number: number.group().zfill(20), part)

@@ -1,0 +1,172 @@
+"""Notes: 576 synthetic notes, the instrument family of a General MIDI program, no download.
+
+Rendered at first use from the soundfont TimGM6mb.sf2 that the package pretty_midi ships, by
+tinysoundfont; the font is loaded once and the whole set takes about a second. It is there to try
+the benchmark, not to rank models: it is small, clean, and made by one soundfont.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from benchmark.data.clip import Clip, Source, Task, TaskDataError
+
+# General MIDI numbers programs in families of eight; these are programs 0 to 95. The last four
+# families (effects, ethnic, percussive, sound effects) are no families of sound and are left out.
+FAMILIES = (
+    "piano",
+    "chromatic_percussion",
+    "organ",
+    "guitar",
+    "bass",
+    "strings",
+    "ensemble",
+    "brass",
+    "reed",
+    "pipe",
+    "synth_lead",
+    "synth_pad",
+)
+PROGRAMS = 8
+PITCHES = (48, 60, 72)
+VELOCITIES = (50, 110)
+FOLDS = 4
+HELD_SECONDS, TAIL_SECONDS = 0.7, 0.3
+# Below about 30 kHz some of the font's filters leave their stable range in tinysoundfont and a
+# few notes reach a peak of 28; at 32 kHz the loudest peak of the set is 0.67.
+SAMPLE_RATE = 32000
+VERSION = 1
+DONE = "notes.json"
+
+
+def listing() -> Iterator[tuple[int, int, int, Clip]]:
+    """Yield program, pitch, velocity and clip of every note, in the order of rendering.
+
+    Neighbouring programs are often near-copies (two grand pianos), so pairs share a fold and a
+    fold tests instruments unlike those it was trained on.
+    """
+    for program in range(PROGRAMS * len(FAMILIES)):
+        family, member = FAMILIES[program // PROGRAMS], program % PROGRAMS
+        fold = f"fold{member * FOLDS // PROGRAMS + 1:02d}"
+        for pitch in PITCHES:
+            for velocity in VELOCITIES:
+                name = f"{program:03d}-{pitch}-{velocity}"
+                clip = Clip(name, f"{family}/{name}.wav", family, fold, f"program{program:03d}")
+                yield program, pitch, velocity, clip
+
+
+def soundfont() -> Path:
+    """Return where pretty_midi's soundfont lies, without importing the package.
+
+    Raises:
+        TaskDataError: where pretty_midi or the font in it is not installed.
+    """
+    found = importlib.util.find_spec("pretty_midi")
+    font = Path(found.origin).parent / "TimGM6mb.sf2" if found and found.origin else None
+    if font is None or not font.is_file():
+        raise TaskDataError(
+            f"notes: the soundfont TimGM6mb.sf2 is absent (looked in {font or 'pretty_midi'}); "
+            f"run: pip install --no-deps pretty_midi tinysoundfont; source: {TASK.source}"
+        )
+    return font
+
+
+def render(folder: Path) -> None:
+    """Render all notes into a folder as 16-bit mono WAV.
+
+    The synthesiser starts afresh and plays in a fixed order, so the files do not vary.
+
+    Args:
+        folder: to write to; one subfolder a family is made.
+
+    Raises:
+        TaskDataError: where tinysoundfont or the soundfont is not installed.
+    """
+    font = soundfont()
+    if importlib.util.find_spec("tinysoundfont") is None:
+        raise TaskDataError(
+            "notes: tinysoundfont is not installed; run: pip install --no-deps tinysoundfont"
+        )
+    import tinysoundfont  # here, so that the other tasks run without it
+
+    synth = tinysoundfont.Synth(samplerate=SAMPLE_RATE)
+    font_id = synth.sfload(str(font))
+    for family in FAMILIES:
+        (folder / family).mkdir(parents=True, exist_ok=True)
+    total = len(FAMILIES) * PROGRAMS * len(PITCHES) * len(VELOCITIES)
+
+    def play(seconds: float) -> np.ndarray:
+        # Copied, as the synthesiser owns the buffer; [2 n] interleaved -> mono [n].
+        stereo = np.frombuffer(synth.generate(round(seconds * SAMPLE_RATE)), dtype=np.float32)
+        return stereo.reshape(-1, 2).mean(axis=1)
+
+    for program, pitch, velocity, clip in tqdm(
+        listing(), total=total, desc="rendering notes", unit="note", leave=False
+    ):
+        synth.sounds_off()
+        play(0.25)  # what rings on of the note before
+        synth.program_select(0, font_id, 0, program)
+        synth.noteon(0, pitch, velocity)
+        held = play(HELD_SECONDS)
+        synth.noteoff(0, pitch)
+        note = np.concatenate([held, play(TAIL_SECONDS)])
+        soundfile.write(folder / clip.path, note, SAMPLE_RATE, subtype="PCM_16")
+
+
+def index(root: Path) -> list[Clip]:
+    """List the notes, rendering them first where that is not done yet.
+
+    Args:
+        root: to hold the sound; made if absent.
+
+    Raises:
+        TaskDataError: where the soundfont or the synthesiser is not installed, or the folder
+            cannot be written or holds something else.
+    """
+    done = root / DONE
+    wanted = json.dumps({"version": VERSION, "sample_rate": SAMPLE_RATE})
+    if not done.is_file() or done.read_text() != wanted:
+        if root.exists() and not done.is_file() and (not root.is_dir() or any(root.iterdir())):
+            raise TaskDataError(
+                f"notes: {root} holds something that this task did not write; "
+                "move it away or choose another folder with --data-dir"
+            )
+        # Rendered beside and renamed, so that an interrupted rendering leaves nothing half done.
+        beside = root.with_name(f"{root.name}.part{os.getpid()}")
+        try:
+            render(beside)
+            (beside / DONE).write_text(wanted)
+            if root.exists():
+                shutil.rmtree(root)
+            beside.rename(root)
+        except OSError as error:
+            raise TaskDataError(
+                f"notes: cannot write {root} ({error}); choose another folder with --data-dir"
+            ) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return [clip for *_, clip in listing()]
+
+
+TASK = Task(
+    name="notes",
+    title="Notes (instrument family, rendered on the spot)",
+    classes=FAMILIES,
+    split_policy="folds",
+    sample_counts=len(FAMILIES) * PROGRAMS * len(PITCHES) * len(VELOCITIES),
+    clip_seconds=HELD_SECONDS + TAIL_SECONDS,
+    licence="TimGM6mb.sf2 is GPL-2.0; the sound is rendered on the user's machine",
+    citation="TimGM6mb.sf2 by Tim Brechbill, as shipped with pretty_midi (C. Raffel, 2014)",
+    sources=(Source("https://pypi.org/project/pretty_midi/"),),
+    layout="nothing: it is rendered there at first use",
+    index=index,
+    by_hand="there is nothing to fetch: it is rendered at first use, by benchmark.run",
+    note="A small synthetic set to try the benchmark with; not one of the seven tasks.",
+)

@@ -1,0 +1,76 @@
+"""VoxCeleb1, speaker identification: 153,516 clips, 1,251 speakers, the published iden_split."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from benchmark.data.archive_layout import locate, read_lines
+from benchmark.data.clip import Clip, Source, Task, TaskDataError, missing_data
+
+SPLITS = {"1": "train", "2": "valid", "3": "test"}
+SITE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb"
+
+
+def index(root: Path) -> list[Clip]:
+    """List the clips of iden_split.txt; the group is the video, within its published part.
+
+    The list is the protocol: a video that it puts in two parts is counted by `convention` and is
+    no reason to refuse the set.
+
+    Args:
+        root: holds iden_split.txt and `wav`, the merged content of the dev and test archives.
+
+    Raises:
+        TaskDataError: where the list or the folder is absent or a line is malformed.
+    """
+    table = root / "iden_split.txt"
+    if not table.is_file():
+        raise missing_data(TASK, table, "iden_split.txt is absent")
+    prefix = locate(TASK, root, "vox1", "wav")
+    clips = []
+    for line, text in enumerate(read_lines(table), 1):
+        number, _, path = text.partition(" ")
+        parts = path.split("/")
+        if number not in SPLITS or len(parts) != 3:
+            raise TaskDataError(
+                f"{table}, line {line}: {text!r} is not '1|2|3 speaker/video/file'; "
+                f"fetch the file again from {SITE}/meta/iden_split.txt"
+            )
+        split = SPLITS[number]
+        group = f"{split}/{parts[0]}/{parts[1]}"
+        clips.append(Clip(path, f"{prefix}wav/{path}", parts[0], split, group))
+    return clips
+
+
+def convention(root: Path) -> str:
+    """Say how many videos the list has in more than one part, for the result."""
+    parts = defaultdict(set)
+    for clip in index(root):
+        split, _, video = clip.group.partition("/")
+        parts[video].add(split)
+    shared = sum(len(found) > 1 for found in parts.values())
+    return f"iden_split.txt as published; {shared} of {len(parts)} videos are in two parts of it"
+
+
+TASK = Task(
+    name="voxceleb1",
+    title="VoxCeleb1 (speaker identification)",
+    classes=tuple(f"id{number}" for number in range(10001, 11252)),
+    split_policy="fixed",
+    sample_counts=153516,
+    clip_seconds=8.2,
+    licence="CC BY 4.0 for the metadata; the sound is from YouTube, behind a form",
+    citation="A. Nagrani, J. S. Chung, A. Zisserman, VoxCeleb: a large-scale speaker "
+    "identification dataset, Interspeech 2017",
+    sources=(
+        Source(f"{SITE}/meta/iden_split.txt", "md5:09710b779bc221585f5837ef0341a1d2", 4_912_512),
+        # The four parts of the dev archive, joined.
+        Source(f"{SITE}/vox1.html#vox1_dev_wav.zip", "md5:ae63e55b951748cc486645f532ba230b"),
+        Source(f"{SITE}/vox1.html#vox1_test_wav.zip", "md5:185fdc63c3c739954633d50379a3d102"),
+    ),
+    layout="iden_split.txt and wav/<speaker>/<video>/<nnnnn>.wav (of the dev and the test archive)",
+    index=index,
+    by_hand=f"ask for access with the form at {SITE}/vox1.html; join the four parts of the dev "
+    "archive (cat vox1_dev_wav_parta? > vox1_dev_wav.zip), check both zips, unpack both into one "
+    f"folder wav/, and put {SITE}/meta/iden_split.txt beside it",
+    convention=convention,
+)

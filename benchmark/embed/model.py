@@ -1,0 +1,249 @@
+"""Loading a HEAR module by its import path and checking what it returns."""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmark.embed.fingerprint import weights_fingerprint
+
+FUNCTIONS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
+SIZES = ("scene_embedding_size", "timestamp_embedding_size")
+SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)
+
+
+class HearError(ValueError):
+    """A module that does not honour the HEAR API; one line with the module and the remedy."""
+
+
+class EncodeError(HearError):
+    """A batch that the module could not embed; other batches may still work."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception as one line: its kind and its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a HEAR module and check that its three functions are there.
+
+    Args:
+        name: an import path, e.g. `baselines.log_mel`.
+
+    Raises:
+        HearError: where it cannot be imported or lacks a function.
+    """
+    if str(Path.cwd()) not in sys.path and "" not in sys.path:
+        sys.path.append(str(Path.cwd()))  # a module beside the user, as `python -m` would have it
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:  # foreign code may raise anything at import
+        raise HearError(
+            f"{name}: cannot be imported ({one_line(error)}); give the import path of an "
+            "installed HEAR module"
+        ) from error
+    absent = [f for f in FUNCTIONS if not callable(getattr(module, f, None))]
+    if absent:
+        raise HearError(
+            f"{name}: lacks the function {', '.join(absent)}; a HEAR module needs "
+            f"{', '.join(FUNCTIONS)}"
+        )
+    return module
+
+
+def check_attributes(name: str, model: object) -> None:
+    """Check that a loaded model is a torch module with the attributes HEAR asks for.
+
+    Args:
+        name: of the module, for the error.
+        model: what `load_model` returned.
+
+    Raises:
+        HearError: naming the attribute and its value.
+    """
+    if not isinstance(model, nn.Module):
+        raise HearError(
+            f"{name}: load_model returned {type(model).__name__}; return a torch.nn.Module"
+        )
+    for attribute in ("sample_rate", *SIZES):
+        value = getattr(model, attribute, None)
+        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+            raise HearError(f"{name}: model.{attribute} is {value!r}; set a positive int")
+    if model.sample_rate not in SAMPLE_RATES:
+        raise HearError(
+            f"{name}: model.sample_rate is {model.sample_rate}; HEAR knows {SAMPLE_RATES}"
+        )
+
+
+@dataclass(frozen=True)
+class HearModel:
+    """A HEAR module loaded on a device, whose answers are checked.
+
+    Attributes:
+        spec: `module[:weights]` as it was asked for.
+        module: the imported module.
+        model: what its `load_model` returned, in evaluation mode on the device.
+        device: where it runs.
+        weights_hash: see `weights_fingerprint`.
+    """
+
+    spec: str
+    module: ModuleType
+    model: nn.Module
+    device: torch.device
+    weights_hash: str
+
+    @property
+    def sample_rate(self) -> int:
+        """The rate the model wants, in Hz."""
+        return int(getattr(self.model, "sample_rate", 0))
+
+    @property
+    def size(self) -> int:
+        """The number of values of a scene embedding."""
+        return int(getattr(self.model, "scene_embedding_size", 0))
+
+    @property
+    def precision(self) -> str:
+        """The precision in which the model says it computes; "as loaded" where it says nothing."""
+        return str(getattr(self.model, "precision", "as loaded"))
+
+    @property
+    def pads_scenes_to(self) -> int:
+        """Samples to which the model says it zero-pads shorter scenes evenly; 0 says nothing."""
+        return int(getattr(self.model, "pads_scenes_to", 0))
+
+    def scenes(self, waves: np.ndarray) -> np.ndarray:
+        """Embed a batch of clips of one length, without gradients.
+
+        Shape:
+            waves float32 `[B, n]`, result float32 `[B, size]`; a row may hold NaN.
+
+        Raises:
+            HearError: where the answer is not float32 of that shape.
+            EncodeError: where the module raises.
+        """
+        with torch.inference_mode():
+            return self.embed(torch.from_numpy(waves)).detach().cpu().numpy()
+
+    def embed(self, audio: Tensor) -> Tensor:
+        """Embed a batch of clips of one length, with gradients where the caller has them on.
+
+        Shape:
+            audio float32 `[B, n]`, result float32 `[B, size]`; a row may hold NaN.
+
+        Raises:
+            HearError: where the answer is not float32 of that shape.
+            EncodeError: where the module raises.
+        """
+        answer = self._call("get_scene_embeddings", audio)
+        return check_tensor(f"{self.spec}: get_scene_embeddings", answer, (len(audio), self.size))
+
+    def timestamps(self, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Embed instants of clips of one length, without gradients.
+
+        Shape:
+            waves float32 `[B, n]` -> embeddings float32 `[B, T, D]`, which may hold NaN, and their
+            instants in ms, float `[B, T]`.
+
+        Raises:
+            HearError: where the answer is no such pair, or an instant is not finite.
+            EncodeError: where the module raises.
+        """
+        with torch.inference_mode():
+            answer = self._call("get_timestamp_embeddings", torch.from_numpy(waves))
+        what = f"{self.spec}: get_timestamp_embeddings"
+        pair = answer if isinstance(answer, tuple) and len(answer) == 2 else (None, None)
+        values, stamps = pair
+        if not isinstance(stamps, Tensor):
+            raise HearError(
+                f"{what} returned {type(answer).__name__}; return a pair of tensors, embeddings "
+                "and timestamps"
+            )
+        # HEAR leaves the timestamps' precision open; in float32 they blur after hours.
+        if not stamps.is_floating_point():
+            raise HearError(f"{what}: the timestamps are {stamps.dtype}; return floating point ms")
+        if stamps.ndim != 2 or len(stamps) != len(waves) or not stamps.shape[1]:
+            raise HearError(
+                f"{what}: the timestamps' shape is {tuple(stamps.shape)}; make it [{len(waves)}, T]"
+            )
+        if not stamps.isfinite().all():
+            raise HearError(f"{what}: a timestamp is NaN or infinity; return finite ms")
+        size: Any = self.model.timestamp_embedding_size
+        checked = check_tensor(f"{what} (embeddings)", values, (*stamps.shape, int(size)))
+        return checked.detach().cpu().numpy(), stamps.detach().cpu().numpy()
+
+    def _call(self, function: str, audio: Tensor) -> object:
+        """Return what a function of the module makes of clips of one length.
+
+        Raises:
+            EncodeError: where it raises.
+        """
+        try:
+            return getattr(self.module, function)(audio.to(self.device), self.model)
+        except Exception as error:  # foreign code: the batch is lost, not the run
+            raise EncodeError(
+                f"{self.spec}: {function} failed on {tuple(audio.shape)} ({one_line(error)})"
+            ) from error
+
+
+def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> Tensor:
+    """Return an answer that is a float32 tensor of one shape.
+
+    Args:
+        what: module and function, for the error.
+        answer: what came back.
+        shape: wanted.
+
+    Raises:
+        HearError: naming what came back and what was wanted.
+    """
+    if not isinstance(answer, Tensor):
+        raise HearError(f"{what} returned {type(answer).__name__}; return a torch.Tensor")
+    if tuple(answer.shape) != shape:
+        raise HearError(
+            f"{what} returned shape {tuple(answer.shape)} where {shape} is wanted; make it "
+            "fit the batch and the model's embedding size"
+        )
+    if answer.dtype != torch.float32:
+        raise HearError(f"{what} returned {answer.dtype}; return torch.float32")
+    return answer
+
+
+def load(spec: str, device: str = "cpu") -> HearModel:
+    """Import a HEAR module, load its model and put it on a device.
+
+    Args:
+        spec: `module` or `module:weights`, e.g. `wavebyol_hear:/data/encoder.safetensors`.
+        device: a torch device.
+
+    Raises:
+        HearError: where the module, the weights, the model or the device is no good.
+    """
+    name, _, weights = spec.partition(":")
+    module = import_module(name)
+    if weights and not Path(weights).is_file():
+        raise HearError(f"{spec}: no weights file {weights}; name an existing file")
+    try:
+        model = module.load_model(weights) if weights else module.load_model()
+    except Exception as error:  # foreign code may raise anything
+        raise HearError(
+            f"{spec}: load_model failed ({one_line(error)}); check the weights"
+        ) from error
+    check_attributes(name, model)
+    weights_hash = weights_fingerprint(module, model, weights)
+    try:
+        place = torch.empty(0, device=device).device  # a model without parameters goes anywhere
+        model = model.to(place).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise HearError(
+            f"{spec}: device {device!r} cannot be used ({one_line(error)}); try cpu"
+        ) from error
+    return HearModel(spec, module, model, place, weights_hash)

@@ -1,1 +1,0 @@
-"""Sound to embeddings through the HEAR API, cached, and what that costs."""

@@ -1,1 +1,0 @@
-"""HEAR's tasks: folders, heareval's own runner, the leaderboard, and our probes."""

@@ -1,1 +1,0 @@
-"""Baselines, one HEAR module a file."""

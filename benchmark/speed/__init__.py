@@ -1,1 +1,0 @@
-"""Speeds beside what they are compared with."""

@@ -1,0 +1,168 @@
+"""Accuracy, precision, recall and F1 of predicted classes, with bootstrap intervals over clips."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.stats.draws import draws
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value in percent with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What predictions are worth.
+
+    Attributes:
+        overall: accuracy, precision, recall and f1; the last three are means over the classes
+            that have clips.
+        by_class: precision, recall and f1 of every class that has clips, by class number.
+        confusion: number of clips by true class and predicted class.
+
+    Shape:
+        confusion `[K, K]`.
+    """
+
+    overall: dict[str, Interval]
+    by_class: dict[int, dict[str, Interval]]
+    confusion: np.ndarray
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return how many clips of each true class (row) got each class (column), int64 `[K, K]`.
+
+    Shape:
+        labels and predicted `[n]`.
+
+    Raises:
+        ValueError: there are no clips, lengths differ, or a class number is out of range.
+    """
+    if not len(labels) or labels.shape != predicted.shape:
+        raise ValueError(
+            f"{labels.shape} labels and {predicted.shape} predictions: need as many, at least one"
+        )
+    for name, numbers in (("label", labels), ("prediction", predicted)):
+        if numbers.min() < 0 or numbers.max() >= n_classes:
+            raise ValueError(
+                f"a {name} is outside the {n_classes} classes: {numbers.min()} to {numbers.max()}"
+            )
+    cells = np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
+    return cells.reshape(n_classes, n_classes)
+
+
+def rates(hits: np.ndarray, given: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+    """Return precision, recall and F1 from counts.
+
+    A class that is never predicted has precision 0. A class without clips has no recall and no
+    F1, and is left out: NaN.
+
+    Args:
+        hits: clips of a class that got that class.
+        given: clips that got a class.
+        true: clips of a class.
+
+    Shape:
+        all `[..., K]`.
+    """
+    present = true > 0
+    # A class that is given to no clip has no hits, so any divisor gives 0.
+    precision = np.where(present, hits / np.maximum(given, 1), np.nan)
+    recall = np.where(present, hits / np.maximum(true, 1), np.nan)
+    f1 = np.where(present, 2 * hits / np.maximum(given + true, 1), np.nan)
+    return {"precision": precision, "recall": recall, "f1": f1}
+
+
+def score(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    n_classes: int,
+    groups: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+) -> Scores:
+    """Return all metrics with 95 % percentile intervals over resampled clips.
+
+    Where all clips are right, or none is, every resample says the same; the interval is then the
+    exact one of Clopper and Pearson (1934), of as many trials as there are groups.
+
+    Args:
+        labels: true class numbers.
+        predicted: class numbers given.
+        n_classes: number of classes K.
+        groups: of each clip, such as its speaker; clips of one group are resampled together. None
+            takes each for a group of its own.
+        seed: of the resampling.
+
+    Shape:
+        labels, predicted and groups `[n]`.
+
+    Raises:
+        ValueError: see `confusion_matrix`.
+    """
+    confusion = confusion_matrix(labels, predicted, n_classes)
+    row, column = np.nonzero(confusion)
+    present = np.unique(row)
+    counts = confusion[row, column]
+    point, point_classes = _metrics(counts[None], row, column, n_classes)
+    place = np.zeros_like(confusion)
+    place[row, column] = np.arange(len(counts))
+    samples = draws(place[labels, predicted], len(counts), groups, RESAMPLES, seed)
+    drawn = [_metrics(sample, row, column, n_classes) for sample in samples]
+    members = np.arange(len(labels)) if groups is None else groups
+    trials = {int(number): len(np.unique(members[labels == number])) for number in present}
+    overall: dict[str, Interval] = {}
+    by_class: dict[int, dict[str, Interval]] = {number: {} for number in trials}
+    for name, value in point.items():
+        sampled = np.concatenate([part[name] for part, _ in drawn])
+        overall[name] = _interval(value[0], sampled, len(np.unique(members)))
+    for name, value in point_classes.items():
+        sampled = np.concatenate([part[name][:, present] for _, part in drawn])
+        for i, (number, count) in enumerate(trials.items()):
+            by_class[number][name] = _interval(value[0, number], sampled[:, i], count)
+    return Scores(overall, by_class, confusion)
+
+
+def _metrics(
+    counts: np.ndarray, row: np.ndarray, column: np.ndarray, n_classes: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return overall metrics `[B]` and metrics by class `[B, K]` of B resamples.
+
+    Args:
+        counts: clips in each cell of the confusion matrix in use.
+        row: true class of each cell.
+        column: class given to each cell.
+        n_classes: number of classes K.
+
+    Shape:
+        counts `[B, cells]`; row and column `[cells]`.
+    """
+    true, given, hits = (np.zeros((len(counts), n_classes)) for _ in range(3))
+    for cell, (actual, guess) in enumerate(zip(row, column, strict=True)):
+        true[:, actual] += counts[:, cell]
+        given[:, guess] += counts[:, cell]
+        if actual == guess:
+            hits[:, actual] += counts[:, cell]
+    by_class = rates(hits, given, true)
+    overall = {"accuracy": hits.sum(axis=1) / true.sum(axis=1)}
+    overall |= {name: np.nanmean(value, axis=1) for name, value in by_class.items()}
+    return overall, by_class
+
+
+def _interval(value: float, sampled: np.ndarray, trials: int) -> Interval:
+    """Return a share and its resamples' middle 95 %, as percent; see `score` for 0 and 100 %."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanpercentile(sampled, [100 * tail, 100 * (1 - tail)])
+    if low == high and value in (0, 1):
+        reach = 1 - tail ** (1 / trials)
+        low, high = (0, reach) if value == 0 else (1 - reach, 1)
+    return Interval(100.0 * float(value), 100.0 * float(low), 100.0 * float(high))

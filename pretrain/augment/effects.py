@@ -1,0 +1,143 @@
+"""The simple effects: time dropout, clipping, gain, speed."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pretrain.augment.effect import SAMPLE_RATE, Effect, EffectConfig, Parameters, uniform
+from pretrain.data.crops import gather_crops
+
+
+@dataclass(frozen=True)
+class TimeDropoutConfig(EffectConfig):
+    """Settings of `TimeDropout`: the longest span in seconds (the authors': 0.5)."""
+
+    seconds: float = 0.5
+
+
+@dataclass(frozen=True)
+class Span(Parameters):
+    """A span of samples, from start to before end, int64 [B]."""
+
+    start: Tensor
+    end: Tensor
+
+
+class TimeDropout(Effect):
+    """Silences one span, its length uniform up to the longest, its place uniform."""
+
+    def __init__(self, config: TimeDropoutConfig) -> None:
+        super().__init__()
+        self.longest = round(config.seconds * SAMPLE_RATE)
+
+    def draw(self, wave: Tensor, generator: torch.Generator) -> Span:
+        """Draw a span within each wave."""
+        samples = wave.shape[-1]
+        length = uniform(wave, generator, 0, min(self.longest, samples) + 1).long()
+        start = (uniform(wave, generator) * (samples - length + 1)).long()
+        return Span(start, start + length)
+
+    def change(self, wave: Tensor, parameters: Span) -> Tensor:
+        """Silence each wave's span."""
+        time = torch.arange(wave.shape[-1], device=wave.device, dtype=torch.int32)
+        start, end = parameters.start.int()[:, None, None], parameters.end.int()[:, None, None]
+        return wave.masked_fill((time >= start) & (time < end), 0.0)
+
+
+@dataclass(frozen=True)
+class ClipConfig(EffectConfig):
+    """Settings of `Clip`: range of the level it clips at, over the wave's peaks (0 to 1)."""
+
+    factor: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Factor(Parameters):
+    """A factor a sample, [B]."""
+
+    factor: Tensor
+
+
+class Clip(Effect):
+    """Clips at a share of the wave's own lowest and highest values, as WavAugment's `clip` does."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        self.range = config.factor
+
+    def draw(self, wave: Tensor, generator: torch.Generator) -> Factor:
+        """Draw the share of the peaks that is left."""
+        return Factor(uniform(wave, generator, *self.range))
+
+    def change(self, wave: Tensor, parameters: Factor) -> Tensor:
+        """Clip each wave."""
+        factor = parameters.factor[:, None, None]
+        low, high = wave.aminmax(dim=-1, keepdim=True)
+        return wave.clamp(low * factor, high * factor)
+
+
+@dataclass(frozen=True)
+class GainConfig(EffectConfig):
+    """Settings of `Gain`: its range in dB."""
+
+    decibels: tuple[float, float] = (-12.0, 12.0)
+
+
+class Gain(Effect):
+    """Changes the level. The authors have none: their encoder's norm takes the level out."""
+
+    def __init__(self, config: GainConfig) -> None:
+        super().__init__()
+        self.range = config.decibels
+
+    def draw(self, wave: Tensor, generator: torch.Generator) -> Factor:
+        """Draw a factor, uniform in dB."""
+        return Factor(10.0 ** (uniform(wave, generator, *self.range) / 20))
+
+    def change(self, wave: Tensor, parameters: Factor) -> Tensor:
+        """Scale each wave."""
+        return wave * parameters.factor[:, None, None]
+
+
+@dataclass(frozen=True)
+class SpeedConfig(EffectConfig):
+    """Settings of `Speed`: the speeds drawn from (the authors')."""
+
+    speeds: tuple[float, ...] = (0.95, 0.93, 0.9, 0.85, 0.83, 0.8, 0.75, 0.6, 0.5)
+
+
+@dataclass(frozen=True)
+class Playback(Parameters):
+    """A speed, and where in the room that it leaves the crop starts (0 to 1), [B] each."""
+
+    speed: Tensor
+    place: Tensor
+
+
+class Speed(Effect):
+    """Plays faster or slower like a tape, pitch with tempo, then crops (or pads) to the old length.
+
+    The crop sampler changes speed too, in the gather of the crop, for nothing and without losing
+    sound at the ends: prefer it. This one is the authors' effect in the authors' place.
+    """
+
+    def __init__(self, config: SpeedConfig) -> None:
+        super().__init__()
+        if not config.speeds or min(config.speeds) <= 0:
+            raise ValueError(f"SpeedConfig.speeds is {config.speeds}: give one or more above 0")
+        self.register_buffer("speeds", torch.tensor(config.speeds), persistent=False)
+
+    def draw(self, wave: Tensor, generator: torch.Generator) -> Playback:
+        """Draw one of the speeds and a place."""
+        speeds = self.get_buffer("speeds").to(wave.device)
+        chosen = (uniform(wave, generator) * len(speeds)).long().clamp(max=len(speeds) - 1)
+        return Playback(speeds[chosen], uniform(wave, generator))
+
+    def change(self, wave: Tensor, parameters: Playback) -> Tensor:
+        """Play each wave at its speed."""
+        batch, _, samples = wave.shape
+        starts = torch.arange(batch, device=wave.device) * samples
+        lengths = torch.full_like(starts, samples)
+        place, speed = parameters.place, parameters.speed
+        return gather_crops(wave.reshape(-1), starts, lengths, place, speed, samples)[:, None]

@@ -1,0 +1,164 @@
+"""Crops: a batch of random crops from the store in one gather, each at its own speed."""
+
+import torch
+from torch import Tensor
+
+FULL_SCALE = 32767.0  # the store's scale, see pretrain.data.store_build.decode
+_CPU_ROWS = 32  # crops gathered at a time on a CPU: what they need stays in its cache
+
+
+def gather_crops(
+    samples: Tensor,
+    starts: Tensor,
+    lengths: Tensor,
+    place: Tensor,
+    speed: Tensor | None,
+    crop_samples: int,
+) -> Tensor:
+    """Read crops of signals that lie end to end, by linear interpolation; 0 outside a signal.
+
+    A crop's first sample lies at place * room, where room is what the signal has more than the
+    crop needs; it is negative for a signal that is too short, and then the crop starts before it.
+
+    Args:
+        samples: the signals, of any real type.
+        starts: each signal's first sample.
+        lengths: each signal's number of samples.
+        place: where in the signal the crop lies, 0 (at its start) to 1 (at its end).
+        speed: samples of the signal a sample of the crop; None for 1 at whole positions, exactly.
+        crop_samples: length T of a crop.
+
+    Shape:
+        samples [N]; starts, lengths, place, speed [B], on any device; returns [B, T] float32 on
+        the samples' device.
+    """
+    device, rows = samples.device, len(starts)
+    starts, lengths = starts.to(device)[:, None], lengths.to(device)[:, None]
+    # float64: a position in a 30-s clip needs 19 bits before the point and 10 or more behind
+    place = place.to(device, torch.float64)[:, None]
+    pace = 1.0 if speed is None else speed.to(device, torch.float64)[:, None]
+    first = place * (lengths - 1 - (crop_samples - 1) * pace)
+    if speed is None:
+        first = first.round()
+    # Positions of the crop that lie within the signal; at the others a neighbour would be read
+    begin = (-first / pace).ceil().int()
+    end = ((lengths - 1 - first) / pace).floor().int()
+    steps = torch.arange(crop_samples, device=device)
+    steps_32 = steps.int()
+    out = torch.empty(rows, crop_samples, device=device)
+    stride = max(1, rows) if samples.is_cuda else _CPU_ROWS
+    for part in (slice(row, row + stride) for row in range(0, rows, stride)):
+        if isinstance(pace, float):
+            _read(samples, starts[part] + first[part].long() + steps, None, out[part])
+        else:
+            position = torch.addcmul(first[part], pace[part], steps)
+            whole = position.floor()
+            weight = position.sub_(whole).float()
+            _read(samples, whole.long().add_(starts[part]), weight, out[part])
+        out[part].mul_((steps_32 >= begin[part]) & (steps_32 <= end[part]))
+    return out
+
+
+def _read(samples: Tensor, index: Tensor, weight: Tensor | None, out: Tensor) -> None:
+    """Write the samples at whole positions, or `weight` of the way to the next ones, into `out`."""
+    last = len(samples) - 1
+    left = samples[index.clamp_(0, last)]
+    if weight is None:
+        out.copy_(left)
+        return
+    right = samples[index.add_(1).clamp_(max=last)]
+    torch.lerp(left.float(), right.float(), weight, out=out)
+
+
+class CropSampler:
+    """Draws one or two random crops of each clip asked for, as one gather.
+
+    A crop at speed s reads crop_samples * s samples of the clip, from a random place, by linear
+    interpolation at fractional positions: like a tape run s times as fast, it changes tempo and
+    pitch together, as the authors' `speed` effect does. Samples live where the store's tensor
+    lives (memory map or GPU), and the crops come out on that device.
+
+    Args:
+        samples: all clips end to end, int16.
+        starts: each clip's first sample.
+        lengths: each clip's number of samples, at least 1.
+        crop_samples: length T of a crop.
+        two_crops: whether the views are different crops of the clip; else they share one place,
+            but each has its own speed.
+        speed: lowest and highest speed, uniform on a log scale; (1, 1) copies samples exactly.
+        generator: draws places and speeds; on the CPU, whatever the samples' device, so that the
+            same seed gives the same crops everywhere.
+        pad: where a crop that is longer than its clip holds it: "centre" (as the authors) or
+            "random". The rest is zero.
+
+    Shape:
+        samples [N]; starts, lengths [C].
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        samples: Tensor,
+        starts: Tensor,
+        lengths: Tensor,
+        *,
+        crop_samples: int,
+        two_crops: bool,
+        speed: tuple[float, float],
+        generator: torch.Generator,
+        pad: str = "centre",
+    ) -> None:
+        if samples.dtype != torch.int16 or samples.ndim != 1:
+            raise ValueError(f"samples: {samples.dtype} {list(samples.shape)}; give int16 [N]")
+        if crop_samples < 1:
+            raise ValueError(f"crop_samples {crop_samples}: at least 1")
+        if not 0 < speed[0] <= speed[1]:
+            raise ValueError(f"speed {speed}: give (low, high) with 0 < low <= high")
+        if pad not in ("centre", "random"):
+            raise ValueError(f"pad {pad!r}: 'centre' or 'random'")
+        if len(starts) != len(lengths) or not len(starts):
+            raise ValueError(f"{len(starts)} starts and {len(lengths)} lengths: one of each a clip")
+        self.samples = samples
+        self.starts = starts.to(torch.int64).cpu()
+        self.lengths = lengths.to(torch.int64).cpu()
+        self.crop_samples = crop_samples
+        self.two_crops = two_crops
+        self.speed = speed
+        self.generator = generator
+        self.pad = pad
+
+    def draw(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw the two views' crops of some clips.
+
+        Args:
+            clips: the clips' numbers.
+
+        Shape:
+            clips [B] int64; returns two of [B, 1, T], float32 in -1..1.
+        """
+        place = self._uniform(len(clips))
+        view_a = self._gather(clips, place)
+        if self.two_crops:
+            place = self._uniform(len(clips))
+        elif self.speed[0] == self.speed[1]:
+            return view_a, view_a.clone()
+        return view_a, self._gather(clips, place)
+
+    def _uniform(self, count: int) -> Tensor:
+        return torch.rand(count, generator=self.generator, dtype=torch.float64)
+
+    def _gather(self, clips: Tensor, place: Tensor) -> Tensor:
+        """Return crops at the given places, [B, 1, T], each at a speed drawn here."""
+        clips = clips.cpu()
+        low, high = self.speed
+        speed = None if low == high == 1 else low * (high / low) ** self._uniform(len(clips))
+        lengths = self.lengths[clips]
+        if self.pad == "centre":
+            needed = (self.crop_samples - 1) * (1.0 if speed is None else speed) + 1
+            place = torch.where(lengths < needed, 0.5, place)
+        crops = gather_crops(
+            self.samples, self.starts[clips], lengths, place, speed, self.crop_samples
+        )
+        return crops.div_(FULL_SCALE)[:, None]

@@ -1,0 +1,117 @@
+"""The front ends as they compute fastest when nothing is to be learned; see `inference`.
+
+The Conv1d stack runs as Conv2d on rows of height one, whose channels then lie innermost, as in the
+rest of the network.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from wavebyol_hear.chunking import in_shares
+from wavebyol_hear.fast.winograd_line import TAPS, WinogradLine
+from wavebyol_hear.front_end import ConvFrontEnd, GaborFrontEnd
+
+# Channels from which multiplying less outweighs moving more.
+WIDE = 64
+
+
+def is_wide(convolution: nn.Conv2d) -> bool:
+    """Return whether a convolution on a processor has channels enough to multiply less."""
+    return convolution.in_channels >= WIDE and convolution.weight.device.type == "cpu"
+
+
+def in_order(convolution: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:
+    """Return a convolution in a precision, its weights in channels-last order."""
+    ordered = convolution.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert isinstance(ordered, nn.Conv2d)
+    return ordered
+
+
+class FoldedGabor(nn.Module):
+    """The Gabor front end with fixed taps, as two matrix products of half their length.
+
+    A cosine about the middle of its window is the same from both ends and a sine the opposite, so
+    the halves of a frame are added for the one and subtracted for the other before they are
+    multiplied.
+
+    Shape:
+        [B, 1, n] -> [B, channels, frames].
+    """
+
+    def __init__(self, front_end: GaborFrontEnd) -> None:
+        """Compute the taps and fold the BatchNorm behind the logarithm."""
+        super().__init__()
+        self.config = front_end.config
+        self.reach = (self.config.taps + 1) // 2
+        taps = front_end.filters()[:, 0, : self.reach].clone()
+        if self.config.taps % 2:
+            taps[:, -1] /= 2  # The tap in the middle is met from both ends.
+        self.cosines, self.sines = taps.chunk(2)
+        norm = front_end.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        self.factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        self.offset = norm.bias - norm.running_mean * self.factor
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Return the normalised log energies of a waveform; see the class."""
+        config = self.config
+        padded = nn.functional.pad(wave[:, 0], (config.padding, config.padding))
+        frames = padded.unfold(1, config.taps, config.stride)
+        frames = frames[:, : frames.shape[1] // config.pool * config.pool]
+        first, last = frames[..., : self.reach], frames[..., -self.reach :].flip(-1)
+        pair = wave.new_empty(*first.shape[:2], 2 * config.channels)
+        flat = pair.flatten(0, 1)
+        torch.mm((first + last).flatten(0, 1), self.cosines.T, out=flat[:, : config.channels])
+        torch.mm((first - last).flatten(0, 1), self.sines.T, out=flat[:, config.channels :])
+        energy = pair.square_().view(len(wave), -1, 2 * config.pool, config.channels).sum(2)
+        level = energy.div_(config.pool).add_(config.floor).log_()
+        return level.mul_(self.factor).add_(self.offset).transpose(1, 2)
+
+
+class FoldedConvolutions(nn.Module):
+    """The authors' five convolutions with their BatchNorms folded, as images of one row.
+
+    Shape:
+        [B, 1, n] -> [B, channels, frames].
+    """
+
+    def __init__(self, front_end: ConvFrontEnd, dtype: torch.dtype) -> None:
+        """Fold each layer; the first, whose map is the largest, keeps its precision."""
+        super().__init__()
+        self.layers = nn.ModuleList()
+        for layer, padding in zip(front_end.layers, front_end.paddings, strict=True):
+            assert isinstance(layer, nn.Sequential)
+            line, norm = layer[0], layer[1]
+            assert isinstance(line, nn.Conv1d)
+            assert isinstance(norm, nn.BatchNorm1d)
+            line = fuse_conv_bn_eval(line, norm)
+            image = nn.Conv2d(
+                line.in_channels,
+                line.out_channels,
+                (1, line.kernel_size[0]),
+                (1, line.stride[0]),
+                (0, padding),
+                dtype=line.weight.dtype,
+                device=line.weight.device,
+            )
+            image.load_state_dict({"weight": line.weight[:, :, None], "bias": line.bias})
+            kept = dtype if self.layers else line.weight.dtype
+            halves = line.kernel_size[0] == TAPS * line.stride[0] and is_wide(image)
+            self.layers.append(WinogradLine(image, kept) if halves else in_order(image, kept))
+        first = self.layers[0]
+        assert isinstance(first, nn.Conv2d)
+        self.growth = -(-first.out_channels // first.stride[1])
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Return the channels of a waveform; see the class."""
+        return in_shares(self._channels, wave, wave[0].numel() * self.growth)
+
+    def _channels(self, wave: Tensor) -> Tensor:
+        """Return the channels of clips that are computed together."""
+        rows = wave[:, :, None].contiguous(memory_format=torch.channels_last)
+        for layer in self.layers:
+            assert isinstance(layer, nn.Conv2d | WinogradLine)
+            rows = layer(rows.to(layer.weight.dtype)).relu_()
+        return rows[:, :, 0].to(wave.dtype)
