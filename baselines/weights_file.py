@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
+
+from wavebyol_hear.files.atomic import atomic_write
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -57,9 +59,8 @@ def write_weights(
             raise WeightsError(f"{name} holds values that are no finite half-precision numbers")
         tensors[name] = stored.cpu().contiguous()
     header = {"format": kind, "config": json.dumps(settings), "provenance": json.dumps(provenance)}
-    beside = path.with_suffix(".part")
-    save_file(tensors, beside, header)
-    beside.replace(path)
+    with atomic_write(path) as file:
+        file.write(save(tensors, header))
 
 
 def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:

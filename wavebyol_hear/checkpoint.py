@@ -6,7 +6,6 @@ itself what it is and where it comes from.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from wavebyol_hear.authors import load_authors
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
+from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.fill import WeightsError, check_finite, fill
 from wavebyol_hear.whitening import Whitening, from_tensors, is_whitening, to_tensors
 
@@ -70,14 +70,8 @@ def save_encoder(
         "config": json.dumps(encoder.config.to_dict()),
         "provenance": json.dumps(provenance),
     }
-    path = Path(path)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        # Not by save_file: its files can be read by their owner only, whatever the umask.
-        beside.write_bytes(save(tensors, metadata=header))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        file.write(save(tensors, metadata=header))
 
 
 def load_encoder(path: str | Path, preset: str | None = None) -> tuple[Encoder, dict[str, Any]]:
