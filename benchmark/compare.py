@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.results import Result, ResultError, read_results
+from benchmark.results.schema import Result, ResultError, read_results
 from benchmark.stats.paired import holm, paired
 
 

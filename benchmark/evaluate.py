@@ -21,10 +21,10 @@ from benchmark.embed.untrained import noting_untrained
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
 from benchmark.measure import measure, probe
-from benchmark.missing import Place, write_missing
 from benchmark.probes.rows import ProbeError
 from benchmark.protocols import PROTOCOLS, Protocol
-from benchmark.results import Result, ResultError, write_result
+from benchmark.results.failures import ResultKey, write_failures
+from benchmark.results.schema import Result, ResultError, write_result
 
 BAD_SHARE = 0.01
 """Share of listed files that may be absent before the data counts as partial."""
@@ -120,7 +120,7 @@ EXPECTED = (
 
 def measure_all(
     tasks: Sequence[Task], models: Sequence[str], settings: Settings
-) -> tuple[list[Result], dict[Place, str]]:
+) -> tuple[list[Result], dict[ResultKey, str]]:
     """Measure every model on every task under every protocol; write results and what is missing.
 
     Args:
@@ -132,7 +132,7 @@ def measure_all(
         the results, and for each (task, model, protocol) without one the reason.
     """
     results: list[Result] = []
-    missing: dict[Place, str] = {}
+    missing: dict[ResultKey, str] = {}
     versions = [PROTOCOLS[name].version for name in settings.protocols]
     for task in tasks:
         try:
@@ -154,7 +154,7 @@ def measure_all(
                     missing[task.name, model, protocol.version] = str(error)
                 else:
                     results.append(result)
-    write_missing(settings.out, missing, results)
+    write_failures(settings.out, missing, results)
     return results, missing
 
 

@@ -26,7 +26,7 @@ from benchmark.measure import measure, probe
 from benchmark.probes.frames import PROTOCOL, FramedClip, probe_frames
 from benchmark.probes.multilabel import PROTOCOL as MULTILABEL
 from benchmark.protocols import PROTOCOLS
-from benchmark.results import Result
+from benchmark.results.schema import Result
 
 ACCURACIES = ("top1_acc", "pitch_acc")
 """Measures of heareval that are the share of right clips."""

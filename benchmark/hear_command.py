@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmark.data.hear_catalogue import PREFIX
-from benchmark.evaluate import Place, Settings
+from benchmark.evaluate import ResultKey, Settings
 from benchmark.hear_jobs import HearSettings, measure_hear
 from benchmark.hear_scores import FOLDER
 from benchmark.heareval.published import read_leaderboard
@@ -15,7 +15,7 @@ from benchmark.report.tables import tables
 
 def run_hear(
     names: Sequence[str], models: Sequence[str], settings: Settings, given: argparse.Namespace
-) -> dict[Place, str]:
+) -> dict[ResultKey, str]:
     """Score models on HEAR tasks, print the tables and return why a place has no score.
 
     Args:

@@ -7,13 +7,13 @@ from pathlib import Path
 from benchmark.data.hear_catalogue import PREFIX, HearTaskError, known_name, resolve
 from benchmark.data.hear_folder import HearTask, read_task
 from benchmark.embed.untrained import noting_untrained
-from benchmark.evaluate import EXPECTED, Place, Settings
+from benchmark.evaluate import EXPECTED, ResultKey, Settings
 from benchmark.evaluate_hear import event_score, probe_protocol, scene_result
 from benchmark.hear_labels import label_score
 from benchmark.hear_scores import HearScore, finite_measures, means, not_finite, write_score
 from benchmark.heareval.embedded import About, embed
 from benchmark.heareval.predict import POINTS, HearevalError, Predicted, predict, protocol
-from benchmark.results import Result, write_result
+from benchmark.results.schema import Result, write_result
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class HearFound:
 
     scores: list[HearScore] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
-    missing: dict[Place, str] = field(default_factory=dict)
+    missing: dict[ResultKey, str] = field(default_factory=dict)
 
 
 def measure_hear(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.embed.cache import write_beside
-from benchmark.results import LONGEST, ResultError
+from benchmark.results.schema import LONGEST, ResultError
 
 FOLDER = "hear"
 """Below the folder of the results, where no other result is looked for."""

@@ -17,7 +17,7 @@ from benchmark.heareval.predict import protocol
 from benchmark.heareval.published import PublishedRow, read_leaderboard
 from benchmark.report.tables import TableError
 from benchmark.report.text_table import DASH, aligned, in_markdown
-from benchmark.results import ResultError
+from benchmark.results.schema import ResultError
 
 PUBLISHED = "(published)"
 

@@ -14,9 +14,9 @@ from benchmark.data.split import Fold, make_folds
 from benchmark.embed.embed import EmbeddedTask
 from benchmark.probes.outcome import Outcome
 from benchmark.protocols import Protocol
-from benchmark.provenance import git_revision, machine, package_versions
 from benchmark.report.embedding_map import embedding_map
-from benchmark.results import Result
+from benchmark.results.provenance import git_revision, machine, package_versions
+from benchmark.results.schema import Result
 from benchmark.stats.metrics import RESAMPLES, Interval, score
 from benchmark.stats.repeats import over_seeds
 

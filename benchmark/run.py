@@ -27,8 +27,8 @@ from benchmark.data.hear_catalogue import catalogue as hear_listing
 if TYPE_CHECKING:
     from benchmark.data.clip import Task
     from benchmark.evaluate import Settings
-    from benchmark.missing import Place
-    from benchmark.results import Result
+    from benchmark.results.failures import ResultKey
+    from benchmark.results.schema import Result
 
 DEFAULT_MODELS = (
     "baselines.content_random",
@@ -119,7 +119,7 @@ def check(
     return [known[name] for name in plain], hear, settings
 
 
-def show(results: Sequence["Result"], missing: Mapping["Place", str], out: Path) -> None:
+def show(results: Sequence["Result"], missing: Mapping["ResultKey", str], out: Path) -> None:
     """Print the tables of results and write them to `table.md` in a folder."""
     from benchmark.report.tables import tables
 

@@ -17,7 +17,7 @@ from benchmark.embed.fingerprint import content_hashes, file_hash, sound_fingerp
 from benchmark.embed.model import HearModel, load
 from benchmark.evaluate import Settings
 from benchmark.heareval.write_embeddings import Effort, embed_hear
-from benchmark.provenance import git_revision, machine, package_versions
+from benchmark.results.provenance import git_revision, machine, package_versions
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.data.registry import load_tasks
-from benchmark.missing import read_missing
 from benchmark.report.board import boards
 from benchmark.report.page import page
 from benchmark.report.published import FIGURES, PublishedError, read_published
 from benchmark.report.tables import TableError
 from benchmark.report.text import comma_separated, markdown
-from benchmark.results import ResultError, read_results
+from benchmark.results.failures import read_failures
+from benchmark.results.schema import ResultError, read_results
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = given.results if given.results.is_dir() else given.results.parent
     out = given.out or folder / "report.html"
     try:
-        found = boards(read_results(given.results), given.baseline, read_missing(folder))
+        found = boards(read_results(given.results), given.baseline, read_failures(folder))
         figures = read_published(given.published)
         texts = {
             out: page(found, figures, load_tasks()),

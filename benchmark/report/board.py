@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmark.compare import Comparison, compare_pair
-from benchmark.missing import Place
 from benchmark.report.tables import TableError, in_order
-from benchmark.results import Result, ResultError
+from benchmark.results.failures import ResultKey
+from benchmark.results.schema import Result, ResultError
 from benchmark.stats.draws import draws
 from benchmark.stats.metrics import Interval
 from benchmark.stats.paired import RESAMPLES, holm
@@ -80,7 +80,7 @@ class Board:
 def boards(
     results: Sequence[Result],
     baseline: str | None = None,
-    missing: Mapping[Place, str] | None = None,
+    missing: Mapping[ResultKey, str] | None = None,
 ) -> list[Board]:
     """Return one board for every protocol among the results.
 

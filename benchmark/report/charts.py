@@ -5,7 +5,7 @@ from html import escape
 
 import numpy as np
 
-from benchmark.results import Result
+from benchmark.results.schema import Result
 from benchmark.stats.metrics import confusion_matrix
 
 MOST_CLASSES = 60

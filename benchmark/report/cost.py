@@ -15,7 +15,7 @@ from benchmark.report.html import (
     small,
     sorting_table,
 )
-from benchmark.results import Result
+from benchmark.results.schema import Result
 
 MIB = 2**20
 

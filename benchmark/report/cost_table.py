@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.report.text_table import DASH, Notes, aligned, in_markdown
-from benchmark.results import Result
+from benchmark.results.schema import Result
 
 
 @dataclass(frozen=True)

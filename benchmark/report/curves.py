@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 from benchmark.report.charts import line, svg, text
-from benchmark.results import Result
+from benchmark.results.schema import Result
 
 SETTINGS = {
     "strength": ("Choosing the regularisation", "weaker regularisation (C)"),

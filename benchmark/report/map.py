@@ -3,7 +3,7 @@
 from html import escape
 
 from benchmark.report.charts import COUNTED_CLASSES, LETTER, line, svg, text
-from benchmark.results import Result
+from benchmark.results.schema import Result
 
 SIDE = 360.0
 EDGE = 8.0

@@ -22,7 +22,7 @@ from benchmark.report.published import Figure
 from benchmark.report.robust import robustness
 from benchmark.report.sections import provenance, published, revision
 from benchmark.report.task import task_id, task_section
-from benchmark.results import Result
+from benchmark.results.schema import Result
 from benchmark.stats.repeats import mean_told
 
 HERE = Path(__file__).parent

@@ -15,7 +15,7 @@ from benchmark.report.html import (
     span,
 )
 from benchmark.report.robust_table import by_table, corruptions_of
-from benchmark.results import Result
+from benchmark.results.schema import Result
 
 
 def robustness(results: Sequence[Result]) -> str:

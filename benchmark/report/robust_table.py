@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from benchmark.data.corruption_names import parse
 from benchmark.report.text_table import DASH, aligned, in_markdown
-from benchmark.results import Result
+from benchmark.results.schema import Result
 
 ABOUT = (
     "Heads trained on clean clips, tested on corrupted ones: accuracy in percent and, in brackets, "

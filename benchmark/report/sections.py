@@ -5,7 +5,7 @@ from html import escape
 
 from benchmark.report.html import NONE, Column, Entry, model_name, sorting_table
 from benchmark.report.published import Figure
-from benchmark.results import Result
+from benchmark.results.schema import Result
 
 
 def revision(result: Result) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from benchmark.report.text_table import DASH, Notes, aligned, in_markdown
-from benchmark.results import Result
+from benchmark.results.schema import Result
 from benchmark.stats.repeats import mean_told
 
 

@@ -30,7 +30,7 @@ from benchmark.report.html import (
     span,
 )
 from benchmark.report.map import map_told, scatter
-from benchmark.results import Result
+from benchmark.results.schema import Result
 from benchmark.stats.repeats import mean_told
 
 

@@ -11,7 +11,7 @@ from benchmark.report.cost_table import SHOWN, cost_table, model_costs
 from benchmark.report.published import Figure
 from benchmark.report.robust_table import robust_tables
 from benchmark.report.tables import tables
-from benchmark.results import METRICS, Result
+from benchmark.results.schema import METRICS, Result
 
 COLUMNS = (
     *("kind", "protocol", "task", "model", "metric", "value", "low", "high", "plus_minus"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmark.results import Result
+from benchmark.results.schema import Result
 from benchmark.stats.metrics import score
 
 BASE = "baselines.log_mel"

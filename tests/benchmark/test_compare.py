@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.compare import compare_pair, main, render
-from benchmark.results import Result, ResultError, write_result
+from benchmark.results.schema import Result, ResultError, write_result
 from benchmark.stats.paired import paired
 from tests.benchmark.made_results import bare
 

@@ -7,7 +7,7 @@ from benchmark.report.board import boards
 from benchmark.report.cost import cost
 from benchmark.report.cost_table import cost_table, model_costs
 from benchmark.report.text import comma_separated, markdown
-from benchmark.results import Result
+from benchmark.results.schema import Result
 from tests.benchmark.made_results import made, made_cost
 
 

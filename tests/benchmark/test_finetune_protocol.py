@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import run
-from benchmark.results import read_results
+from benchmark.results.schema import read_results
 from tests.synth import esc50_tree
 
 TRAINABLE = """

@@ -16,7 +16,7 @@ from benchmark.heareval.published import PublishedRow, read_leaderboard
 from benchmark.leaderboard import board
 from benchmark.report.published import PublishedError, read_published
 from benchmark.report.tables import TableError
-from benchmark.results import ResultError, read_results
+from benchmark.results.schema import ResultError, read_results
 
 LEFT = {
     "fold00": {"test_loss": 3.0, "test_score": 0.5, "test_top1_acc": 0.5, "epoch": 3},

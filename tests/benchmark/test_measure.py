@@ -16,7 +16,7 @@ from benchmark.measure import Probed, measure, probe
 from benchmark.probes.outcome import Choice, Outcome, outcome
 from benchmark.probes.rows import Rows
 from benchmark.protocols import Protocol
-from benchmark.results import read_result, write_result
+from benchmark.results.schema import read_result, write_result
 from benchmark.stats.repeats import over_seeds
 
 CLIPS, CLASSES = 60, 3

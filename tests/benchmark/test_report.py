@@ -15,7 +15,7 @@ from benchmark.report.page import page
 from benchmark.report.published import read_published
 from benchmark.report.tables import TableError
 from benchmark.report.text import comma_separated, markdown
-from benchmark.results import write_result
+from benchmark.results.schema import write_result
 from tests.benchmark.made_results import BASE, made, some
 
 

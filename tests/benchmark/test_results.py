@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.results import Result, ResultError, read_result, read_results, write_result
+from benchmark.results.schema import Result, ResultError, read_result, read_results, write_result
 
 
 def made(**changes: object) -> Result:

@@ -10,7 +10,7 @@ from benchmark.report.board import boards
 from benchmark.report.page import page
 from benchmark.report.robust_table import robust_tables
 from benchmark.report.text import comma_separated, markdown
-from benchmark.results import Result, read_result, write_result
+from benchmark.results.schema import Result, read_result, write_result
 from tests.benchmark.made_results import BASE, made
 
 

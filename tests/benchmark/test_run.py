@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from benchmark import run
-from benchmark.results import read_results
+from benchmark.results.schema import read_results
 
 LOG_MEL, CHANCE = "baselines.log_mel", "baselines.content_random"
 

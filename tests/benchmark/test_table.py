@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.report.tables import TableError, table, tables
-from benchmark.results import Result
+from benchmark.results.schema import Result
 from tests.benchmark.made_results import bare
 
 

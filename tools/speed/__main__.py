@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch
 
-from benchmark.provenance import git_revision, machine, package_versions
 from benchmark.report.text_table import DASH, aligned, in_markdown
+from benchmark.results.provenance import git_revision, machine, package_versions
 from tools.speed.clock import (
     Figure,
     Plan,

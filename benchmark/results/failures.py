@@ -4,20 +4,20 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from benchmark.results import Result, ResultError
+from benchmark.results.schema import Result, ResultError
 
 FILE = "missing.json"
-Place = tuple[str, str, str]
+ResultKey = tuple[str, str, str]
 """Task, model and version of the protocol."""
 KEYS = ("task", "model", "protocol", "reason")
 
 
-def place_of(result: Result) -> Place:
+def result_key(result: Result) -> ResultKey:
     """Return the place of a result."""
     return result.task, result.model, result.protocol
 
 
-def read_missing(folder: Path) -> dict[Place, str]:
+def read_failures(folder: Path) -> dict[ResultKey, str]:
     """Return the reasons kept in a folder; none where nothing was missing.
 
     Raises:
@@ -33,7 +33,9 @@ def read_missing(folder: Path) -> dict[Place, str]:
         raise ResultError(f"{path}: is no list of reasons ({error}); delete it") from None
 
 
-def write_missing(folder: Path, missing: Mapping[Place, str], measured: Iterable[Result]) -> None:
+def write_failures(
+    folder: Path, missing: Mapping[ResultKey, str], measured: Iterable[Result]
+) -> None:
     """Add reasons to those kept, and forget those of what was measured since.
 
     Args:
@@ -45,8 +47,8 @@ def write_missing(folder: Path, missing: Mapping[Place, str], measured: Iterable
         ResultError: the file that is there is damaged.
         OSError: the file cannot be written.
     """
-    done = {place_of(result) for result in measured}
-    kept = {place: why for place, why in read_missing(folder).items() if place not in done}
+    done = {result_key(result) for result in measured}
+    kept = {place: why for place, why in read_failures(folder).items() if place not in done}
     kept |= missing
     path = folder / FILE
     if not kept:
