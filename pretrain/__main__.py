@@ -29,9 +29,9 @@ from pretrain.config import read_config
 from pretrain.data.store import Store, StoreError
 from pretrain.distributed import process_group
 from pretrain.memory import keep_freed_memory
-from pretrain.merge import ConfigError
 from pretrain.state import StateError
 from pretrain.train import DivergedError, train
+from wavebyol_hear.files.settings import SettingsError
 
 
 def main() -> int:
@@ -57,7 +57,7 @@ def main() -> int:
         store = Store.open(words.store)
         with process_group(words.device) as device:
             weights = train(config, store, words.out, device)
-    except (ConfigError, StateError, StoreError, DivergedError, ValueError, OSError) as error:
+    except (SettingsError, StateError, StoreError, DivergedError, ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write(f"weights: {weights}\n")

@@ -5,27 +5,15 @@ what differs from them. A key that does not exist is an error that names its nea
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from pretrain.augment.layer import AugmentConfig
-from pretrain.merge import ConfigError, merge
 from wavebyol_hear.encoder import PRESETS, EncoderConfig
-
-
-def _within(record: object, most: float = math.inf, **bounds: float) -> None:
-    """Raise ValueError where a setting is below its bound, above the most, or no number."""
-    for name, least in bounds.items():
-        value = getattr(record, name)
-        if not least <= value <= most:
-            reach = "or more" if math.isinf(most) else f"to {most:g}"
-            raise ValueError(f"{name} is {value}: give {least:g} {reach}")
+from wavebyol_hear.files.settings import SettingsError, check_range, load_settings
 
 
 @dataclass(frozen=True)
@@ -70,7 +58,9 @@ class ByolConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _within(self, 1, tau=0, tau_final=0)
+        check_range(self, "tau", "tau_final", minimum=0, maximum=1)
+        check_range(self, "temperature", above=0)
+        check_range(self, "projector", "predictor", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -102,8 +92,9 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _within(self, lr=0, weight_decay=0, batch=2, steps=0, warmup=0, clip_norm=0)
-        _within(self, 1, decay=0)
+        check_range(self, "lr", "weight_decay", "steps", "warmup", "clip_norm", minimum=0)
+        check_range(self, "batch", minimum=2)
+        check_range(self, "decay", "betas", minimum=0, maximum=1)
 
 
 @dataclass(frozen=True)
@@ -128,7 +119,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _within(self, log_every=1, save_minutes=0, probe_every=1)
+        check_range(self, "log_every", "probe_every", minimum=1)
+        check_range(self, "save_minutes", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -152,39 +144,11 @@ def read_config(preset: str, path: str | None = None, sets: Iterable[str] = ()) 
     """Return the preset, changed by a YAML file, changed by `a.b=value` assignments.
 
     Raises:
-        ConfigError: an unknown preset, file, key or a value of the wrong type or range.
+        SettingsError: an unknown preset, file, key or a value of the wrong type or range.
     """
     folder = resources.files("pretrain") / "configs"
     names = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir())
     if preset not in names:
-        raise ConfigError(f"preset {preset!r} is unknown: it is one of {', '.join(names)}")
-    config = merge(Config(), _parse((folder / f"{preset}.yaml").read_text(), preset))
-    if path is not None:
-        if not Path(path).is_file():
-            raise ConfigError(f"{path} is no file: give a YAML file of differences")
-        config = merge(config, _parse(Path(path).read_bytes(), path))
-    for assignment in sets:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {assignment} has no '=': write --set optim.lr=1e-3")
-        value = _yaml(text, f"--set {assignment}")
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        config = merge(config, value)
-    return config
-
-
-def _parse(text: str | bytes, name: str) -> dict[str, Any]:
-    """Return the mapping of a YAML text; an empty text is an empty mapping."""
-    values = _yaml(text, name)
-    if not isinstance(values, dict | None):
-        raise ConfigError(f"{name} holds no mapping of settings")
-    return values or {}
-
-
-def _yaml(text: str | bytes, name: str) -> Any:  # noqa: ANN401
-    """Return the value of a YAML text."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is no YAML: {str(error).splitlines()[0]}") from error
+        raise SettingsError(f"preset {preset!r} is unknown: it is one of {', '.join(names)}")
+    files = [folder / f"{preset}.yaml", *([Path(path)] if path is not None else [])]
+    return load_settings(Config(), *files, sets=sets, presets={EncoderConfig: PRESETS})

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from wavebyol_hear.files.settings import check_range
+
 SAMPLE_RATE = 16_000  # Hz, of the store and of every effect
 
 
@@ -28,14 +30,12 @@ class EffectConfig:
 
     def __post_init__(self) -> None:
         """Check the probability and that every pair is (low, high)."""
-        name = type(self).__name__
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"{name}.probability is {self.probability}: give 0 to 1")
+        check_range(self, "probability", minimum=0, maximum=1)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             pair = isinstance(value, tuple) and len(value) == 2
             if pair and not value[0] <= value[1]:
-                raise ValueError(f"{name}.{field.name} is {value}: give (low, high), low <= high")
+                raise ValueError(f"{field.name} is {value}: give (low, high), low <= high")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from pretrain.config import Config, read_config
-from pretrain.merge import ConfigError
 from wavebyol_hear.encoder import PRESETS
+from wavebyol_hear.files.settings import SettingsError
 
 
 def test_the_default_preset_is_the_dataclass():
@@ -48,32 +48,36 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
     ("assignment", "message"),
     [
         ("optim.lrr=1", r"optim\.lrr is no setting: the nearest is optim\.lr"),
-        ("optim.batch=many", r"optim\.batch is 'many': it takes int"),
-        ("optim.batch=true", r"optim\.batch is True: it takes int"),
+        ("optim.batch=many", r"optim\.batch is 'many': it takes a whole number"),
+        ("optim.batch=true", r"optim\.batch is True: it takes a whole number"),
         ("optim.name=sgd", r"optim\.name is 'sgd': it is one of adamw, adamp"),
         ("optim=3", r"optim is 3: it takes a mapping"),
-        ("encoder.widths=8 X", r"widths are '8 X'"),
+        ("encoder.widths=8 X", r"encoder\.widths are '8 X'"),
         ("encoder=h9", r"no preset 'h9'"),
         ("optim.batch", "has no '='"),
         ("optim.batch=[", r"--set optim\.batch=\[ is no YAML"),
-        ("optim.batch=1", "optim: batch is 1: give 2 or more"),
-        ("optim.steps=-3", "optim: steps is -3: give 0 or more"),
-        ("optim.lr=nan", "optim: lr is nan: give 0 or more"),
-        ("byol.tau=2", "byol: tau is 2.0: give 0 to 1"),
-        ("encoder.crop_samples=10", "encoder: crop_samples is 10: its .* frames .* give 2560 or"),
-        ("run.log_every=0", "run: log_every is 0: give 1 or more"),
+        ("optim.batch=1", r"optim\.batch is 1: give 2 or more"),
+        ("optim.steps=-3", r"optim\.steps is -3: give 0 or more"),
+        ("optim.lr=nan", r"optim\.lr is 'nan': it takes a number"),
+        ("byol.tau=2", r"byol\.tau is 2.0: give 0 to 1"),
+        ("encoder.crop_samples=10", r"encoder\.crop_samples is 10: its .* frames .* give 2560 or"),
+        ("byol.projector=8", r"byol\.projector is 8: it takes a list of 2 whole numbers"),
+        ("byol.temperature=0", r"byol\.temperature is 0\.0: give more than 0"),
+        ("views.augment.noise.snr=[19, 5]", r"noise\.snr is .*: give \(low, high\)"),
+        ("views.augment.clip.probability=2", r"clip\.probability is 2\.0: give 0 to"),
+        ("run.log_every=0", r"run\.log_every is 0: give 1 or more"),
         ("encoder=3", "encoder is 3: it takes a preset's name or a mapping"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(assignment, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(SettingsError, match=message):
         read_config("default", None, [assignment])
 
 
 def test_unknown_presets_and_files_are_named():
-    with pytest.raises(ConfigError, match="'defualt' is unknown"):
+    with pytest.raises(SettingsError, match="'defualt' is unknown"):
         read_config("defualt")
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml is no file"):
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml is no file"):
         read_config("default", "nowhere.yaml")
 
 
@@ -81,5 +85,5 @@ def test_a_file_that_is_no_yaml_or_has_odd_keys_is_named(tmp_path):
     place = tmp_path / "odd.yaml"
     for content, message in ((b"\xff\xfe\x00", "is no YAML"), (b"1: 2", "1 is no setting")):
         place.write_bytes(content)
-        with pytest.raises(ConfigError, match=message):
+        with pytest.raises(SettingsError, match=message):
             read_config("default", str(place))

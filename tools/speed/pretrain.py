@@ -26,11 +26,11 @@ from pretrain.config import Config, read_config
 from pretrain.data.data_order import batch_of_step
 from pretrain.data.store import Store, StoreError
 from pretrain.memory import keep_freed_memory
-from pretrain.merge import ConfigError
 from pretrain.monitor import Clock
 from pretrain.optimizer import build_optimizer
 from pretrain.train import Learner, Views
 from wavebyol_hear.audio import read_audio
+from wavebyol_hear.files.settings import SettingsError
 
 ROOF_SIZE = 2048
 PLAIN_CLIPS = 8
@@ -159,7 +159,7 @@ def main() -> int:
         roof = matmul_roof(device, torch.bfloat16 if bf16 else torch.float32)
         figures = time_ours(config, store, device, words.steps)
         plain = time_plain(config, store, words.steps)
-    except (ConfigError, StoreError, ValueError) as error:
+    except (SettingsError, StoreError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     figures |= {
