@@ -12,8 +12,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from wavebyol_hear.encoder import Encoder
+from wavebyol_hear.front_end import BankFrontEnd, mel_bands, window_frames
+
 log = logging.getLogger(__name__)
 COLLAPSED = 0.1
+LEAKS = 0.1
+BANDWIDTHS = 4  # to either side of its centre, within which a filter is to hear
+CROPS = 16  # that the leak is measured on
 
 
 def spread(projections: Tensor) -> float:
@@ -39,6 +45,41 @@ def rank_me(projections: Tensor) -> float:
     values = torch.linalg.svdvals(projections.float())
     share = values / values.sum() + 1e-7
     return float(torch.exp(-(share * share.log()).sum()))
+
+
+@torch.no_grad()
+def filter_bank(encoder: Encoder | None, wave: Tensor) -> dict[str, float]:
+    """Return how far a learned filter bank has moved, and how much of what it hears is leak.
+
+    `bank/movement` is the norm of the change of its taps over that of the taps at first.
+    `bank/leak` is the share of frames and bands whose energy comes for the most part from outside
+    four bandwidths to either side of the band's centre: Adam moves taps by what loud bands tell,
+    and the logarithm looks at quiet ones as much (pretrain/RUNS.md).
+
+    Args:
+        encoder: of the run; of one without such a front end there is nothing to say.
+        wave: a batch of crops, of which a few are looked at.
+
+    Shape:
+        wave [B, 1, T].
+    """
+    bank = encoder.front_end if encoder is not None else None
+    if encoder is None or not isinstance(bank, BankFrontEnd):
+        return {}
+    first, taps, config = bank.initial_taps().to(bank.taps), bank.taps, bank.config
+    centre, bandwidth = (b.to(taps.device)[:, None] for b in mel_bands(config, bank.sample_rate))
+    frequency = torch.fft.rfftfreq(config.taps, 1 / bank.sample_rate, device=taps.device)
+    outside = ((frequency - centre).abs() > BANDWIDTHS * bandwidth).repeat(2, 1)
+    strays = torch.fft.irfft(torch.fft.rfft(taps) * outside, config.taps)
+    level = encoder.input_norm(encoder.emphasize(wave[:CROPS].to(taps)))
+    windows = window_frames(level, config)
+    within, beyond = (
+        (windows @ part.T).square().unflatten(2, (2, -1)).sum(2) for part in (taps - strays, strays)
+    )
+    return {
+        "bank/movement": float((taps - first).norm() / first.norm()),
+        "bank/leak": float((beyond > within).float().mean()),
+    }
 
 
 class Clock:
@@ -77,7 +118,7 @@ class Monitor:
 
     def __init__(self, folder: Path, start: int, steps: int, *, active: bool) -> None:
         self.active = active
-        self.warned = False
+        self.warned: set[str] = set()
         self.bar = tqdm(total=steps, initial=start, unit="step", disable=not active, mininterval=2)
         if active:
             # Here, not above: where TensorFlow is installed this import takes seconds.
@@ -117,9 +158,21 @@ class Monitor:
             self.board.add_scalar(name, value, step)
         shown = ("loss", "spread", "clips_per_second")
         self.bar.set_postfix({n: f"{values[n]:.3g}" for n in shown if n in values})
-        if values.get("spread", 1.0) < COLLAPSED and not self.warned:
-            self.warned = True
-            log.warning(
-                "step %d: the projections collapse (spread %.3f, healthy is near 1): lower the "
-                "learning rate, or raise tau or the batch", step, values["spread"],
+        if values.get("spread", 1.0) < COLLAPSED:
+            self._warn_once(
+                "spread",
+                f"step {step}: the projections collapse (spread {values['spread']:.3f}, healthy is "
+                "near 1): lower the learning rate, or raise tau or the batch",
             )
+        if values.get("bank/leak", 0.0) > LEAKS:
+            self._warn_once(
+                "leak",
+                f"step {step}: {values['bank/leak']:.0%} of the filter bank's energies come from "
+                "other bands (healthy is below 10%): lower optim.front_end_scale",
+            )
+
+    def _warn_once(self, about: str, text: str) -> None:
+        """Warn of what was not warned of yet."""
+        if about not in self.warned:
+            self.warned.add(about)
+            log.warning("%s", text)

@@ -16,7 +16,7 @@ from pretrain.data.data_order import batch_of_step, check_batch, step_seed
 from pretrain.data.store import Store
 from pretrain.distributed import parallel, rank, share
 from pretrain.methods.method import Method, build_method
-from pretrain.monitor import Clock, Monitor, rank_me, spread
+from pretrain.monitor import Clock, Monitor, filter_bank, rank_me, spread
 from pretrain.optimizer import build_optimizer, set_learning_rate
 from pretrain.probe import Probe, knn_accuracy, read_probe
 from pretrain.provenance import provenance
@@ -166,7 +166,8 @@ def _go_on(store: Store, out: Path, views: Views, learner: Learner) -> Path:
     saved, losses = time.monotonic(), []
     with Monitor(out, start, steps, active=rank() == 0) as monitor:
         for step in range(start, steps):
-            loss, projections = learner.step(step, *views.draw(step))
+            view_a, view_b = views.draw(step)
+            loss, projections = learner.step(step, view_a, view_b)
             losses.append(loss)
             clock.lap("model")
             done = step + 1
@@ -176,6 +177,7 @@ def _go_on(store: Store, out: Path, views: Views, learner: Learner) -> Path:
                     "loss": mean,
                     "spread": spread(projections),
                     "rank_me": rank_me(projections),
+                    **filter_bank(getattr(learner.method, "encoder", None), view_a),
                     "lr": learner.rate(step),
                     "tau": learner.tau(step),
                     "crops": float(done * config.optim.batch),

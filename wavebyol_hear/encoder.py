@@ -2,7 +2,7 @@
 
 One frozen config describes the authors' h1 to h5, the slim encoder and any other widths. Source:
 waverDeep/WaveBYOL (2022); departures are the length-independent norms (`layers.TimeNorm`) and
-the Gabor front end of `slim`.
+the Gabor front end of `slim` and the learned filter bank of `slim_bank` and `wide_bank`.
 """
 
 import dataclasses
@@ -13,12 +13,14 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from wavebyol_hear.front_end import (
+    FRONT_ENDS,
+    BankFrontEndConfig,
     ConvFrontEndConfig,
     FrontEndConfig,
     GaborFrontEndConfig,
     build_front_end,
 )
-from wavebyol_hear.layers import TimeNorm, pad_to, stack_chunks
+from wavebyol_hear.layers import TimeNorm, pad_to, pre_emphasize, stack_chunks
 
 H2 = "64 128 P 256 512 P 512 512 P 1024 1024 P"
 
@@ -32,6 +34,8 @@ class EncoderConfig:
         widths: the Conv2d stack, a number a 3 x 3 convolution (BatchNorm, ReLU) and `P` a 2 x 2
             max pool; a block ends at each `P`.
         chunks: planes of the image; divides the front end's channels.
+        pre_emphasis: share of the previous sample that is taken off each sample before all else;
+            0 leaves the waveform as it is, .97 evens the spectrum of most sounds out.
         input_norm: `l2`, the authors' norm of the waveform over time, or `rms`, unit RMS.
         image_norm: whether the image is L2-normalised over time, as the authors do.
         sample_rate: Hz.
@@ -41,6 +45,7 @@ class EncoderConfig:
     front_end: FrontEndConfig = field(default_factory=ConvFrontEndConfig)
     widths: str = H2
     chunks: int = 3
+    pre_emphasis: float = 0.0
     input_norm: Literal["l2", "rms"] = "l2"
     image_norm: bool = True
     sample_rate: int = 16_000
@@ -50,6 +55,8 @@ class EncoderConfig:
         """Check what can be checked before any weight is made."""
         if self.front_end.channels % self.chunks:
             raise ValueError(f"{self.front_end.channels} channels cannot be cut in {self.chunks}")
+        if not 0 <= self.pre_emphasis < 1:
+            raise ValueError(f"pre_emphasis is {self.pre_emphasis}: give 0 to below 1")
         if self.input_norm not in ("l2", "rms"):
             raise ValueError(f"input_norm is {self.input_norm!r}: it is 'l2' or 'rms'")
         tokens = self.widths.split()
@@ -80,7 +87,7 @@ class EncoderConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON; `from_dict` is the inverse."""
-        kind = "gabor" if isinstance(self.front_end, GaborFrontEndConfig) else "conv"
+        kind = next(k for k, config in FRONT_ENDS.items() if type(self.front_end) is config)
         values = dataclasses.asdict(self)
         values["front_end"] = {"kind": kind, **values["front_end"]}
         return values
@@ -89,12 +96,11 @@ class EncoderConfig:
     def from_dict(cls, values: dict[str, Any]) -> "EncoderConfig":
         """Return the config of `to_dict`'s values; an unknown key is a TypeError."""
         front = dict(values["front_end"])
-        kinds = {"gabor": GaborFrontEndConfig, "conv": ConvFrontEndConfig}
         kind = front.pop("kind")
-        if kind not in kinds:
-            raise ValueError(f"front end {kind!r} is unknown: it is one of {', '.join(kinds)}")
+        if kind not in FRONT_ENDS:
+            raise ValueError(f"front end {kind!r} is unknown: it is one of {', '.join(FRONT_ENDS)}")
         front = {k: tuple(v) if isinstance(v, list) else v for k, v in front.items()}
-        return cls(**{**values, "front_end": kinds[kind](**front)})
+        return cls(**{**values, "front_end": FRONT_ENDS[kind](**front)})
 
 
 PRESETS: dict[str, EncoderConfig] = {
@@ -106,6 +112,20 @@ PRESETS: dict[str, EncoderConfig] = {
     "slim": EncoderConfig(
         front_end=GaborFrontEndConfig(),
         widths="16 P 64 P 128 128 P 256 256 P 512 P",
+        input_norm="rms",
+        image_norm=False,
+    ),
+    "slim_bank": EncoderConfig(
+        front_end=BankFrontEndConfig(),
+        widths="16 P 64 P 128 128 P 256 256 P 512 P",
+        pre_emphasis=0.97,
+        input_norm="rms",
+        image_norm=False,
+    ),
+    "wide_bank": EncoderConfig(
+        front_end=BankFrontEndConfig(),
+        widths="24 P 96 P 192 192 P 384 384 P 768 P",
+        pre_emphasis=0.97,
         input_norm="rms",
         image_norm=False,
     ),
@@ -132,9 +152,13 @@ class Encoder(nn.Module):
         """Return the number of front-end frames of a clip of `samples`."""
         return self.config.front_end.frames(samples)
 
+    def emphasize(self, wave: Tensor) -> Tensor:
+        """Return the waveform that is normalised first of all, of the same shape."""
+        return pre_emphasize(wave, self.config.pre_emphasis)
+
     def image(self, wave: Tensor) -> Tensor:
         """Return the image under the Conv2d stack: [B, 1, n] -> [B, chunks, rows, frames]."""
-        wave = pad_to(wave, self.config.crop_samples)
+        wave = self.emphasize(pad_to(wave, self.config.crop_samples))
         channels = self.front_end(self.input_norm(wave))
         if self.image_norm is not None:
             channels = self.image_norm(channels)

@@ -1,6 +1,6 @@
-"""From waveform to channels: the authors' five convolutions, or Gabor filters.
+"""From waveform to channels: the authors' five convolutions, Gabor filters, or learned filters.
 
-Both give one frame per 160 samples (10 ms at 16 kHz) and state where frame i is centred, in half
+All give one frame per 160 samples (10 ms at 16 kHz) and state where frame i is centred, in half
 samples so that the arithmetic stays whole.
 """
 
@@ -33,8 +33,8 @@ class ConvFrontEndConfig:
 
 
 @dataclass(frozen=True)
-class GaborFrontEndConfig:
-    """Complex Gabor filters, squared modulus, mean over a frame, log, BatchNorm.
+class FilterBankConfig:
+    """Complex band filters, squared modulus, mean over a frame, log, BatchNorm.
 
     Args:
         channels: number of filters.
@@ -44,7 +44,6 @@ class GaborFrontEndConfig:
         low_hz: centre of the lowest filter.
         high_hz: centre of the highest filter.
         floor: added before the log; white noise of unit RMS has modulus 1.
-        trained: whether centres and bandwidths are learned (with a learning rate of their own).
     """
 
     channels: int = 96
@@ -54,7 +53,6 @@ class GaborFrontEndConfig:
     low_hz: float = 60.0
     high_hz: float = 7800.0
     floor: float = 1e-4
-    trained: bool = False
 
     @property
     def hop(self) -> int:
@@ -71,7 +69,28 @@ class GaborFrontEndConfig:
         return ((samples + 2 * self.padding - self.taps) // self.stride + 1) // self.pool
 
 
-FrontEndConfig = ConvFrontEndConfig | GaborFrontEndConfig
+@dataclass(frozen=True)
+class GaborFrontEndConfig(FilterBankConfig):
+    """Filters that are Gabor functions of a centre and a bandwidth; see `FilterBankConfig`.
+
+    Args:
+        trained: whether centres and bandwidths are learned (with a learning rate of their own).
+    """
+
+    trained: bool = False
+
+
+@dataclass(frozen=True)
+class BankFrontEndConfig(FilterBankConfig):
+    """A filter bank that begins as Gabor functions and of which every tap is learned."""
+
+
+FrontEndConfig = ConvFrontEndConfig | GaborFrontEndConfig | BankFrontEndConfig
+FRONT_ENDS: dict[str, type[FrontEndConfig]] = {
+    "conv": ConvFrontEndConfig,
+    "gabor": GaborFrontEndConfig,
+    "bank": BankFrontEndConfig,
+}
 
 
 class ConvFrontEnd(nn.Module):
@@ -122,18 +141,9 @@ class GaborFrontEnd(nn.Module):
 
     def __init__(self, config: GaborFrontEndConfig, sample_rate: int) -> None:
         super().__init__()
-        if not 0 < config.low_hz < config.high_hz <= sample_rate / 2:
-            raise ValueError(
-                f"filters from {config.low_hz} to {config.high_hz} Hz do not fit below half of "
-                f"{sample_rate} Hz"
-            )
         self.config = config
         self.sample_rate = sample_rate
-        centre = mel_spaced(config.low_hz, config.high_hz, config.channels)
-        spacing = torch.gradient(centre)[0]
-        # Neighbours cross near half height at one spacing; below that, what the window resolves.
-        narrowest = 2.5 * sample_rate / (2 * math.pi * config.taps / 2)
-        bandwidth = (spacing * 0.6).clamp_min(narrowest)
+        centre, bandwidth = mel_bands(config, sample_rate)
         self.centre = nn.Parameter(centre, requires_grad=config.trained)
         self.bandwidth = nn.Parameter(bandwidth, requires_grad=config.trained)
         self.norm = nn.BatchNorm1d(config.channels)
@@ -142,14 +152,7 @@ class GaborFrontEnd(nn.Module):
 
     def filters(self) -> Tensor:
         """Return the taps, real parts then imaginary parts: [2 * channels, 1, taps]."""
-        taps = self.config.taps
-        place = torch.arange(taps, device=self.centre.device, dtype=self.centre.dtype)
-        time = (place - (taps - 1) / 2) / self.sample_rate
-        angle = 2 * math.pi * time
-        envelope = torch.exp(-0.5 * (angle * self.bandwidth[:, None]).square())
-        phase = angle * self.centre[:, None]
-        envelope = envelope / envelope.square().sum(-1, keepdim=True).sqrt()
-        return torch.cat([envelope * phase.cos(), envelope * phase.sin()])[:, None]
+        return gabor_taps(self.centre, self.bandwidth, self.config.taps, self.sample_rate)[:, None]
 
     def forward(self, wave: Tensor) -> Tensor:
         """Return the normalised log energies of a waveform; see the class."""
@@ -162,6 +165,96 @@ class GaborFrontEnd(nn.Module):
         real, imaginary = pair.float().chunk(2, 1)
         energy = real.square() + imaginary.square()
         return (nn.functional.avg_pool1d(energy, config.pool) + config.floor).log()
+
+
+class BankFrontEnd(nn.Module):
+    """A filter bank whose every weight is learned, as log energies over 10 ms.
+
+    At first it is `GaborFrontEnd`: `taps` are the real and imaginary parts of the same filters, and
+    `averaging` sums the squares of both parts of the moduli of a frame evenly. No band sees
+    another before the log: mixing lets loud bands into quiet ones (measured, see
+    pretrain/RUNS.md). Taps want a hundredth of the network's learning rate, for the same reason:
+    an Adam step is as large as a tap. Always in float32, also under autocast: the spectrum of a
+    sound has more range than eight bits.
+
+    Shape:
+        [B, 1, n] -> [B, channels, frames]; frames = n // hop where hop divides n.
+    """
+
+    def __init__(self, config: BankFrontEndConfig, sample_rate: int) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate = sample_rate
+        self.taps = nn.Parameter(self.initial_taps())
+        self.averaging = nn.Parameter(
+            torch.full((config.pool, 2, config.channels), 1 / config.pool)
+        )
+        self.norm = nn.BatchNorm1d(config.channels)
+        self.hop = config.hop
+        self.centre_halves = self.hop - 1
+
+    def initial_taps(self) -> Tensor:
+        """Return the taps before any training, real parts then imaginary parts: [2 C, taps]."""
+        centre, bandwidth = mel_bands(self.config, self.sample_rate)
+        return gabor_taps(centre, bandwidth, self.config.taps, self.sample_rate)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Return the normalised log energies of a waveform; see the class."""
+        with torch.autocast("cuda" if wave.is_cuda else "cpu", enabled=False):
+            normalized: Tensor = self.norm(self.log_energy(wave.to(self.taps.dtype)))
+        return normalized
+
+    def log_energy(self, wave: Tensor) -> Tensor:
+        """Return log(averaged squares + floor): [B, 1, n] -> [B, channels, frames]."""
+        config = self.config
+        squares = (window_frames(wave, config) @ self.taps.T).square()
+        parts = squares.view(len(wave), -1, config.pool, 2, config.channels)
+        energy = (parts * self.averaging).sum((2, 3)).relu()
+        return (energy + config.floor).log().mT
+
+
+def window_frames(wave: Tensor, config: FilterBankConfig) -> Tensor:
+    """Return the windows of whole frames under the filters.
+
+    Shape:
+        wave [B, 1, n] -> [B, frames * pool, taps].
+    """
+    padded = nn.functional.pad(wave[:, 0], (config.padding, config.padding))
+    windows = padded.unfold(1, config.taps, config.stride)
+    return windows[:, : windows.shape[1] // config.pool * config.pool]
+
+
+def mel_bands(config: FilterBankConfig, sample_rate: int) -> tuple[Tensor, Tensor]:
+    """Return centres and bandwidths (standard deviations of Gaussian responses) in Hz, [C] each.
+
+    Raises:
+        ValueError: the centres do not lie between 0 Hz and half the sample rate.
+    """
+    if not 0 < config.low_hz < config.high_hz <= sample_rate / 2:
+        raise ValueError(
+            f"filters from {config.low_hz} to {config.high_hz} Hz do not fit below half of "
+            f"{sample_rate} Hz"
+        )
+    centre = mel_spaced(config.low_hz, config.high_hz, config.channels)
+    spacing = torch.gradient(centre)[0]
+    # Neighbours cross near half height at one spacing; below that, what the window resolves.
+    narrowest = 2.5 * sample_rate / (2 * math.pi * config.taps / 2)
+    return centre, (spacing * 0.6).clamp_min(narrowest)
+
+
+def gabor_taps(centre: Tensor, bandwidth: Tensor, taps: int, sample_rate: int) -> Tensor:
+    """Return Gabor filters of unit energy, real parts then imaginary parts.
+
+    Shape:
+        centre, bandwidth [C] in Hz -> [2 C, taps].
+    """
+    place = torch.arange(taps, device=centre.device, dtype=centre.dtype)
+    time = (place - (taps - 1) / 2) / sample_rate
+    angle = 2 * math.pi * time
+    envelope = torch.exp(-0.5 * (angle * bandwidth[:, None]).square())
+    phase = angle * centre[:, None]
+    envelope = envelope / envelope.square().sum(-1, keepdim=True).sqrt()
+    return torch.cat([envelope * phase.cos(), envelope * phase.sin()])
 
 
 def mel(hertz: Tensor) -> Tensor:
@@ -185,11 +278,15 @@ def mel_spaced(low_hz: float, high_hz: float, count: int) -> Tensor:
     return hertz(ends[0] + steps * (ends[1] - ends[0])).float()
 
 
-def build_front_end(config: FrontEndConfig, sample_rate: int) -> ConvFrontEnd | GaborFrontEnd:
+def build_front_end(
+    config: FrontEndConfig, sample_rate: int
+) -> ConvFrontEnd | GaborFrontEnd | BankFrontEnd:
     """Return the front end that a config describes; its attributes are `hop` and `centre_halves`.
 
     Frame i is centred on sample i * hop + centre_halves / 2.
     """
     if isinstance(config, GaborFrontEndConfig):
         return GaborFrontEnd(config, sample_rate)
+    if isinstance(config, BankFrontEndConfig):
+        return BankFrontEnd(config, sample_rate)
     return ConvFrontEnd(config)

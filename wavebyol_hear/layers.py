@@ -74,6 +74,17 @@ def pad_to(wave: Tensor, samples: int) -> Tensor:
     return torch.nn.functional.pad(wave, (missing // 2, missing - missing // 2))
 
 
+def pre_emphasize(wave: Tensor, share: float) -> Tensor:
+    """Take a share of the previous sample off each sample; before the first one is silence.
+
+    Shape:
+        [..., n] -> [..., n].
+    """
+    if not share:
+        return wave
+    return wave - share * torch.nn.functional.pad(wave, (1, 0))[..., :-1]
+
+
 class RectifiedMaxPool2d(nn.MaxPool2d):
     """ReLU and max pool 2 x 2, as maxima of every second row and column that are rectified then.
 

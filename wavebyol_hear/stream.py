@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wavebyol_hear.chunking import joined
 from wavebyol_hear.encoder import Encoder
-from wavebyol_hear.front_end import FrontEndConfig, GaborFrontEndConfig
+from wavebyol_hear.front_end import FilterBankConfig, FrontEndConfig
 from wavebyol_hear.layers import stack_chunks
 
 
@@ -93,7 +93,7 @@ def stack_halo(encoder: Encoder) -> int:
 
 def front_end_halo(config: FrontEndConfig) -> int:
     """Return the frames within which all samples lie that a frame of the front end sees."""
-    if isinstance(config, GaborFrontEndConfig):
+    if isinstance(config, FilterBankConfig):
         return math.ceil((config.taps + config.hop - config.stride) / config.hop)
     span, step = 1, 1
     for kernel, stride in zip(config.kernels, config.strides, strict=True):
@@ -119,6 +119,7 @@ class Frames:
         self.encoder = encoder
         hop, samples = encoder.config.front_end.hop, wave.shape[-1]
         self.count = encoder.frames(samples)
+        wave = encoder.emphasize(wave)
         self.chunks = encoder.config.chunks
         gain = encoder.input_norm.gain(wave.square().sum(-1, keepdim=True), samples)
         parts = []

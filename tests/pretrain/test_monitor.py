@@ -6,7 +6,8 @@ import logging
 import pytest
 import torch
 
-from pretrain.monitor import Monitor, rank_me, spread
+from pretrain.monitor import Monitor, filter_bank, rank_me, spread
+from wavebyol_hear.encoder import PRESETS, Encoder
 
 
 def test_spread_is_one_for_even_directions_and_zero_for_one():
@@ -27,6 +28,43 @@ def test_collapse_is_warned_of_once_and_lines_are_json(tmp_path, caplog):
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert sum("collapse" in record.message for record in caplog.records) == 1
+
+
+def test_leak_is_warned_of_once(tmp_path, caplog):
+    with Monitor(tmp_path, 0, 10, active=True) as monitor, caplog.at_level(logging.WARNING):
+        monitor.write(1, {"bank/leak": 0.09})
+        monitor.write(2, {"bank/leak": 0.12})
+        monitor.write(3, {"bank/leak": 0.13})
+    assert [record.getMessage()[:12] for record in caplog.records] == ["step 2: 12% "]
+
+
+def dark_noise(crops):
+    """Noise whose spectrum falls by 18 dB an octave above 500 Hz."""
+    noise = torch.randn(crops, 1, 20_480, generator=torch.Generator().manual_seed(0))
+    spectrum = torch.fft.rfft(noise)
+    return torch.fft.irfft(spectrum / (1 + torch.arange(10_241) / 640) ** 3)
+
+
+def test_filters_move_by_what_they_changed_and_leak_where_it_lets_loud_bands_in():
+    encoder = Encoder(PRESETS["slim_bank"])
+    wave = dark_noise(4)
+    values = filter_bank(encoder, wave)
+    assert values["bank/movement"] == 0
+    assert values["bank/leak"] < 0.01
+    taps = encoder.front_end.taps
+    noise = torch.randn(taps.shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        taps += 0.1 * noise * taps.norm() / noise.norm()
+    values = filter_bank(encoder, wave)
+    assert values["bank/movement"] == pytest.approx(0.1, rel=1e-4)
+    spoilt = values["bank/leak"]
+    assert spoilt > 0.03
+    with torch.no_grad():  # A change within a band is movement and no leak.
+        taps.copy_(encoder.front_end.initial_taps() * 1.1)
+    values = filter_bank(encoder, wave)
+    assert values["bank/movement"] == pytest.approx(0.1, rel=1e-4)
+    assert values["bank/leak"] < 0.01
+    assert filter_bank(Encoder(PRESETS["slim"]), wave) == filter_bank(None, wave) == {}
 
 
 def test_an_inactive_monitor_writes_nothing(tmp_path):

@@ -56,3 +56,17 @@ def test_a_trained_front_end_moves_its_centres_and_stays_a_filter_bank():
     assert 0.1 < float(moved.max()) < 10  # Hz: steps of the size of the learning rate
     energy = encoder.front_end.filters().square().reshape(2, -1, 400).sum((0, 2))
     torch.testing.assert_close(energy, torch.ones_like(energy))
+
+
+def test_filters_do_not_decay_and_have_their_own_rate():
+    config = dataclasses.replace(PRESETS["slim_bank"], widths="4 P")
+    encoder = Encoder(config)
+    optimizer = build_optimizer(encoder, OptimConfig(weight_decay=0.1, front_end_scale=0.02))
+    names = {id(parameter): name for name, parameter in encoder.named_parameters()}
+    scaled = {
+        names[id(parameter)]: group["weight_decay"]
+        for group in optimizer.param_groups
+        if group["scale"] == 0.02
+        for parameter in group["params"]
+    }
+    assert scaled == {"front_end.taps": 0.0, "front_end.averaging": 0.0}

@@ -83,6 +83,8 @@ def test_h2_has_the_published_number_of_parameters():
         ("h4", (2048, 10, 8)),
         ("h5", (1024, 10, 8)),
         ("slim", (512, 1, 4)),
+        ("slim_bank", (512, 1, 4)),
+        ("wide_bank", (768, 1, 4)),
     ],
 )
 def test_presets_give_their_shapes(preset, shape):
@@ -148,6 +150,7 @@ def test_configs_survive_json(preset):
         ({"widths": "8 P 8 P 8 P 8 P 8 P 8 P 8 P 8 P"}, "cannot be halved 8 times"),
         ({"crop_samples": 10}, "crop_samples is 10: its .* cannot be halved"),
         ({"input_norm": "peak"}, "'peak'"),
+        ({"pre_emphasis": 1.0}, "pre_emphasis is 1.0"),
     ],
 )
 def test_impossible_configs_are_named(values, message):
@@ -168,3 +171,19 @@ def test_frames_are_counted_without_computing_them():
     for samples in (20_480, 20_639, 33_333):
         frames = encoder.front_end(torch.randn(1, 1, samples)).shape[-1]
         assert encoder.frames(samples) == frames
+
+
+def test_files_from_before_pre_emphasis_have_none():
+    values = PRESETS["slim"].to_dict()
+    del values["pre_emphasis"]
+    assert EncoderConfig.from_dict(values) == PRESETS["slim"]
+
+
+def test_pre_emphasis_comes_before_the_norm_of_the_waveform():
+    encoder = seeded(PRESETS["slim_bank"])
+    wave = torch.randn(2, 1, 20_480) + 5 * torch.sin(torch.arange(20_480) / 40)
+    bright = torch.stack([wave[..., 0], *(wave[..., 1:] - 0.97 * wave[..., :-1]).unbind(-1)], -1)
+    level = bright / bright.square().mean(-1, keepdim=True).sqrt()
+    with torch.no_grad():
+        expected = encoder.front_end(level).view(2, 3, 32, 128)
+        torch.testing.assert_close(encoder.image(wave), expected, atol=1e-4, rtol=1e-4)

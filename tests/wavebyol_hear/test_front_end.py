@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from wavebyol_hear.front_end import (
+    BankFrontEndConfig,
     ConvFrontEndConfig,
     GaborFrontEndConfig,
     build_front_end,
@@ -13,7 +14,11 @@ from wavebyol_hear.front_end import (
 )
 
 RATE = 16_000
-CONFIGS = {"conv": ConvFrontEndConfig(channels=6), "gabor": GaborFrontEndConfig()}
+CONFIGS = {
+    "conv": ConvFrontEndConfig(channels=6),
+    "gabor": GaborFrontEndConfig(),
+    "bank": BankFrontEndConfig(),
+}
 
 
 @pytest.fixture
@@ -53,10 +58,11 @@ def test_centres_are_evenly_spaced_in_mel():
     torch.testing.assert_close(mel.diff(), mel.diff().mean().expand(95), atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("kind", [GaborFrontEndConfig, BankFrontEndConfig])
 @pytest.mark.parametrize(("low", "high"), [(0, 100), (200, 100), (60, 8001)])
-def test_filters_that_do_not_fit_are_refused(low, high):
+def test_filters_that_do_not_fit_are_refused(kind, low, high):
     with pytest.raises(ValueError, match="do not fit"):
-        build_front_end(GaborFrontEndConfig(low_hz=low, high_hz=high), RATE)
+        build_front_end(kind(low_hz=low, high_hz=high), RATE)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -74,7 +80,7 @@ def test_a_frame_is_centred_on_what_it_sees(kind):
         assert middle_halves == 2 * frame * front_end.hop + front_end.centre_halves
 
 
-@pytest.mark.parametrize(("kind", "frames"), [("conv", 130), ("gabor", 128)])
+@pytest.mark.parametrize(("kind", "frames"), [("conv", 130), ("gabor", 128), ("bank", 128)])
 def test_a_crop_gives_the_stated_frames(kind, frames):
     front_end = build_front_end(CONFIGS[kind], RATE).eval()
     assert front_end.hop == 160
@@ -84,3 +90,74 @@ def test_a_crop_gives_the_stated_frames(kind, frames):
 def test_filters_are_frozen_unless_trained():
     assert not build_front_end(GaborFrontEndConfig(), RATE).centre.requires_grad
     assert build_front_end(GaborFrontEndConfig(trained=True), RATE).bandwidth.requires_grad
+
+
+SMALL_BANK = {"channels": 12, "taps": 301, "stride": 40, "pool": 4}
+
+
+@pytest.fixture
+def small_bank():
+    """A bank whose taps, averaging and norm have moved from where they began."""
+    torch.manual_seed(0)
+    bank = build_front_end(BankFrontEndConfig(**SMALL_BANK), RATE)
+    with torch.no_grad():
+        bank.taps += 0.01 * torch.randn_like(bank.taps)
+        bank.averaging += 0.1 * torch.randn_like(bank.averaging)
+        bank.averaging[:, :, 3] *= -1  # Of this band the energy is negative: the floor is left.
+        bank.norm.weight.uniform_(0.5, 1.5)
+        bank.norm.bias.normal_()
+    return bank
+
+
+@pytest.mark.parametrize("sizes", [{}, SMALL_BANK])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_bank_begins_as_the_gabor_filters(sizes, training):
+    wave = torch.randn(2, 1, 8000) * torch.tensor([1e-3, 1.0])[:, None, None]
+    gabor, bank = (
+        build_front_end(kind(**sizes), RATE).train(training)
+        for kind in (GaborFrontEndConfig, BankFrontEndConfig)
+    )
+    torch.testing.assert_close(bank(wave), gabor(wave), atol=1e-5, rtol=1e-5)
+
+
+def test_a_bank_is_convolution_square_weighted_sum_and_logarithm(small_bank):
+    wave = torch.randn(2, 1, 4000)
+    found = small_bank.eval()(wave)
+    taps, averaging = small_bank.taps[:, None], small_bank.averaging
+    squares = torch.nn.functional.conv1d(wave.double(), taps.double(), None, 40, 130).square()
+    squares = squares[..., : 4 * found.shape[-1]]  # Of whole frames.
+    for band in range(12):
+        energy = sum(
+            averaging[shift, part, band] * squares[:, 12 * part + band, shift::4]
+            for shift in range(4)
+            for part in range(2)
+        )
+        scale = small_bank.norm.weight[band] / (1 + small_bank.norm.eps) ** 0.5
+        level = (energy.clamp_min(0) + 1e-4).log() * scale + small_bank.norm.bias[band]
+        torch.testing.assert_close(found[:, band].double(), level, atol=1e-4, rtol=1e-4)
+
+
+def test_all_of_a_bank_is_learned_but_a_band_without_energy(small_bank):
+    small_bank(torch.randn(2, 1, 4000)).cos().sum().backward()
+    silent = torch.arange(12) == 3
+    assert torch.equal((small_bank.taps.grad == 0).all(1), silent.repeat(2))
+    assert torch.equal((small_bank.averaging.grad == 0).all(0).all(0), silent)
+    assert small_bank.norm.weight.grad.any()
+    assert small_bank.norm.bias.grad.all()
+
+
+def test_no_band_of_a_bank_sees_another(small_bank):
+    small_bank.eval()(torch.randn(1, 1, 4000))[:, 5].sum().backward()
+    others = [band for band in range(12) if band != 5]
+    taps = small_bank.taps.grad.view(2, 12, -1)
+    assert taps[:, 5].abs().min() > 0
+    assert not taps[:, others].any()
+    assert small_bank.averaging.grad[..., 5].abs().min() > 0
+    assert not small_bank.averaging.grad[..., others].any()
+
+
+def test_a_bank_keeps_its_precision_under_autocast(small_bank):
+    wave = torch.randn(2, 1, 4000)
+    expected = small_bank.eval()(wave)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(small_bank(wave), expected)

@@ -10,19 +10,25 @@ from wavebyol_hear import load_model
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.fast.inference import fold
-from wavebyol_hear.front_end import ConvFrontEndConfig, GaborFrontEndConfig
+from wavebyol_hear.front_end import BankFrontEndConfig, ConvFrontEndConfig, GaborFrontEndConfig
 from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings
 
 CONV = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32 P")
 GABOR = EncoderConfig(
     GaborFrontEndConfig(channels=96), widths="8 P 8 P 16 P 16 P 32 P", input_norm="rms"
 )
+BANK = EncoderConfig(
+    BankFrontEndConfig(channels=96),
+    widths="8 P 8 P 16 P 16 P 32 P",
+    pre_emphasis=0.97,
+    input_norm="rms",
+)
 ODD_TAPS = EncoderConfig(
     GaborFrontEndConfig(channels=96, taps=301, pool=1), widths="8 P 16 P", input_norm="rms"
 )
 PLAIN_END = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P P 16 P 16")
 PLAIN_START = EncoderConfig(ConvFrontEndConfig(channels=48), widths="P 8 P 16 P")
-BOTH = pytest.mark.parametrize("config", [CONV, GABOR], ids=["conv", "gabor"])
+ALL = pytest.mark.parametrize("config", [CONV, GABOR, BANK], ids=["conv", "gabor", "bank"])
 
 
 def sound(*shape):
@@ -38,13 +44,15 @@ def used_encoder(config):
     for name, parameter in encoder.named_parameters():
         if parameter.dim() == 1 and "norm" not in name:
             torch.nn.init.uniform_(parameter, 0.5, 1.5)
+        if name.endswith(("taps", "averaging")):
+            parameter.data += 0.02 * torch.randn_like(parameter) * parameter.abs().max()
     return encoder.eval()
 
 
 @pytest.mark.parametrize(
     "config",
-    [CONV, GABOR, ODD_TAPS, PLAIN_END, PLAIN_START],
-    ids=["conv", "gabor", "odd", "end", "start"],
+    [CONV, GABOR, BANK, ODD_TAPS, PLAIN_END, PLAIN_START],
+    ids=["conv", "gabor", "bank", "odd", "end", "start"],
 )
 @pytest.mark.parametrize("winograd", [False, True])
 @pytest.mark.parametrize("samples", [16_000, 50_001])
@@ -62,7 +70,7 @@ def test_the_folded_copy_gives_the_plain_network_s_numbers(config, samples, wino
     assert torch.equal(when, times)
 
 
-@BOTH
+@ALL
 def test_nothing_is_left_to_fold(config):
     folded = fold(Encoder(config), torch.bfloat16)
     assert not [m for m in folded.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
@@ -94,7 +102,7 @@ def test_precision_is_chosen_where_none_is_asked_for():
         load_model(precision="fp8")
 
 
-@BOTH
+@ALL
 def test_the_state_stays_the_encoder_s(config):
     encoder = used_encoder(config)
     before = {f"encoder.{name}": value.clone() for name, value in encoder.state_dict().items()}
@@ -124,7 +132,7 @@ def other_weights(model, audio):
 
 
 @pytest.mark.parametrize("change", [behind_autograd, one_step, other_weights])
-@BOTH
+@ALL
 def test_a_changed_weight_changes_the_copy(config, change):
     model = Embedder(used_encoder(config))
     audio = sound(2, 24_000)

@@ -61,6 +61,7 @@ def test_merged_statistics_are_those_of_the_whole():
     [
         ("slim", "stages", 50_001),
         ("slim", "bands", 47_839),
+        ("slim_bank", "contrast", 47_839),
         ("h1", "global", 30_877),
         ("h2", "stages", 24_111),
     ],

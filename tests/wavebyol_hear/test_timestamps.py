@@ -7,7 +7,12 @@ import torch
 
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
-from wavebyol_hear.front_end import ConvFrontEndConfig, GaborFrontEndConfig
+from wavebyol_hear.front_end import (
+    BankFrontEndConfig,
+    ConvFrontEndConfig,
+    FilterBankConfig,
+    GaborFrontEndConfig,
+)
 from wavebyol_hear.hear import get_timestamp_embeddings
 from wavebyol_hear.pooling import POOLINGS
 from wavebyol_hear.stream import Stage, stages_of
@@ -17,8 +22,11 @@ CONV = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32
 GABOR = EncoderConfig(
     GaborFrontEndConfig(channels=96), widths="8 P 8 P 16 P 16 P 32 P", input_norm="rms"
 )
+BANK = EncoderConfig(
+    BankFrontEndConfig(), widths="8 P 8 P 16 P 16 P 32 P", pre_emphasis=0.97, input_norm="rms"
+)
 SHALLOW = EncoderConfig(GaborFrontEndConfig(channels=48), widths="8 P 16 P", input_norm="rms")
-CONFIGS = {"conv": CONV, "gabor": GABOR, "shallow": SHALLOW}
+CONFIGS = {"conv": CONV, "gabor": GABOR, "bank": BANK, "shallow": SHALLOW}
 
 
 def embedder(config, pooling="stages", **options):
@@ -42,7 +50,7 @@ def seen_by(config, pools, column):
     for token in reversed(tokens):
         low, high = (2 * low, 2 * high + 1) if token == "P" else (low - 1, high + 1)
     front = config.front_end
-    if isinstance(front, GaborFrontEndConfig):
+    if isinstance(front, FilterBankConfig):
         low, high = low * front.pool, high * front.pool + front.pool - 1
         layers = [(front.taps, front.stride, (front.taps - front.stride) // 2)]
     else:

@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wavebyol_hear.chunking import in_shares
 from wavebyol_hear.fast.winograd_line import TAPS, WinogradLine
-from wavebyol_hear.front_end import ConvFrontEnd, GaborFrontEnd
+from wavebyol_hear.front_end import BankFrontEnd, ConvFrontEnd, GaborFrontEnd, window_frames
 
 # Channels from which multiplying less outweighs moving more.
 WIDE = 64
@@ -48,18 +48,12 @@ class FoldedGabor(nn.Module):
         if self.config.taps % 2:
             taps[:, -1] /= 2  # The tap in the middle is met from both ends.
         self.cosines, self.sines = taps.chunk(2)
-        norm = front_end.norm
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        self.factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        self.offset = norm.bias - norm.running_mean * self.factor
+        self.factor, self.offset = factor_and_offset(front_end.norm)
 
     def forward(self, wave: Tensor) -> Tensor:
         """Return the normalised log energies of a waveform; see the class."""
         config = self.config
-        padded = nn.functional.pad(wave[:, 0], (config.padding, config.padding))
-        frames = padded.unfold(1, config.taps, config.stride)
-        frames = frames[:, : frames.shape[1] // config.pool * config.pool]
+        frames = window_frames(wave, config)
         first, last = frames[..., : self.reach], frames[..., -self.reach :].flip(-1)
         pair = wave.new_empty(*first.shape[:2], 2 * config.channels)
         flat = pair.flatten(0, 1)
@@ -68,6 +62,39 @@ class FoldedGabor(nn.Module):
         energy = pair.square_().view(len(wave), -1, 2 * config.pool, config.channels).sum(2)
         level = energy.div_(config.pool).add_(config.floor).log_()
         return level.mul_(self.factor).add_(self.offset).transpose(1, 2)
+
+
+class FoldedBank(nn.Module):
+    """The learned filter bank with its BatchNorm folded: one matrix product and sums.
+
+    Shape:
+        [B, 1, n] -> [B, channels, frames].
+    """
+
+    def __init__(self, front_end: BankFrontEnd) -> None:
+        """Put the averaging's weights in order and fold the BatchNorm behind the logarithm."""
+        super().__init__()
+        self.config = front_end.config
+        self.taps = front_end.taps.detach()
+        self.averaging = front_end.averaging.detach().flatten(0, 1)
+        self.factor, self.offset = factor_and_offset(front_end.norm)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Return the normalised log energies of a waveform; see the class."""
+        config = self.config
+        squares = (window_frames(wave, config) @ self.taps.T).square_()
+        parts = squares.view(len(wave), -1, 2 * config.pool, config.channels)
+        energy = parts.mul_(self.averaging).sum(2).relu_()
+        level = energy.add_(config.floor).log_()
+        return level.mul_(self.factor).add_(self.offset).transpose(1, 2)
+
+
+def factor_and_offset(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Return what a BatchNorm in evaluation mode multiplies each channel by and adds to it."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return factor, norm.bias - norm.running_mean * factor
 
 
 class FoldedConvolutions(nn.Module):

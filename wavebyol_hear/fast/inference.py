@@ -1,7 +1,7 @@
 """The encoder as it computes fastest when nothing is to be learned: the same network, folded.
 
 A BatchNorm in evaluation mode is a factor and an offset a channel, so it goes into the weights of
-the convolution before it (or, behind the logarithm of the Gabor front end, into one product and
+the convolution before it (or, behind the logarithm of a filter bank, into one product and
 sum). Channels lie innermost: oneDNN reaches the speed of its matrix product with them and without
 reordering. Large convolutions multiply less (`winograd`, `winograd_line`) on processors; a GPU's
 own kernels do better than many small products. What was tried besides is in
@@ -15,9 +15,15 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wavebyol_hear.encoder import Encoder
-from wavebyol_hear.fast.folded_front_end import FoldedConvolutions, FoldedGabor, in_order, is_wide
+from wavebyol_hear.fast.folded_front_end import (
+    FoldedBank,
+    FoldedConvolutions,
+    FoldedGabor,
+    in_order,
+    is_wide,
+)
 from wavebyol_hear.fast.winograd import WinogradConv2d
-from wavebyol_hear.front_end import GaborFrontEnd
+from wavebyol_hear.front_end import BankFrontEnd, ConvFrontEnd, GaborFrontEnd
 from wavebyol_hear.layers import RectifiedMaxPool2d
 
 # Rows from which multiplying less outweighs moving more: most layers of h1 to h5. On images as
@@ -74,12 +80,7 @@ def fold(encoder: Encoder, dtype: torch.dtype) -> Encoder:
             has more range than the eight bits of a bfloat16.
     """
     folded = copy.deepcopy(encoder).eval().requires_grad_(False)
-    front_end = (
-        FoldedGabor(folded.front_end)
-        if isinstance(folded.front_end, GaborFrontEnd)
-        else FoldedConvolutions(folded.front_end, dtype)
-    )
-    folded.add_module("front_end", front_end)
+    folded.add_module("front_end", _fold_front_end(folded.front_end, dtype))
     layers: list[nn.Module] = []
     rows = encoder.config.rows
     for layer in folded.features:
@@ -97,3 +98,14 @@ def fold(encoder: Encoder, dtype: torch.dtype) -> Encoder:
         layers.append(layer)
     folded.features = nn.Sequential(*layers)
     return folded
+
+
+def _fold_front_end(
+    front_end: ConvFrontEnd | GaborFrontEnd | BankFrontEnd, dtype: torch.dtype
+) -> nn.Module:
+    """Return a front end as it computes fastest; only the authors' computes in the precision."""
+    if isinstance(front_end, GaborFrontEnd):
+        return FoldedGabor(front_end)
+    if isinstance(front_end, BankFrontEnd):
+        return FoldedBank(front_end)
+    return FoldedConvolutions(front_end, dtype)
