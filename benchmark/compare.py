@@ -17,32 +17,24 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.results.schema import Result, ResultError, read_results
-from benchmark.stats.paired import holm, paired
+from benchmark.stats.paired import Paired, holm, paired
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two models on the same clips of a task.
+class Comparison(Paired):
+    """Two models, A and B, on the same clips of a task.
 
     Attributes:
         task: name of the task.
         n_clips: clips that both were tested on.
         left: accuracy of A on them, in percent.
         right: accuracy of B on them, in percent.
-        only_left: clips that A alone has right.
-        only_right: clips that B alone has right.
-        p: exact and two-sided, see `benchmark.stats.paired.sign_flips`.
-        resampled: differences A - B of bootstrap samples, in points.
     """
 
     task: str
     n_clips: int
     left: float
     right: float
-    only_left: int
-    only_right: int
-    p: float
-    resampled: np.ndarray
 
 
 def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
@@ -61,46 +53,37 @@ def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
             f"{left.task} under {left.protocol} and {right.task} under {right.protocol} cannot be "
             "compared: give results of one task and protocol"
         )
-    place = {clip: row for row, clip in enumerate(right.predictions["clip"])}
-    shared = [(i, place[c]) for i, c in enumerate(left.predictions["clip"]) if c in place]
+    row_of = {clip: row for row, clip in enumerate(right.predictions["clip"])}
+    shared = [(i, row_of[c]) for i, c in enumerate(left.predictions["clip"]) if c in row_of]
     if not shared:
         raise ResultError(f"{left.task}: the two results share no clip; run both on the same data")
-    rows, others = np.array(shared).T
-    labels = np.array(left.classes)[left.labels()[rows]]
-    if (labels != np.array(right.classes)[right.labels()[others]]).any():
+    rows = np.array(shared).T
+    both = list(zip((left, right), rows, strict=True))
+    labels, others = (np.array(r.classes)[r.labels()[index]] for r, index in both)
+    if (labels != others).any():
         raise ResultError(
             f"{left.task}: the two results give a clip two labels; run both on the same data"
         )
-    hit = np.array(left.classes)[left.predicted()[rows]] == labels
-    other_hit = np.array(right.classes)[right.predicted()[others]] == labels
-    # Results of earlier versions tell no groups; those of the other are the same clips'.
-    told = [g[at] for g, at in ((left.groups(), rows), (right.groups(), others)) if g is not None]
-    found = paired(hit, other_hit, told[0] if told else None, seed=seed)
+    # Results of earlier versions have no groups; those of the other are the same clips'.
+    known = [(r.groups(), index) for r, index in both]
+    groups = next((groups[index] for groups, index in known if groups is not None), None)
+    correct_a, correct_b = (np.array(r.classes)[r.predicted()[i]] == labels for r, i in both)
     return Comparison(
-        left.task,
-        len(labels),
-        100.0 * float(hit.mean()),
-        100.0 * float(other_hit.mean()),
-        found.gained,
-        found.lost,
-        found.p,
-        found.resampled,
+        **vars(paired(correct_a, correct_b, groups, seed=seed)),
+        task=left.task,
+        n_clips=len(labels),
+        left=100.0 * float(correct_a.mean()),
+        right=100.0 * float(correct_b.mean()),
     )
 
 
-def remarks(left: Result, right: Result) -> list[str]:
-    """Return what a reader of a comparison must know: how the data of the two differ, by lines.
-
-    Args:
-        left: of model A.
-        right: of model B, on the same task under the same protocol.
-    """
+def data_notes(left: Result, right: Result) -> list[str]:
+    """Return lines on how the data of two results of one task and protocol differ."""
     where, lines = f"{left.task} under {left.protocol}", []
     alone = len(set(left.predictions["clip"]) ^ set(right.predictions["clip"]))
     if alone:
         lines.append(f"{where}: clips tested by one model only, left out: {alone}")
-    data = [result.provenance.get("data_hash") for result in (left, right)]
-    if data[0] != data[1]:
+    if left.provenance.get("data_hash") != right.provenance.get("data_hash"):
         lines.append(
             f"{where}: the two were measured on data that differ, so their heads were trained on "
             "other clips; run both on the same data"
@@ -108,7 +91,7 @@ def remarks(left: Result, right: Result) -> list[str]:
     return lines
 
 
-def overlaps(results: Sequence[Result]) -> list[str]:
+def overlap_notes(results: Sequence[Result]) -> list[str]:
     """Return a line on every two tasks that share clips, which a mean over tasks counts twice.
 
     Args:
@@ -131,21 +114,19 @@ def render(comparisons: Sequence[Comparison], protocol: str) -> str:
         f"{'task':<24}{'clips':>7}{'A':>8}{'B':>8}{'A - B':>8}  {'95 % interval':<18}"
         f"{'p':>9}{'p (Holm)':>10}",
     ]
-    corrected = holm([found.p for found in comparisons])
-    for found, adjusted in zip(comparisons, corrected, strict=True):
+    corrected = holm([comparison.p for comparison in comparisons])
+    for one, adjusted in zip(comparisons, corrected, strict=True):
         lines.append(
-            f"{found.task:<24}{found.n_clips:>7}{found.left:>8.2f}{found.right:>8.2f}"
-            f"{found.left - found.right:>+8.2f}  {_span(found.resampled):<18}"
-            f"{found.p:>9.2g}{adjusted:>10.2g}"
+            f"{one.task:<24}{one.n_clips:>7}{one.left:>8.2f}{one.right:>8.2f}"
+            f"{one.left - one.right:>+8.2f}  {_span(one.resampled):<18}"
+            f"{one.p:>9.2g}{adjusted:>10.2g}"
         )
-    left, right = (float(np.mean([getattr(f, side) for f in comparisons])) for side in SIDES)
-    span = _span(np.mean([found.resampled for found in comparisons], axis=0))
+    left = float(np.mean([one.left for one in comparisons]))
+    right = float(np.mean([one.right for one in comparisons]))
+    span = _span(np.mean([one.resampled for one in comparisons], axis=0))
     title = f"mean of {len(comparisons)} task{'s' if len(comparisons) > 1 else ''}"
     lines.append(f"{title:<31}{left:>8.2f}{right:>8.2f}{left - right:>+8.2f}  {span}")
     return "\n".join(lines)
-
-
-SIDES = ("left", "right")
 
 
 def _span(resampled: np.ndarray) -> str:
@@ -154,26 +135,56 @@ def _span(resampled: np.ndarray) -> str:
     return f"[{low:+.2f}, {high:+.2f}]"
 
 
-def _one_model(place: Path, model: str | None) -> dict[tuple[str, str], Result]:
-    """Return the results of one model at a place, by protocol and task."""
-    results = read_results(place)
+def _one_model(path: Path, model: str | None) -> dict[tuple[str, str], Result]:
+    """Return the results of one model at a path, by protocol and task."""
+    results = read_results(path)
     models = sorted({result.model for result in results})
     if model is None and len(models) > 1:
         raise ResultError(
-            f"{place}: holds {len(models)} models; choose one with --model-a or --model-b: "
+            f"{path}: holds {len(models)} models; choose one with --model-a or --model-b: "
             f"{', '.join(models)}"
         )
     if model is not None and model not in models:
-        raise ResultError(f"{place}: holds no result of {model}, but of {', '.join(models)}")
+        raise ResultError(f"{path}: holds no result of {model}, but of {', '.join(models)}")
     chosen = [result for result in results if model in (None, result.model)]
     return {(result.protocol, result.task): result for result in chosen}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def compare_all(
+    left: dict[tuple[str, str], Result], right: dict[tuple[str, str], Result]
+) -> list[str]:
+    """Return the paragraphs of a comparison: the models, a table per protocol, notes on the data.
+
+    Args:
+        left: results of model A, by protocol and task.
+        right: of model B.
+
+    Raises:
+        ResultError: nothing can be compared; see `compare_pair`.
+    """
+    shared = sorted(left.keys() & right.keys())
+    if not shared:
+        raise ResultError("A and B have no task under one protocol in common")
+    notes: list[str] = []
+    texts = [f"A: {left[shared[0]].model}\nB: {right[shared[0]].model}"]
+    for protocol in sorted({protocol for protocol, _ in shared}):
+        keys = [key for key in shared if key[0] == protocol]
+        # A seed of its own for every task: the mean's interval takes tasks for independent.
+        pairs = [compare_pair(left[k], right[k], seed=seed) for seed, k in enumerate(keys)]
+        texts.append(render(pairs, protocol))
+        notes += [line for k in keys for line in data_notes(left[k], right[k])]
+        notes += overlap_notes([left[key] for key in keys])
+    alone = [f"{task} under {protocol}" for protocol, task in sorted(left.keys() ^ right.keys())]
+    if alone:
+        notes.append(f"in one of the two only, left out: {', '.join(alone)}")
+    return texts + (["\n".join(dict.fromkeys(notes))] if notes else [])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the comparison and return the exit code.
 
     Args:
-        arguments: of the command line; None takes the process's own.
+        argv: arguments of the command line; None takes the process's own.
     """
     parser = argparse.ArgumentParser(prog="benchmark.compare", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -181,29 +192,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("results_b", type=Path, help="result file or folder of model B")
     parser.add_argument("--model-a", help="model A, where RESULTS_A holds several")
     parser.add_argument("--model-b", help="model B, where RESULTS_B holds several")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(argv)
     try:
-        left = _one_model(given.results_a, given.model_a)
-        right = _one_model(given.results_b, given.model_b)
-        shared = sorted(left.keys() & right.keys())
-        if not shared:
-            raise ResultError("A and B have no task under one protocol in common")
-        notes: list[str] = []
-        texts = [f"A: {left[shared[0]].model}\nB: {right[shared[0]].model}"]
-        for protocol in sorted({protocol for protocol, _ in shared}):
-            keys = [key for key in shared if key[0] == protocol]
-            pairs = [compare_pair(left[k], right[k], seed=i) for i, k in enumerate(keys)]
-            texts.append(render(pairs, protocol))
-            notes += [line for k in keys for line in remarks(left[k], right[k])]
-            notes += overlaps([left[key] for key in keys])
+        left = _one_model(args.results_a, args.model_a)
+        right = _one_model(args.results_b, args.model_b)
+        sys.stdout.write("\n\n".join(compare_all(left, right)) + "\n")
     except ResultError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    alone = [f"{task} under {protocol}" for protocol, task in sorted(left.keys() ^ right.keys())]
-    if alone:
-        notes.append(f"in one of the two only, left out: {', '.join(alone)}")
-    told = ["\n".join(dict.fromkeys(notes))] if notes else []
-    sys.stdout.write("\n\n".join([*texts, *told]) + "\n")
     return 0
 
 

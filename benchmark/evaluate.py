@@ -10,7 +10,7 @@ import torch
 
 from benchmark.corrupted import embed_corrupted, rescore
 from benchmark.data.clip import Clip, Task, TaskDataError, missing_data
-from benchmark.data.corrupt import Corruption
+from benchmark.data.corruption_names import Corruption
 from benchmark.data.registry import absent_files, completeness, data_folder, task_root
 from benchmark.data.split import SplitError, make_folds
 from benchmark.embed.cache import CacheError
@@ -21,8 +21,8 @@ from benchmark.embed.untrained import noting_untrained
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
 from benchmark.measure import measure, probe
+from benchmark.probes.protocols import PROTOCOLS, Protocol
 from benchmark.probes.rows import ProbeError
-from benchmark.protocols import PROTOCOLS, Protocol
 from benchmark.results.failures import ResultKey, write_failures
 from benchmark.results.schema import Result, ResultError, write_result
 

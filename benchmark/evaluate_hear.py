@@ -25,7 +25,7 @@ from benchmark.heareval.scene_rows import scene_rows
 from benchmark.measure import measure, probe
 from benchmark.probes.frames import PROTOCOL, FramedClip, probe_frames
 from benchmark.probes.multilabel import PROTOCOL as MULTILABEL
-from benchmark.protocols import PROTOCOLS
+from benchmark.probes.protocols import PROTOCOLS
 from benchmark.results.schema import Result
 
 ACCURACIES = ("top1_acc", "pitch_acc")
@@ -171,7 +171,7 @@ def event_score(task: HearTask, about: About) -> HearScore:
         )
         folds[fold.name] = {name: found.scores[TOLERANCES[name]].f for name in measures}
         chosen[fold.name] = {
-            "strength": found.strength,
+            "strength": found.c,
             "median_filter_ms": found.postprocessing.median_filter_ms,
             "min_duration": found.postprocessing.min_duration,
         }

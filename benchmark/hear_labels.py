@@ -12,7 +12,7 @@ from benchmark.heareval.embedded import About
 from benchmark.heareval.form import clip_order
 from benchmark.heareval.scene_rows import scene_rows
 from benchmark.measure import SEED
-from benchmark.probes.multilabel import PROTOCOL, Labelled, label_fold
+from benchmark.probes.multilabel import PROTOCOL, MultilabelResult, evaluate_fold
 from benchmark.probes.rows import ProbeError
 from benchmark.stats.ranking import MEASURES, bootstrap, interval, ranking
 
@@ -33,12 +33,12 @@ def label_score(task: HearTask, about: About) -> HearScore:
     policy = "fixed" if task.split_mode == "trainvaltest" else "folds"
     metric = next((name for name in task.metrics if name in MEASURES), MEASURES[0])
     start = time.monotonic()
-    found: dict[str, Labelled] = {}
+    found: dict[str, MultilabelResult] = {}
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     with scene_rows(task, about.embedded.folder) as rows:
         names = np.array([f"{split}/{name}" for split, name in listed])
         for fold in make_folds(policy, splits, names):  # type: ignore[arg-type]
-            found[fold.name] = label_fold(
+            found[fold.name] = evaluate_fold(
                 rows,
                 targets,
                 fold,
@@ -63,7 +63,7 @@ def label_score(task: HearTask, about: About) -> HearScore:
         n_clips=task.count,
         metrics=_with_intervals(means(folds), parts),
         folds=folds,
-        hyperparameters={name: {"strength": one.choice.value} for name, one in found.items()},
+        hyperparameters={name: {"strength": one.selection.value} for name, one in found.items()},
         untrained=about.untrained,
         notes=notes,
         provenance=about.provenance() | {"probe_seconds": time.monotonic() - start},

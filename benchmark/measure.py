@@ -12,13 +12,12 @@ import numpy as np
 from benchmark.data.clip import Task
 from benchmark.data.split import Fold, make_folds
 from benchmark.embed.embed import EmbeddedTask
-from benchmark.probes.outcome import Outcome
-from benchmark.protocols import Protocol
+from benchmark.probes.protocols import Protocol
+from benchmark.probes.rows import ProbeResult
 from benchmark.report.embedding_map import embedding_map
 from benchmark.results.provenance import git_revision, machine, package_versions
 from benchmark.results.schema import Result
-from benchmark.stats.metrics import RESAMPLES, Interval, score
-from benchmark.stats.repeats import over_seeds
+from benchmark.stats.metrics import RESAMPLES, Interval, over_seeds, score
 
 SEED = 0
 """Of the bootstrap, of the map's rows, and of the first run of a protocol that draws at random."""
@@ -38,7 +37,7 @@ class Probed:
 
     protocol: Protocol
     folds: list[Fold]
-    outcome: Outcome
+    outcome: ProbeResult
     repeats: tuple[np.ndarray, ...]
     seconds: float
 
@@ -63,7 +62,7 @@ def probe(
     start = time.monotonic()
     given = (embedded.embeddings, embedded.labels, folds, len(task.classes))
 
-    def run(seed: int) -> Outcome:
+    def run(seed: int) -> ProbeResult:
         return protocol.evaluate(*given, device=device, seed=seed)
 
     outcome = run(SEED)
@@ -168,7 +167,7 @@ def _by_fold(probed: Probed, embedded: EmbeddedTask, n_classes: int) -> list[dic
     """Return name, sizes, metrics, chosen setting and validation curve of each fold."""
     found, setting = probed.outcome, probed.protocol.setting
     listed = []
-    for fold, choice in zip(probed.folds, found.choices, strict=True):
+    for fold, selection in zip(probed.folds, found.selections, strict=True):
         predicted = found.predicted[np.searchsorted(found.rows, fold.test)]
         labels, groups = embedded.labels[fold.test], embedded.groups[fold.test]
         scores = score(labels, predicted, n_classes, groups, seed=SEED)
@@ -179,9 +178,9 @@ def _by_fold(probed: Probed, embedded: EmbeddedTask, n_classes: int) -> list[dic
                 "n_valid": len(fold.valid),
                 "n_test": len(fold.test),
                 "metrics": _plain(scores.overall),
-                setting: choice.value,
-                "validation": [{setting: value, "accuracy": a} for value, a in choice.curve],
-                **choice.details,
+                setting: selection.value,
+                "validation": [{setting: value, "accuracy": a} for value, a in selection.curve],
+                **selection.details,
             }
         )
     return listed

@@ -75,11 +75,11 @@ def check(
 
     Where it asks for what cannot be, the parser says so and ends the process.
     """
-    from benchmark.data.corrupt import CorruptionError, parse_all
+    from benchmark.data.corruption_names import CorruptionError, parse_all
     from benchmark.data.registry import data_folder, load_tasks
     from benchmark.evaluate import Settings
     from benchmark.finetune.config import FinetuneConfigError, read_finetune_config
-    from benchmark.protocols import PROTOCOLS
+    from benchmark.probes.protocols import PROTOCOLS
 
     if given.workers < 0:
         parser.error(f"--workers is {given.workers}: give 0 or more")
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--out {given.out} cannot be made: {error.strerror}")
     from benchmark.evaluate import measure_all
     from benchmark.hear_command import run_hear
-    from benchmark.protocols import PROTOCOLS
+    from benchmark.probes.protocols import PROTOCOLS
 
     same = [PROTOCOLS[name].version for name in given.protocol if not PROTOCOLS[name].random]
     if given.seeds > 1 and same:

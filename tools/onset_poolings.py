@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from benchmark.probes.frames import FramedClip, probe_frames
-from benchmark.stats.frame_events import USUAL
+from benchmark.stats.events import DEFAULT_POSTPROCESSING
 from wavebyol_hear import get_timestamp_embeddings, load_model
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.embed import Embedder
@@ -135,7 +135,7 @@ def main() -> int:
                  for kind, part in (("t", train), ("v", valid), ("c", test), ("h", held_out))]
         row: dict[str, float] = {"numbers": model.timestamp_embedding_size}
         for where, tested in (("chosen on", parts[2]), ("held out", parts[3])):
-            found = probe_frames(parts[0], parts[1], tested, LABELS, USUAL)
+            found = probe_frames(parts[0], parts[1], tested, LABELS, DEFAULT_POSTPROCESSING)
             row |= {f"{where}, {int(ms)} ms": round(100 * score.f, 1)
                     for ms, score in found.scores.items()}
         table[name] = row

@@ -5,12 +5,8 @@ this one under the same pooling, not with chance.
 """
 
 from wavebyol_hear.embed import Embedder
-from wavebyol_hear.hear import (
-    DEFAULT_PRESET,
-    get_scene_embeddings,
-    get_timestamp_embeddings,
-    untrained_encoder,
-)
+from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings
+from wavebyol_hear.load import DEFAULT_PRESET, untrained_encoder
 
 __all__ = ["get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
 

@@ -5,7 +5,7 @@ The baselines' embeddings are not whitened, so this is what to hold beside them.
 
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings
-from wavebyol_hear.hear import load_model as load_whitened
+from wavebyol_hear.load import load_model as load_whitened
 
 __all__ = ["get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.hear_catalogue import HearTaskError
-from benchmark.stats.frame_events import USUAL, Postprocessing
+from benchmark.stats.events import DEFAULT_POSTPROCESSING, Postprocessing
 
 METRICS = (
     "top1_acc",
@@ -56,7 +56,7 @@ class HearTask:
     metrics: tuple[str, ...]
     labels: tuple[str, ...]
     clips: dict[str, dict[str, list[Any]]]
-    postprocessing: tuple[Postprocessing, ...] = USUAL
+    postprocessing: tuple[Postprocessing, ...] = DEFAULT_POSTPROCESSING
 
     @property
     def count(self) -> int:
@@ -113,7 +113,7 @@ def _postprocessing(path: Path, metadata: dict[str, Any]) -> tuple[Postprocessin
     parameters = metadata.get("evaluation_params", {})
     grid = parameters.get("event_postprocessing_grid") if isinstance(parameters, dict) else None
     if grid is None:
-        return USUAL
+        return DEFAULT_POSTPROCESSING
     values: list[Any] = [grid.get(name) for name in GRID] if isinstance(grid, dict) else [None]
     for one in values:
         if not isinstance(one, list) or not one or not all(_number(x) and x >= 0 for x in one):

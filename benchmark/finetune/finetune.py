@@ -20,8 +20,8 @@ from benchmark.finetune.model import head_of
 from benchmark.finetune.score import judge
 from benchmark.finetune.state import Attempt, Best, FoldState, StateFile
 from benchmark.finetune.train import Setup, Trainer
+from benchmark.probes.linear import select_c
 from benchmark.probes.rows import Rows
-from benchmark.probes.tuning import choose_strengths
 
 PROTOCOL = "finetune-1"
 """Changes whenever the same clips and configuration could score otherwise."""
@@ -66,7 +66,7 @@ def tune_fold(setup: Setup, embeddings: np.ndarray, fold: Fold, path: Path) -> F
 def _begin(setup: Setup, embeddings: np.ndarray, fold: Fold) -> FoldState:
     """Return the state before any training: a linear probe as head, and its validation score."""
     labels = setup.sounds.labels
-    choices, probe = choose_strengths(
+    choices, probe = select_c(
         [Rows(embeddings, labels, fold.train)],
         [Rows(embeddings, labels, fold.valid)],
         setup.sounds.n_classes,

@@ -6,7 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.embed.model import HearError, HearModel
 from benchmark.finetune.config import FinetuneConfig
-from benchmark.probes.probe import Fitted
+from benchmark.probes.linear import LinearProbe
 
 LEAST_BIAS = -20.0
 """Of a class without training clips, which the probe gives minus infinity: times a target of 0
@@ -20,7 +20,7 @@ class NoGradientError(HearError):
     """A module that cannot be trained through its HEAR function; one line with the remedy."""
 
 
-def head_of(probe: Fitted) -> Head:
+def head_of(probe: LinearProbe) -> Head:
     """Return the head that does what a probe of one fold and one strength does."""
     return {
         "mean": probe.mean[0].clone(),

@@ -18,7 +18,7 @@ from benchmark.finetune.model import check_trainable, copy_state
 from benchmark.finetune.score import FinetuneError, Sounds
 from benchmark.finetune.state import FoldState
 from benchmark.finetune.train import Setup
-from benchmark.probes.outcome import Choice, Outcome
+from benchmark.probes.rows import ProbeResult, Selection
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Finetune:
         *,
         device: str = "cpu",
         seed: int = 0,
-    ) -> Outcome:
+    ) -> ProbeResult:
         """Return the outcome; see `protocols.Evaluate`.
 
         Raises:
@@ -91,7 +91,7 @@ class Finetune:
         for fold, state in zip(folds, states, strict=True):
             predicted[fold.test] = state.predicted
         rows = np.sort(np.concatenate([fold.test for fold in folds]))
-        return Outcome(
+        return ProbeResult(
             rows,
             predicted[rows],
             tuple(_choice(state) for state in states),
@@ -101,7 +101,7 @@ class Finetune:
         )
 
 
-def _choice(state: FoldState) -> Choice:
+def _choice(state: FoldState) -> Selection:
     """Return what was chosen on a fold, and all curves."""
     best = [max(point["accuracy"] for point in each.curve) for each in state.attempts]
     rates = [each.rate for each in state.attempts]
@@ -114,7 +114,7 @@ def _choice(state: FoldState) -> Choice:
         "head_strength": state.strength,
         "training": training,
     }
-    return Choice(state.best.rate, tuple(zip(rates, best, strict=True)), details=details)
+    return Selection(state.best.rate, tuple(zip(rates, best, strict=True)), details=details)
 
 
 def no_head(fold: int, embeddings: np.ndarray) -> np.ndarray:
@@ -128,19 +128,3 @@ def no_head(fold: int, embeddings: np.ndarray) -> np.ndarray:
         "fold; ask this of the protocol linear"
     )
 
-
-def without_sound(
-    embeddings: np.ndarray,
-    labels: np.ndarray,
-    folds: Sequence[Fold],
-    n_classes: int,
-    *,
-    device: str = "cpu",
-    seed: int = 0,
-) -> Outcome:
-    """Refuse: embeddings alone cannot be fine-tuned; see `Finetune`.
-
-    Raises:
-        FinetuneError: always.
-    """
-    raise FinetuneError("the protocol finetune needs sound, not embeddings: use benchmark.run")

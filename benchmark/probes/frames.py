@@ -1,8 +1,8 @@
-"""The frame probe: a linear classifier of every frame, chosen and judged by its events' onsets.
+"""The protocol "frames-1": a linear classifier of every frame, selected and scored by onset F.
 
-Protocol "frames-1": an L2-regularised logistic regression a label on the timestamp embeddings; its
-strength and its postprocessing are those with the best onset F on the validation clips; it is then
-fit on training and validation clips together and finds the events of the test clips once.
+An L2-regularized logistic regression per label on the timestamp embeddings. C and postprocessing
+are those with the best onset F on the validation clips; the classifier is then fitted on training
+and validation clips together and predicts the events of the test clips once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,24 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.probes.logistic import Logistic, fit_logistic
+from benchmark.probes.linear import LinearProbe
+from benchmark.probes.multilabel import fit_logistic, probabilities
 from benchmark.probes.rows import ProbeError, every_row
-from benchmark.stats.events import OnsetScore, onset_score
-from benchmark.stats.frame_events import Postprocessing, events_of
+from benchmark.stats.events import OnsetScore, Postprocessing, events_of, onset_score
 
 PROTOCOL = "frames-1"
-STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""scikit-learn's C, strongest regularisation first."""
+C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""scikit-learn's C, strongest regularization first."""
 
 
 @dataclass(frozen=True)
 class FramedClip:
-    """One clip's frames and what is in it.
+    """One clip's frames and its events.
 
     Attributes:
         name: unique among the clips.
         embedding: of every frame.
-        stamps: where frames are centred, ascending, in ms.
+        stamps: centers of the frames, ascending, in ms.
         events: each with label, start and end in ms.
 
     Shape:
@@ -42,23 +42,23 @@ class FramedClip:
 
 
 @dataclass(frozen=True)
-class FrameOutcome:
-    """What the frame probe found.
+class FramesResult:
+    """The result of the frame probe.
 
     Attributes:
         scores: on the test clips, by tolerance in ms.
-        strength: that was chosen.
-        postprocessing: that was chosen.
-        curve: of every strength and postprocessing the onset F on the validation clips.
-        found: events of the test clips.
+        c: that was selected.
+        postprocessing: that was selected.
+        curve: of every C and postprocessing the onset F on the validation clips.
+        events: predicted in the test clips.
         converged: whether both fits reached their tolerance.
     """
 
     scores: dict[float, OnsetScore]
-    strength: float
+    c: float
     postprocessing: Postprocessing
     curve: list[tuple[float, Postprocessing, float]]
-    found: dict[str, list[dict[str, Any]]]
+    events: dict[str, list[dict[str, Any]]]
     converged: bool
 
 
@@ -67,77 +67,73 @@ def probe_frames(
     valid: Sequence[FramedClip],
     test: Sequence[FramedClip],
     labels: Sequence[str],
-    ways: Sequence[Postprocessing],
+    postprocessings: Sequence[Postprocessing],
     *,
     tolerances: Sequence[float] = (200.0, 50.0),
     device: str = "cpu",
-) -> FrameOutcome:
-    """Choose on validation clips, fit again, and find the events of the test clips.
+) -> FramesResult:
+    """Select on validation clips, fit again, and predict the events of the test clips.
 
     Args:
         train: clips to fit on.
-        valid: clips to choose on.
-        test: clips that are looked at once, after the choice.
+        valid: clips to select on.
+        test: clips that are read once, after the selection.
         labels: of the task.
-        ways: of postprocessing, to choose from; of those that tie the first is taken.
-        tolerances: of onsets, in ms; the first decides the choice.
+        postprocessings: to select from; a tie goes to the first.
+        tolerances: of onsets, in ms; the first decides the selection.
         device: torch device that does the work.
 
     Raises:
-        ProbeError: a part has no clip, or embeddings are not finite.
+        ProbeError: a part has no clip, or embeddings are NaN or infinite.
     """
     if not train or not valid or not test:
-        raise ProbeError("frames need clips to train, choose and test on: a part has none")
-    fitted = _fit(train, labels, STRENGTHS, device)
+        raise ProbeError("frames need clips to train, select and test on: a part has none")
+    probe = _fit(train, labels, C_GRID, device)
     truth = {clip.name: clip.events for clip in valid}
     curve = []
-    for place, strength in enumerate(STRENGTHS):
-        for way in ways:
-            found = _find(fitted, valid, labels, place, way)
-            curve.append((strength, way, onset_score(truth, found, tolerances[0]).f))
-    strength, way, _ = max(curve, key=lambda one: one[2])
-    final = _fit([*train, *valid], labels, (strength,), device)
-    found = _find(final, test, labels, 0, way)
+    for column, c in enumerate(C_GRID):
+        for how in postprocessings:
+            events = _events(probe, valid, labels, column, how)
+            curve.append((c, how, onset_score(truth, events, tolerances[0]).f))
+    c, how, _ = max(curve, key=lambda point: point[2])
+    final = _fit([*train, *valid], labels, (c,), device)
+    events = _events(final, test, labels, 0, how)
     truth = {clip.name: clip.events for clip in test}
-    scores = {tolerance: onset_score(truth, found, tolerance) for tolerance in tolerances}
-    converged = bool(fitted.converged.all() and final.converged.all())
-    return FrameOutcome(scores, strength, way, curve, found, converged)
+    scores = {tolerance: onset_score(truth, events, tolerance) for tolerance in tolerances}
+    converged = bool(probe.converged.all() and final.converged.all())
+    return FramesResult(scores, c, how, curve, events, converged)
 
 
 def activity(clip: FramedClip, labels: Sequence[str]) -> np.ndarray:
-    """Return which labels are on in each frame of a clip.
-
-    Shape:
-        bool `[T, K]`.
-    """
-    on = np.zeros((len(clip.stamps), len(labels)), dtype=bool)
-    column = {label: place for place, label in enumerate(labels)}
+    """Return which labels are active in each frame of a clip, bool `[T, K]`."""
+    active = np.zeros((len(clip.stamps), len(labels)), dtype=bool)
+    column = {label: i for i, label in enumerate(labels)}
     for event in clip.events:
         inside = (clip.stamps >= event["start"]) & (clip.stamps <= event["end"])
-        on[inside, column[str(event["label"])]] = True
-    return on
+        active[inside, column[str(event["label"])]] = True
+    return active
 
 
 def _fit(
-    clips: Sequence[FramedClip], labels: Sequence[str], strengths: tuple[float, ...], device: str
-) -> Logistic:
+    clips: Sequence[FramedClip], labels: Sequence[str], c_grid: tuple[float, ...], device: str
+) -> LinearProbe:
     """Return the classifier of all frames of some clips."""
     features = np.concatenate([clip.embedding for clip in clips])
     targets = np.concatenate([activity(clip, labels) for clip in clips])
-    return fit_logistic(every_row(features), targets, strengths, device=device)
+    return fit_logistic(every_row(features), targets, c_grid, device=device)
 
 
-def _find(
-    fitted: Logistic,
+def _events(
+    probe: LinearProbe,
     clips: Iterable[FramedClip],
     labels: Sequence[str],
-    place: int,
-    way: Postprocessing,
+    column: int,
+    how: Postprocessing,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the events found in each clip by the classifier of one strength."""
+    """Return the events in each clip by the classifier of one C."""
     return {
         clip.name: events_of(
-            fitted.probabilities(every_row(clip.embedding))[:, place], clip.stamps, labels, way
+            probabilities(probe, every_row(clip.embedding))[:, column], clip.stamps, labels, how
         )
         for clip in clips
     }

@@ -9,7 +9,8 @@ from torch import Tensor
 from benchmark.probes.rows import ProbeError
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(points [F, S', N], strengths kept [S']) -> values float64 [F, S'], gradients [F, S', N]."""
+"""(points [F, S', N], indices of the active problems [S']) -> values float64 [F, S'], gradients
+[F, S', N]."""
 
 MEMORY = 6
 """Pairs of moves and gradient changes kept: each costs two arrays of the points' size."""
@@ -25,8 +26,8 @@ class Solution:
 
     Attributes:
         point: the variables.
-        converged: whether a problem met the tolerance before the last round.
-        rounds: evaluations of the batch.
+        converged: whether a problem met the tolerance before the last iteration.
+        iterations: evaluations of the batch.
 
     Shape:
         point `[F, S, N]`, converged `[F, S]`.
@@ -34,69 +35,66 @@ class Solution:
 
     point: Tensor
     converged: Tensor
-    rounds: int
+    iterations: int
 
 
-def minimise(
+def minimize(
     objective: Objective,
     start: Tensor,
     baseline: Tensor,
     *,
     tolerance: float,
-    max_rounds: int = 500,
-    each_round: Callable[[], object] = lambda: None,
+    max_iterations: int = 500,
+    callback: Callable[[], object] = lambda: None,
 ) -> Solution:
-    """Minimise a batch of convex, positive functions that are evaluated together.
+    """Minimize a batch of convex, positive functions that are evaluated together.
 
-    A round evaluates every problem once. A problem whose step lowered its value enough goes on to
-    its next direction; another stays and halves its step. So none waits for another's line search.
-    Strengths leave the batch when all their folds are done.
+    An iteration evaluates every problem once. A problem whose step lowered its value enough goes
+    on to its next direction; another stays and halves its step. So none waits for another's line
+    search. A column of problems leaves the batch when it is done in all folds.
 
     Args:
-        objective: values and gradients at given points, for the strengths kept.
+        objective: values and gradients at given points, for the active columns.
         start: first points; variables should be scaled so that the Hessian is near a multiple of 1.
         baseline: values from which decreases count, wherever the search starts.
         tolerance: decrease still predicted at which a problem is done, as a share of the decrease
             from the baseline or of the value, whichever is less.
-        max_rounds: evaluations after which the search ends, done or not.
-        each_round: called after every evaluation, for a progress bar.
+        max_iterations: evaluations after which the search ends, done or not.
+        callback: called after every evaluation, for a progress bar.
 
     Shape:
         start `[F, S, N]`, baseline `[F, S]`.
 
     Raises:
-        ProbeError: a value is not finite where the search starts.
+        ProbeError: a value is NaN or infinite where the search starts.
     """
-    folds, strengths, _ = start.shape
-    found = Solution(
-        start.clone(), torch.zeros(folds, strengths, dtype=torch.bool, device=start.device), 0
-    )
+    converged = torch.zeros(start.shape[:2], dtype=torch.bool, device=start.device)
+    solution = Solution(start.clone(), converged, 0)
     search = _Search(objective, start, baseline)
     while True:
         done = search.done(tolerance)
-        going = ~done.all(dim=0)
-        found.converged[:, search.kept] = done
-        if not going.any() or found.rounds == max_rounds:
-            found.point[:, search.kept] = search.point
-            return found
+        active = ~done.all(dim=0)
+        converged[:, search.columns] = done
+        if not active.any() or solution.iterations == max_iterations:
+            solution.point[:, search.columns] = search.point
+            return solution
         # Leaving costs a copy of the memory: it pays for a quarter of the batch at a time.
-        if 4 * int(going.sum()) <= 3 * len(going):
-            found.point[:, search.kept[~going]] = search.point[:, ~going]
-            search.keep(going)
+        if 4 * int(active.sum()) <= 3 * len(active):
+            solution.point[:, search.columns[~active]] = search.point[:, ~active]
+            search.keep(active)
         search.try_steps()
-        found.rounds += 1
-        each_round()
+        solution.iterations += 1
+        callback()
 
 
 class _Search:
-    """Where each problem of the batch stands, and the step that it tries next."""
+    """The state of each problem of the batch, and the step that it tries next."""
 
     def __init__(self, objective: Objective, start: Tensor, baseline: Tensor) -> None:
-        """Evaluate the first points."""
         self.objective, self.baseline = objective, baseline
-        self.kept = torch.arange(start.shape[1], device=start.device)
+        self.columns = torch.arange(start.shape[1], device=start.device)
         self.point = start.clone()
-        self.value, self.gradient = objective(self.point, self.kept)
+        self.value, self.gradient = objective(self.point, self.columns)
         if not (self.value.isfinite().all() and baseline.isfinite().all()):
             raise ProbeError("the loss is not finite before the first step: features are too large")
         self.memory = _Memory(start)
@@ -109,19 +107,17 @@ class _Search:
         # A step too short to change a float32 sum means that rounding is all that is left.
         return (-0.5 * self.slope <= tolerance * scale) | (self.step < 1e-6)
 
-    def keep(self, going: Tensor) -> None:
-        """Forget the strengths that are not going on."""
-        self.kept = self.kept[going]
-        self.baseline, self.value = self.baseline[:, going], self.value[:, going]
-        self.step, self.slope = self.step[:, going], self.slope[:, going]
-        self.point, self.gradient = self.point[:, going], self.gradient[:, going]
-        self.direction = self.direction[:, going]
-        self.memory.keep(going)
+    def keep(self, active: Tensor) -> None:
+        """Drop the columns that are done."""
+        self.columns = self.columns[active]
+        for name in ("baseline", "value", "step", "slope", "point", "gradient", "direction"):
+            setattr(self, name, getattr(self, name)[:, active])
+        self.memory.keep(active)
 
     def try_steps(self) -> None:
         """Evaluate every problem once; go on where the value fell enough, else halve the step."""
         move = self.direction.mul_(self.step[..., None].to(self.point.dtype))
-        value, gradient = self.objective(self.point + move, self.kept)
+        value, gradient = self.objective(self.point + move, self.columns)
         enough = self.value + SUFFICIENT * self.step * self.slope + ROUNDING * self.value.abs()
         better = value <= enough
         moved = better[..., None]
@@ -142,22 +138,19 @@ class _Memory:
     """
 
     def __init__(self, like: Tensor) -> None:
-        """Start empty, for points shaped as `like` `[F, S, N]`."""
-        folds, strengths, size = like.shape
-        self.vectors = like.new_zeros(folds, strengths, 2 * MEMORY, size)
-        self.products = like.new_zeros(
-            folds, strengths, 2 * MEMORY, 2 * MEMORY, dtype=torch.float64
-        )
-        self.scale = like.new_ones(folds, strengths, dtype=torch.float64)
+        folds, columns, size = like.shape
+        self.vectors = like.new_zeros(folds, columns, 2 * MEMORY, size)
+        self.products = like.new_zeros(folds, columns, 2 * MEMORY, 2 * MEMORY, dtype=torch.float64)
+        self.scale = like.new_ones(folds, columns, dtype=torch.float64)
         self.order: list[int] = []
 
-    def keep(self, going: Tensor) -> None:
-        """Forget the strengths that are not going on."""
-        self.vectors, self.products = self.vectors[:, going], self.products[:, going]
-        self.scale = self.scale[:, going]
+    def keep(self, active: Tensor) -> None:
+        """Drop the columns that are done."""
+        self.vectors, self.products = self.vectors[:, active], self.products[:, active]
+        self.scale = self.scale[:, active]
 
     def add(self, move: Tensor, change: Tensor, moved: Tensor) -> None:
-        """Store a round's moves; a problem that did not move gets an empty pair."""
+        """Store the moves of an iteration; a problem that did not move gets an empty pair."""
         slot = self.order.pop(0) if len(self.order) == MEMORY else len(self.order)
         self.order.append(slot)
         pair = [slot, MEMORY + slot]
@@ -204,6 +197,5 @@ class _Memory:
 
     def _times(self, others: Tensor) -> Tensor:
         """Return the inner products with all vectors kept, `[F, S, M, N] -> [F, S, 2 m, M]`."""
-        held, others = self.vectors.flatten(0, 1), others.flatten(0, 1)
-        found = torch.bmm(held, others.transpose(1, 2)).double()
-        return found.unflatten(0, self.scale.shape)
+        products = torch.bmm(self.vectors.flatten(0, 1), others.flatten(0, 1).transpose(1, 2))
+        return products.double().unflatten(0, self.scale.shape)

@@ -1,26 +1,29 @@
-"""Rows of an embedding array that are read only when asked for, and their statistics."""
+"""What every probe is given and returns: rows of an embedding array, a selection, a result."""
 
 import mmap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+from benchmark.data.split import Fold
 
 BLOCK_BYTES = 1 << 26
 """Bytes of one block of rows when an array is streamed: large enough for full matrix speed."""
 
 
 class ProbeError(ValueError):
-    """Embeddings, labels or strengths on which no probe can be trained."""
+    """Embeddings, labels or settings on which no probe can be trained."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows `index` of an embedding array, a view that reads nothing by itself.
+    """The rows `index` of an embedding array: a view that reads nothing by itself.
 
     Args:
         features: embeddings, float32, possibly memory-mapped.
-        labels: class numbers of all clips, each in [0, number of classes).
+        labels: class indices of all clips, each in [0, number of classes).
         index: the rows meant, ascending.
 
     Shape:
@@ -37,24 +40,24 @@ class Rows:
 
     @property
     def width(self) -> int:
-        """The number of features."""
+        """The number of features D."""
         return int(self.features.shape[1])
 
     def targets(self) -> np.ndarray:
-        """Return the class numbers of these rows, int64 `[n]`."""
+        """Return the class indices of these rows, int64 `[n]`."""
         return np.asarray(self.labels[self.index], dtype=np.int64)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return rows start to stop of the view as a fresh float32 array `[stop - start, D]`."""
-        wanted = self.index[start:stop]
-        if len(wanted) and wanted[-1] - wanted[0] == len(wanted) - 1:
-            # A run of neighbours is one copy; a memory map reads it in order.
-            return np.array(self.features[wanted[0] : wanted[-1] + 1], dtype=np.float32)
-        return np.asarray(self.features[wanted], dtype=np.float32)
+        index = self.index[start:stop]
+        if len(index) and index[-1] - index[0] == len(index) - 1:
+            # Consecutive rows are one copy; a memory map reads it in order.
+            return np.array(self.features[index[0] : index[-1] + 1], dtype=np.float32)
+        return np.asarray(self.features[index], dtype=np.float32)
 
-    def take(self, places: np.ndarray) -> np.ndarray:
-        """Return rows of the view by their places `[m]`, in any order, float32 `[m, D]`."""
-        return np.asarray(self.features[self.index[places]], dtype=np.float32)
+    def take(self, positions: np.ndarray) -> np.ndarray:
+        """Return rows of the view by position `[m]`, in any order, float32 `[m, D]`."""
+        return np.asarray(self.features[self.index[positions]], dtype=np.float32)
 
     def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
         """Yield all rows in order, a block of about `block_bytes` at a time."""
@@ -63,9 +66,9 @@ class Rows:
             yield self.read(start, min(start + step, len(self)))
 
     def release(self) -> None:
-        """Give the pages of a memory map that were read back to the system; they can be read again.
+        """Let the system drop the pages of a memory map that were read; they can be read again.
 
-        They count as this process's memory otherwise, beside the copy that was made of them.
+        Otherwise they count as this process's memory, beside the copy that was made of them.
         """
         mapped = getattr(self.features, "_mmap", None)
         if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -73,28 +76,27 @@ class Rows:
 
     def sample(self, count: int) -> np.ndarray:
         """Return at most `count` rows spread evenly over the view, float32."""
-        chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
-        return self.take(chosen)
+        positions = np.linspace(0, len(self) - 1, min(count, len(self)))
+        return self.take(np.unique(positions.astype(np.int64)))
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean and the standard deviation of each feature over these rows.
 
-        A feature that never changes gets the deviation 1, as in scikit-learn's StandardScaler, so
-        that it becomes zero and not a division by zero.
+        A constant feature gets the deviation 1, as in scikit-learn's StandardScaler, so that it
+        becomes zero and not a division by zero.
 
         Shape:
             two float32 arrays `[D]`.
 
         Raises:
-            ProbeError: there is no row, or a value is not finite.
+            ProbeError: there is no row, or a value is NaN or infinite.
         """
         if not len(self):
             raise ProbeError("no rows to train on: the split's training part is empty")
         # Sums are taken about the first row, in double precision: the plain sum of squares loses
         # all its digits where a feature's mean is large beside its deviation.
         shift = self.read(0, 1)[0]
-        total = np.zeros(self.width)
-        square = np.zeros(self.width)
+        total, square = np.zeros(self.width), np.zeros(self.width)
         for block in self.blocks():
             block -= shift
             total += block.sum(axis=0, dtype=np.float64)
@@ -103,9 +105,7 @@ class Rows:
         variance = np.maximum(square / len(self) - mean**2, 0.0)
         if not np.isfinite(variance).all():
             bad = int(np.flatnonzero(~np.isfinite(variance))[0])
-            raise ProbeError(
-                f"feature {bad} holds values that are not finite: check the embeddings"
-            )
+            raise ProbeError(f"feature {bad} holds NaN or infinite values: check the embeddings")
         deviation = np.sqrt(variance)
         # A constant feature keeps a residue of rounding, in proportion to its size.
         deviation[deviation <= 1e-7 * np.abs(mean + shift)] = 1.0
@@ -113,25 +113,13 @@ class Rows:
 
 
 def every_row(features: np.ndarray) -> Rows:
-    """Return all rows of an array as a view, for which no labels are known.
-
-    Shape:
-        features `[n, D]`.
-    """
-    rows = np.arange(len(features))
-    return Rows(features, np.full_like(rows, -1), rows)
+    """Return all rows of an array `[n, D]` as a view without labels."""
+    index = np.arange(len(features))
+    return Rows(features, np.full_like(index, -1), index)
 
 
 def check_training(folds: Sequence[Rows], n_classes: int) -> None:
-    """Raise where nothing can be trained.
-
-    Args:
-        folds: the training rows of each fold.
-        n_classes: number of classes of the task.
-
-    Raises:
-        ProbeError: a fold has no rows, or a label is out of range.
-    """
+    """Raise ProbeError where a fold has no training rows or a label is out of range."""
     for number, rows in enumerate(folds, start=1):
         if not len(rows):
             raise ProbeError(f"fold {number} of {len(folds)} has no training rows")
@@ -142,7 +130,84 @@ def check_training(folds: Sequence[Rows], n_classes: int) -> None:
 
 
 def check_validation(folds: Sequence[Rows]) -> None:
-    """Raise ProbeError where the validation rows of a fold are none."""
+    """Raise ProbeError where a fold has no validation rows."""
     for number, rows in enumerate(folds, start=1):
         if not len(rows):
-            raise ProbeError(f"fold {number} of {len(folds)} has no validation rows to choose on")
+            raise ProbeError(f"fold {number} of {len(folds)} has no validation rows to select on")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The setting selected on the validation rows of one fold.
+
+    Attributes:
+        value: of the setting that the protocol compares, such as the probe's C.
+        curve: (value, accuracy on the validation rows in percent), in the order compared.
+        converged: whether everything that was compared reached its tolerance.
+        details: what else the result's record of the fold should hold; plain JSON values.
+    """
+
+    value: float
+    curve: tuple[tuple[float, float], ...]
+    converged: bool = True
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """The result of a protocol on a task.
+
+    Attributes:
+        rows: the rows tested, ascending.
+        predicted: the class index given to each by the fold that tested it.
+        selections: one per fold.
+        converged: whether every head reached its tolerance.
+        predict: (index of a fold, embeddings `[m, D]`) -> class indices int64 `[m]` by that fold's
+            head. The embeddings must be raw, neither standardized nor normalized.
+        settings: of the protocol, for the result's provenance; plain JSON values.
+
+    Shape:
+        rows and predicted `[n]`.
+    """
+
+    rows: np.ndarray
+    predicted: np.ndarray
+    selections: tuple[Selection, ...]
+    converged: bool
+    predict: Callable[[int, np.ndarray], np.ndarray]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def predict_test(
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    folds: Sequence[Fold],
+    selections: Sequence[Selection],
+    classify: Callable[[int, Rows], np.ndarray],
+    *,
+    converged: bool = True,
+) -> ProbeResult:
+    """Read the test rows of every fold, once, and return the predictions of its finished head.
+
+    Args:
+        embeddings: possibly memory-mapped.
+        labels: class indices.
+        folds: whose test rows do not overlap.
+        selections: one per fold.
+        classify: (index of a fold, m rows) -> class indices `[m]` by the fold's finished head.
+        converged: whether every finished head reached its tolerance.
+
+    Shape:
+        embeddings `[n, D]`, labels `[n]`.
+    """
+    predicted = np.full(len(labels), -1, dtype=np.int64)
+    for i, fold in enumerate(folds):
+        predicted[fold.test] = classify(i, Rows(embeddings, labels, fold.test))
+    rows = np.sort(np.concatenate([fold.test for fold in folds]))
+    return ProbeResult(
+        rows,
+        predicted[rows],
+        tuple(selections),
+        converged and all(selection.converged for selection in selections),
+        lambda i, others: classify(i, every_row(others)),
+    )

@@ -9,7 +9,7 @@ from benchmark.compare import Comparison, compare_pair
 from benchmark.report.tables import TableError, in_order
 from benchmark.results.failures import ResultKey
 from benchmark.results.schema import Result, ResultError
-from benchmark.stats.draws import draws
+from benchmark.stats.bootstrap import bootstrap_counts
 from benchmark.stats.metrics import Interval
 from benchmark.stats.paired import RESAMPLES, holm
 
@@ -162,7 +162,7 @@ def _mean(results: Sequence[Result]) -> Interval:
     shares, sampled = [], []
     for number, result in enumerate(results):
         right = (result.labels() == result.predicted()).astype(np.int64)
-        drawn = np.concatenate(list(draws(right, 2, result.groups(), RESAMPLES, number)))
+        drawn = np.concatenate(list(bootstrap_counts(right, 2, result.groups(), RESAMPLES, number)))
         shares.append(float(right.mean()))
         sampled.append(drawn[:, 1] / drawn.sum(axis=1))
     low, high = np.percentile(np.mean(sampled, axis=0), [2.5, 97.5])

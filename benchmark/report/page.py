@@ -23,7 +23,7 @@ from benchmark.report.robust import robustness
 from benchmark.report.sections import provenance, published, revision
 from benchmark.report.task import task_id, task_section
 from benchmark.results.schema import Result
-from benchmark.stats.repeats import mean_told
+from benchmark.stats.metrics import seeds_text
 
 HERE = Path(__file__).parent
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -160,7 +160,7 @@ def _entry(board: Board, task: str, model: str, cell: Cell | None) -> Entry:
         f"{mark(cell)}{_under(accuracy)}"
     )
     if cell.result.seeds:
-        mean = mean_told(cell.result.seeds, "accuracy")
+        mean = seeds_text(cell.result.seeds, "accuracy")
         shown += small(f"{cell.result.seeds['count']} seeds: {mean}")
     return Entry(shown, accuracy["value"])
 

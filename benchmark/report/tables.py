@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from benchmark.report.text_table import DASH, Notes, aligned, in_markdown
 from benchmark.results.schema import Result
-from benchmark.stats.repeats import mean_told
+from benchmark.stats.metrics import seeds_text
 
 
 class TableError(ValueError):
@@ -108,7 +108,7 @@ def _cell(result: Result, metric: str, notes: Notes) -> str:
     interval = result.metrics[metric]
     text = f"{interval['value']:.1f} ({interval['low']:.1f}-{interval['high']:.1f})"
     if result.seeds and metric in result.seeds:
-        text += f", {result.seeds['count']} seeds {mean_told(result.seeds, metric)}"
+        text += f", {result.seeds['count']} seeds {seeds_text(result.seeds, metric)}"
     if result.partial:
         why = f"{result.task}: partial, {result.n_clips} clips tested; {result.partial}"
         text += f" partial {notes.mark(why)}"

@@ -31,7 +31,7 @@ from benchmark.report.html import (
 )
 from benchmark.report.map import map_told, scatter
 from benchmark.results.schema import Result
-from benchmark.stats.repeats import mean_told
+from benchmark.stats.metrics import seeds_text
 
 
 def task_id(board: Board, task: str) -> str:
@@ -178,7 +178,7 @@ def _seeds(result: Result) -> Entry:
     """Return mean and deviation of the accuracy over seeds, and how many there were."""
     if result.seeds is None:
         return Entry(NONE)
-    shown = mean_told(result.seeds, "accuracy") + small(f"{result.seeds['count']} seeds")
+    shown = seeds_text(result.seeds, "accuracy") + small(f"{result.seeds['count']} seeds")
     return Entry(shown, result.seeds["accuracy"]["mean"])
 
 

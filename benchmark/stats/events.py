@@ -1,7 +1,10 @@
-"""Event-based onset F: how many events begin when and as what the truth says.
+"""Events of audio clips: from frame probabilities to events, and the onset F that scores them.
 
-The measure of sed_eval (EventBasedMetrics, onsets alone, optimal matching; A. Mesaros et al.,
-"Metrics for polyphonic sound event detection", 2016), in time that grows as the number of events.
+Events are made as heareval makes them of its own predictions (2021.1.3,
+predictions/task_predictions.py, `create_events_from_prediction`): median filter over time,
+threshold, runs of frames, and runs that are too short left out. The score is that of sed_eval
+(EventBasedMetrics, onsets alone, optimal matching; A. Mesaros et al., "Metrics for polyphonic sound
+event detection", 2016), in time that grows as the number of events.
 """
 
 from collections import defaultdict
@@ -9,8 +12,64 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from scipy.ndimage import median_filter
+
 Events = Mapping[str, Sequence[Mapping[str, Any]]]
 """By clip its events, each with label, start and end in ms."""
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Postprocessing:
+    """How probabilities become events.
+
+    Attributes:
+        median_filter_ms: width of the median filter; 0 for none.
+        min_duration: from first to last frame of an event, in ms.
+    """
+
+    median_filter_ms: float
+    min_duration: float
+
+
+DEFAULT_POSTPROCESSING = (Postprocessing(250, 125), Postprocessing(250, 250))
+"""heareval's own two, between which the validation part decides."""
+
+
+def events_of(
+    probabilities: np.ndarray, stamps: np.ndarray, labels: Sequence[str], how: Postprocessing
+) -> list[dict[str, Any]]:
+    """Return the events of one clip in the order of their starts.
+
+    Args:
+        probabilities: of each label in each frame.
+        stamps: of the frames, ascending, in ms.
+        labels: by column.
+        how: to filter.
+
+    Shape:
+        probabilities `[T, K]`, stamps `[T]`.
+
+    Example:
+        >>> on = np.array([[0.1], [0.9], [0.8], [0.2]])
+        >>> events_of(on, np.arange(4) * 50.0, ["dog"], Postprocessing(0, 50))
+        [{'label': 'dog', 'start': 50.0, 'end': 100.0}]
+    """
+    if how.median_filter_ms and len(stamps) > 1:
+        width = round(how.median_filter_ms / float(np.diff(stamps).mean()))
+        if width:
+            probabilities = median_filter(probabilities, size=(width, 1))
+    on = np.zeros((len(stamps) + 2, len(labels)), dtype=np.int8)
+    on[1:-1] = probabilities > THRESHOLD
+    events = []
+    for column, label in enumerate(labels):
+        steps = np.diff(on[:, column])
+        for first, after in zip(np.flatnonzero(steps > 0), np.flatnonzero(steps < 0), strict=True):
+            start, end = float(stamps[first]), float(stamps[after - 1])
+            if end - start >= how.min_duration:
+                events.append({"label": label, "start": start, "end": end})
+    return sorted(events, key=lambda event: float(event["start"]))
 
 
 @dataclass(frozen=True)
@@ -18,9 +77,9 @@ class OnsetScore:
     """Shares of events, 0 to 1.
 
     Attributes:
-        f: harmonic mean of the two others; 0 where both are.
-        precision: share of found events that are true.
-        recall: share of true events that are found.
+        f: harmonic mean of precision and recall; 0 where both are.
+        precision: share of predicted events that are true.
+        recall: share of true events that are predicted.
     """
 
     f: float
@@ -28,42 +87,42 @@ class OnsetScore:
     recall: float
 
 
-def onset_score(truth: Events, found: Events, within_ms: float) -> OnsetScore:
-    """Score found events: each may stand for one true event of its clip and label.
+def onset_score(truth: Events, predicted: Events, tolerance_ms: float) -> OnsetScore:
+    """Score predicted events: each matches at most one true event of its clip and label.
 
     Args:
-        truth: of every clip of `found`; clips that are not in `found` do not count, as in heareval.
-        found: of every clip that was searched, with an empty list where nothing was found.
-        within_ms: most distance of two onsets that are one, >= 0.
+        truth: of every clip of `predicted`; other clips do not count, as in heareval.
+        predicted: of every clip that was searched, an empty list where there is no event.
+        tolerance_ms: largest distance of two onsets that match, >= 0.
     """
-    hits = wanted = given = 0
-    for clip, events in found.items():
+    hits = n_true = n_predicted = 0
+    for clip, events in predicted.items():
         true = truth.get(clip, ())
-        wanted += len(true)
-        given += len(events)
-        ours, theirs = _by_label(events), _by_label(true)
-        hits += sum(_matches(theirs[label], ours[label], within_ms) for label in ours)
-    precision = hits / given if given else 0.0
-    recall = hits / wanted if wanted else 0.0
-    return OnsetScore(2 * hits / (wanted + given) if hits else 0.0, precision, recall)
+        n_true += len(true)
+        n_predicted += len(events)
+        theirs, ours = _onsets(true), _onsets(events)
+        hits += sum(_matches(theirs[label], ours[label], tolerance_ms) for label in ours)
+    precision = hits / n_predicted if n_predicted else 0.0
+    recall = hits / n_true if n_true else 0.0
+    return OnsetScore(2 * hits / (n_true + n_predicted) if hits else 0.0, precision, recall)
 
 
-def _by_label(events: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+def _onsets(events: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Return the onsets of each label, ascending, in seconds, as sed_eval compares them."""
     onsets: dict[str, list[float]] = defaultdict(list)
-    for event in events:
+    for event in sorted(events, key=lambda event: float(event["start"])):
         onsets[str(event["label"])].append(event["start"] / 1000)
-    return defaultdict(list, {label: sorted(times) for label, times in onsets.items()})
+    return onsets
 
 
-def _matches(theirs: list[float], ours: list[float], within_ms: float) -> int:
-    """Return the most pairs that can be made of two ascending lists of times.
+def _matches(theirs: list[float], ours: list[float], tolerance_ms: float) -> int:
+    """Return the largest number of pairs that two ascending lists of times allow.
 
-    Every time reaches equally far, so giving the earliest the earliest it reaches is best.
+    Every time reaches equally far, so matching the earliest with the earliest in reach is best.
     """
     count = i = j = 0
     while i < len(theirs) and j < len(ours):
-        if abs(theirs[i] - ours[j]) <= within_ms / 1000:
+        if abs(theirs[i] - ours[j]) <= tolerance_ms / 1000:
             count, i, j = count + 1, i + 1, j + 1
         elif theirs[i] < ours[j]:
             i += 1

@@ -1,10 +1,12 @@
 """Accuracy, precision, recall and F1 of predicted classes, with bootstrap intervals over clips."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from benchmark.stats.draws import draws
+from benchmark.stats.bootstrap import bootstrap_counts
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -21,12 +23,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Scores:
-    """What predictions are worth.
+    """The metrics of predictions.
 
     Attributes:
         overall: accuracy, precision, recall and f1; the last three are means over the classes
             that have clips.
-        by_class: precision, recall and f1 of every class that has clips, by class number.
+        by_class: precision, recall and f1 of every class that has clips, by class index.
         confusion: number of clips by true class and predicted class.
 
     Shape:
@@ -45,7 +47,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) 
         labels and predicted `[n]`.
 
     Raises:
-        ValueError: there are no clips, lengths differ, or a class number is out of range.
+        ValueError: there are no clips, lengths differ, or a class index is out of range.
     """
     if not len(labels) or labels.shape != predicted.shape:
         raise ValueError(
@@ -92,12 +94,12 @@ def score(
 ) -> Scores:
     """Return all metrics with 95 % percentile intervals over resampled clips.
 
-    Where all clips are right, or none is, every resample says the same; the interval is then the
-    exact one of Clopper and Pearson (1934), of as many trials as there are groups.
+    Where all clips are right, or none is, all resamples are equal; the interval is then the exact
+    one of Clopper and Pearson (1934), of as many trials as there are groups.
 
     Args:
-        labels: true class numbers.
-        predicted: class numbers given.
+        labels: true class indices.
+        predicted: predicted class indices.
         n_classes: number of classes K.
         groups: of each clip, such as its speaker; clips of one group are resampled together. None
             takes each for a group of its own.
@@ -114,10 +116,10 @@ def score(
     present = np.unique(row)
     counts = confusion[row, column]
     point, point_classes = _metrics(counts[None], row, column, n_classes)
-    place = np.zeros_like(confusion)
-    place[row, column] = np.arange(len(counts))
-    samples = draws(place[labels, predicted], len(counts), groups, RESAMPLES, seed)
-    drawn = [_metrics(sample, row, column, n_classes) for sample in samples]
+    cell = np.zeros_like(confusion)
+    cell[row, column] = np.arange(len(counts))
+    resamples = bootstrap_counts(cell[labels, predicted], len(counts), groups, RESAMPLES, seed)
+    drawn = [_metrics(resample, row, column, n_classes) for resample in resamples]
     members = np.arange(len(labels)) if groups is None else groups
     trials = {int(number): len(np.unique(members[labels == number])) for number in present}
     overall: dict[str, Interval] = {}
@@ -166,3 +168,36 @@ def _interval(value: float, sampled: np.ndarray, trials: int) -> Interval:
         reach = 1 - tail ** (1 / trials)
         low, high = (0, reach) if value == 0 else (1 - reach, 1)
     return Interval(100.0 * float(value), 100.0 * float(low), 100.0 * float(high))
+
+
+def over_seeds(labels: np.ndarray, runs: Sequence[np.ndarray], n_classes: int) -> dict[str, Any]:
+    """Return count, and mean, deviation and values of accuracy and F1 over seeds, in percent.
+
+    The deviation is that of a sample: its squares are divided by the number of runs less one.
+
+    Args:
+        labels: true class indices.
+        runs: class indices predicted with each seed, two or more runs.
+        n_classes: number of classes K.
+
+    Shape:
+        labels and each run `[n]`.
+    """
+    values: dict[str, list[float]] = {"accuracy": [], "f1": []}
+    for predicted in runs:
+        counts = confusion_matrix(labels, predicted, n_classes)
+        hits = np.diag(counts)
+        f1 = rates(hits, counts.sum(axis=0), counts.sum(axis=1))["f1"]
+        values["accuracy"].append(100.0 * float(hits.sum() / counts.sum()))
+        values["f1"].append(100.0 * float(np.nanmean(f1)))
+    return {"count": len(runs)} | {
+        metric: {"mean": float(np.mean(x)), "deviation": float(np.std(x, ddof=1)), "values": x}
+        for metric, x in values.items()
+    }
+
+
+def seeds_text(seeds: dict[str, Any], metric: str) -> str:
+    """Return the mean and deviation of a metric over seeds as text; "" where it has none."""
+    if metric not in seeds:
+        return ""
+    return f"{seeds[metric]['mean']:.1f} ± {seeds[metric]['deviation']:.1f}"

@@ -1,4 +1,4 @@
-"""Measures of many labels a clip, as heareval computes them: mAP, AUC, d' and the top label.
+"""Measures of many labels per clip, as heareval computes them: mAP, AUC, d' and the top label.
 
 mAP is the mean over labels of the average precision, AUC the mean area under the ROC curve, d' the
 mean of sqrt(2) times the normal quantile of each label's area (heareval 2021.1.3, score.py). Clips
@@ -6,9 +6,9 @@ carry weights, so that one pass over the sorted scores serves all resamples of a
 """
 
 import numpy as np
-import torch
+from scipy.special import ndtri
 
-from benchmark.stats.draws import draws
+from benchmark.stats.bootstrap import bootstrap_counts
 from benchmark.stats.metrics import RESAMPLES
 
 MEASURES = ("mAP", "d_prime", "aucroc", "top1_acc")
@@ -18,7 +18,7 @@ CHUNK_VALUES = 1 << 20
 
 
 def ranking(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Return all measures, as fractions; d' as it is, infinite where a label is told perfectly.
+    """Return all measures, as fractions; d' as it is, infinite where a label is perfect.
 
     A label without a positive clip has the average precision 0, as in heareval, and makes AUC and
     d' NaN. One whose positive clips all have the weight 0 is left out of the mean.
@@ -41,10 +41,9 @@ def ranking(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> dic
         precision[label], area[label] = _of_label(scores[:, label], targets[:, label], weights)
     right = scores.argmax(axis=1) == targets.argmax(axis=1)
     both = bool((targets.any(axis=0) & ~targets.all(axis=0)).all())
-    quantile = torch.special.ndtri(torch.from_numpy(area)).numpy()
     return {
         "mAP": np.nanmean(precision, axis=0),
-        "d_prime": _mean_drawn(np.sqrt(2.0) * quantile, both),
+        "d_prime": _mean_drawn(np.sqrt(2.0) * ndtri(area), both),
         "aucroc": _mean_drawn(area, both),
         "top1_acc": weights[right].sum(axis=0) / weights.sum(axis=0),
     }
@@ -53,12 +52,12 @@ def ranking(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> dic
 def bootstrap(
     scores: np.ndarray, targets: np.ndarray, groups: np.ndarray | None, seed: int
 ) -> dict[str, np.ndarray]:
-    """Return all measures of `RESAMPLES` draws of the clips with replacement.
+    """Return all measures of `RESAMPLES` resamples of the clips.
 
     Args:
         scores: higher where a label is likelier.
         targets: whether a clip has a label.
-        groups: of each clip; those of one group are drawn together. None draws clip by clip.
+        groups: of each clip; clips of one group are resampled together. None: each by itself.
         seed: of the drawing.
 
     Shape:
@@ -67,7 +66,7 @@ def bootstrap(
     count = len(scores)
     step = max(1, CHUNK_VALUES // count)
     drawn = []
-    for times in draws(np.arange(count), count, groups, RESAMPLES, seed):
+    for times in bootstrap_counts(np.arange(count), count, groups, RESAMPLES, seed):
         for start in range(0, len(times), step):
             weights = times[start : start + step].T.astype(np.float32)
             drawn.append(ranking(scores, targets, weights))
@@ -78,13 +77,13 @@ def interval(name: str, value: float, drawn: np.ndarray) -> tuple[float, float] 
     """Return the ends of a measure's 95 % interval; None where no draw is finite.
 
     Draws are moved so that their mean is the value. A clip drawn twice ranks beside itself, and the
-    mAP of rare labels runs high in them: made-up data of FSD50K's size had 0.285, and 0.286 to
+    mAP of rare labels runs high in them: synthetic data of FSD50K's size had 0.285, and 0.286 to
     0.298 in the middle 95 % of its draws.
 
     Args:
         name: of the measure.
         value: of the clips as they are.
-        drawn: see `bootstrap`; a draw in which a label is told perfectly has an infinite d'.
+        drawn: see `bootstrap`; a draw that separates a label perfectly has an infinite d'.
     """
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
@@ -124,8 +123,8 @@ def _of_label(
         return np.zeros(weights.shape[1]), np.full(weights.shape[1], np.nan)
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
     ends = np.r_[starts[1:], len(ranked)]
-    place = np.searchsorted(starts, np.flatnonzero(positive), side="right") - 1
-    groups = np.unique(place)
+    threshold = np.searchsorted(starts, np.flatnonzero(positive), side="right") - 1
+    groups = np.unique(threshold)
     starts, ends = starts[groups], ends[groups]
     cuts = np.unique(np.r_[0, starts, ends[ends < len(ranked)]])
     below = np.cumsum(np.add.reduceat(weights[order], cuts, axis=0), axis=0, dtype=np.float64)
@@ -134,7 +133,7 @@ def _of_label(
     seen_before = below[np.searchsorted(edges, starts)]
     seen = below[np.searchsorted(edges, ends)]
     gained = np.zeros_like(seen)
-    np.add.at(gained, np.searchsorted(groups, place), weights[order[positive]])
+    np.add.at(gained, np.searchsorted(groups, threshold), weights[order[positive]])
     hits = np.cumsum(gained, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = (gained * hits / np.maximum(seen, 1)).sum(axis=0) / hits[-1]

@@ -43,7 +43,7 @@ def test_pairs_are_matched_by_clip_and_class_name_not_by_place() -> None:
         turned[name] = [1 - number for number in turned[name]]
     other = made("t", "b", hits(80, 0.6, 2), predictions=turned, classes=["dog", "cat"])
     first, second = compare_pair(left, right), compare_pair(left, other)
-    assert (first.only_left, first.only_right) == (second.only_left, second.only_right)
+    assert (first.only_a, first.only_b) == (second.only_a, second.only_b)
 
 
 def test_clips_of_a_group_count_together() -> None:

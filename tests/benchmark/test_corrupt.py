@@ -11,17 +11,17 @@ import soxr
 
 from benchmark import evaluate as jobs
 from benchmark.corrupted import embed_corrupted, rescore
-from benchmark.data import corrupt as names
+from benchmark.data import corruption_names as names
 from benchmark.data.clip import Clip, Source, Task
-from benchmark.data.corrupt import CorruptedClips, parse
+from benchmark.data.corruption_names import SpoiltClips, parse
 from benchmark.data.split import make_folds
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.model import load
 from benchmark.evaluate import Embedded, Job, Settings
 from benchmark.finetune.protocol import no_head
 from benchmark.measure import Probed
-from benchmark.probes.outcome import Choice, Outcome
-from benchmark.protocols import PROTOCOLS
+from benchmark.probes.protocols import PROTOCOLS
+from benchmark.probes.rows import ProbeResult, Selection
 from tests.synth import noisy_tone
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.files.read_ahead import Reader
@@ -94,10 +94,10 @@ def test_a_file_is_spoilt_at_its_own_rate_before_any_resampling(
     corruption = parse("noise:0")
     own = corruption(read_audio(paths[1], 22_050), 22_050, "clip1")
     for rate in (16_000, 22_050, 48_000):
-        heard = Reader(paths, rate, CorruptedClips(corruption, ids)).read(1)
+        heard = Reader(paths, rate, SpoiltClips(corruption, ids)).read(1)
         expected = soxr.resample(own, 22_050, rate, quality="HQ") if rate != 22_050 else own
         np.testing.assert_array_equal(heard, expected)
-    absent = Reader(["/no/such.wav"], 16_000, CorruptedClips(corruption, ["x"])).read(0)
+    absent = Reader(["/no/such.wav"], 16_000, SpoiltClips(corruption, ["x"])).read(0)
     assert "no such file" in absent
 
 
@@ -119,8 +119,9 @@ def test_workers_change_nothing_and_the_cache_is_kept_apart(
     assert (other.embeddings[0] != loud.embeddings[0]).any()
     changed = tmp_path / "code"
     changed.mkdir()
-    (changed / "corrupt.py").write_text("# another version")
-    monkeypatch.setattr(names, "__file__", str(changed / "corrupt.py"))
+    for name in ("codec", "corrupt", "corruption_names"):
+        (changed / f"{name}.py").write_text("# another version")
+    monkeypatch.setattr(names, "__file__", str(changed / "corruption_names.py"))
     assert embed(tmp_path, clips, corruption=parse("noise:0")).encoder_calls > 0
 
 
@@ -152,7 +153,7 @@ def test_each_clip_gets_the_head_of_the_fold_that_tests_it(
         return np.full(len(embeddings), number % 2)
 
     rows = np.arange(CLIPS)
-    right = Outcome(rows, embedded.labels, (Choice(1.0, ()),) * 3, True, predict)
+    right = ProbeResult(rows, embedded.labels, (Selection(1.0, ()),) * 3, True, predict)
     probed = Probed(PROTOCOLS["linear"], folds, right, (right.predicted,), 0.0)
     spoilt = spoil(tmp_path, clips[::-1][:-1], embedded, "clip")  # another order, clip0 left out
     found = rescore(probed, embedded, spoilt, 2)["clip:10"]
@@ -190,7 +191,7 @@ def test_a_protocol_without_heads_for_embeddings_says_so_and_keeps_its_score(
     spoilt = spoil(tmp_path, clips, embedded, "clip")
     linear = PROTOCOLS["linear"]
 
-    def evaluate(*given, **more) -> Outcome:
+    def evaluate(*given, **more) -> ProbeResult:
         return dataclasses.replace(linear.evaluate(*given, **more), predict=no_head)
 
     headless = dataclasses.replace(PROTOCOLS["finetune"], evaluate=evaluate, random=False)

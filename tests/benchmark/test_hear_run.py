@@ -14,7 +14,7 @@ from benchmark import run
 from benchmark.hear_scores import read_scores
 from benchmark.heareval import predict as hear_predict
 from benchmark.heareval.predict import HearevalError, Predicted, predict
-from benchmark.probes.tuning import STRENGTHS
+from benchmark.probes.linear import C_GRID
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_clips_of_several_labels_are_scored_by_our_own_probe_too(
     score = found.pop("multilabel-2")
     assert len(found) == 1
     assert list(score.folds) == ["fold00", "fold01", "fold02"]
-    assert {fold["strength"] for fold in score.hyperparameters.values()} <= set(STRENGTHS)
+    assert {fold["strength"] for fold in score.hyperparameters.values()} <= set(C_GRID)
     assert set(score.metrics) == {"top1_acc", "mAP"}
     assert any("d_prime is not finite" in note for note in score.notes)
     for name, values in score.metrics.items():

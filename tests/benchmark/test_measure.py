@@ -13,11 +13,10 @@ from benchmark.data.clip import Task
 from benchmark.data.split import Fold
 from benchmark.embed.cost import Cost
 from benchmark.measure import Probed, measure, probe
-from benchmark.probes.outcome import Choice, Outcome, outcome
-from benchmark.probes.rows import Rows
-from benchmark.protocols import Protocol
+from benchmark.probes.protocols import Protocol
+from benchmark.probes.rows import ProbeResult, Rows, Selection, predict_test
 from benchmark.results.schema import read_result, write_result
-from benchmark.stats.repeats import over_seeds
+from benchmark.stats.metrics import over_seeds
 
 CLIPS, CLASSES = 60, 3
 TASK = Task(
@@ -33,14 +32,14 @@ def guess(
     *,
     device: str = "cpu",
     seed: int = 0,
-) -> Outcome:
+) -> ProbeResult:
     """Chance, by the seed."""
 
     def classify(place: int, rows: Rows) -> np.ndarray:
         return np.random.default_rng([seed, place]).integers(0, n_classes, len(rows))
 
-    choice = Choice(0.5, ((0.25, 10.0), (0.5, 20.0)))
-    return outcome(embeddings, labels, folds, [choice] * len(folds), classify)
+    selection = Selection(0.5, ((0.25, 10.0), (0.5, 20.0)))
+    return predict_test(embeddings, labels, folds, [selection] * len(folds), classify)
 
 
 def embedded() -> SimpleNamespace:

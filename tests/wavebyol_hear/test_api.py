@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import wavebyol_hear
-from wavebyol_hear import hear as load
+from wavebyol_hear import load
 from wavebyol_hear.checkpoint import WeightsError, save_encoder
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.front_end import GaborFrontEndConfig
@@ -32,7 +32,6 @@ def weights(tmp_path):
 
 def test_the_face_is_the_three_functions():
     assert wavebyol_hear.__all__ == [
-        "__version__",
         "get_scene_embeddings",
         "get_timestamp_embeddings",
         "load_model",
@@ -141,19 +140,7 @@ assert "torch._dynamo" not in sys.modules
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
-def test_files_and_version_do_not_wait_for_torch():
-    code = """
-import sys
-import wavebyol_hear, wavebyol_hear.files.atomic
-assert wavebyol_hear.__version__ and "torch" not in sys.modules
-assert "load_model" in dir(wavebyol_hear) and not hasattr(wavebyol_hear, "absent")
-from wavebyol_hear import load_model
-assert load_model is wavebyol_hear.load_model and "torch" in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_sounds_of_different_kinds_embed_differently(esc50_clips):
+def test_real_sound_of_different_kinds_embeds_differently(esc50_clips):
     model = wavebyol_hear.load_model()
     first, second = wavebyol_hear.get_scene_embeddings(esc50_clips[:2], model)
     assert torch.cosine_similarity(first, second, dim=0) < 0.999

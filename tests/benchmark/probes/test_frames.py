@@ -1,0 +1,80 @@
+"""The frame probe finds what can be found, and the test clips have no say in it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmark.probes.frames import FramedClip, activity, probe_frames
+from benchmark.probes.rows import ProbeError
+from benchmark.stats.events import DEFAULT_POSTPROCESSING
+
+LABELS = ("a", "b")
+HOP = 40.0
+
+
+def clip(name: str, seed: int, loudness: float = 3.0, frames: int = 150) -> FramedClip:
+    """Noise, and two directions in it that are stronger while their label is on."""
+    random = np.random.default_rng(seed)
+    stamps = HOP * np.arange(frames) + 20
+    events = []
+    for start in range(0, frames - 30, 30):
+        first = start + int(random.integers(2, 10))
+        times = {"start": float(stamps[first]), "end": float(stamps[first + 11])}
+        events.append({"label": LABELS[random.integers(2)], **times})
+    quiet = FramedClip(
+        name, random.standard_normal((frames, 12)).astype(np.float32), stamps, events
+    )
+    sound = np.zeros((frames, 12), np.float32)
+    sound[:, :2] = loudness * activity(quiet, LABELS)
+    return replace(quiet, embedding=quiet.embedding + sound)
+
+
+def parts(loudness: float = 3.0) -> list[list[FramedClip]]:
+    return [
+        [clip(f"{part}{n}", 10 * place + n, loudness) for n in range(3)]
+        for place, part in enumerate(("train", "valid", "test"))
+    ]
+
+
+def test_frames_that_tell_their_label_give_the_onsets() -> None:
+    found = probe_frames(*parts(), LABELS, DEFAULT_POSTPROCESSING)
+    assert found.converged
+    assert found.scores[200.0].f > 0.9
+    assert found.scores[50.0].f > 0.8
+    assert found.scores[50.0].f <= found.scores[200.0].f
+    assert set(found.events) == {"test0", "test1", "test2"}
+    best = max(f for _, _, f in found.curve)
+    chosen = {(c, way): f for c, way, f in found.curve}[found.c, found.postprocessing]
+    assert chosen == best
+
+
+def test_frames_that_tell_nothing_give_nothing() -> None:
+    assert probe_frames(*parts(loudness=0.0), LABELS, DEFAULT_POSTPROCESSING).scores[200.0].f < 0.2
+
+
+def test_the_test_clips_have_no_say() -> None:
+    train, valid, test = parts()
+    once = probe_frames(train, valid, test, LABELS, DEFAULT_POSTPROCESSING)
+    other = [replace(one, events=[]) for one in test]
+    again = probe_frames(train, valid, other, LABELS, DEFAULT_POSTPROCESSING)
+    assert (again.c, again.postprocessing) == (once.c, once.postprocessing)
+    assert (again.curve, again.events) == (once.curve, once.events)
+    assert again.scores[200.0].f == 0
+
+
+def test_a_label_is_on_from_its_start_to_its_end() -> None:
+    one = FramedClip(
+        "x",
+        np.zeros((5, 1), np.float32),
+        np.array([0.0, 40.0, 80.0, 120.0, 160.0]),
+        [{"label": "b", "start": 40, "end": 120}, {"label": "a", "start": 41, "end": 79}],
+    )
+    assert activity(one, LABELS)[:, 1].tolist() == [False, True, True, True, False]
+    assert not activity(one, LABELS)[:, 0].any()
+
+
+def test_a_part_without_clips_is_named() -> None:
+    train, valid, _ = parts()
+    with pytest.raises(ProbeError, match="a part has none"):
+        probe_frames(train, valid, [], LABELS, DEFAULT_POSTPROCESSING)

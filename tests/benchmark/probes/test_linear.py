@@ -1,0 +1,94 @@
+"""The choice sees validation rows only; chance stays chance; numbers repeat."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from benchmark.data.split import Fold, make_folds
+from benchmark.probes.linear import evaluate, select_c
+from benchmark.probes.rows import Rows
+from benchmark.stats.metrics import score
+from tests.benchmark.guarded import Guarded
+
+
+def made(clips: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[Fold]]:
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 5, clips)
+    features = draw.normal(size=(clips, 40)) + draw.normal(size=(5, 40))[labels]
+    splits = np.array([f"fold{i % 4}" for i in range(clips)])
+    return (
+        features.astype(np.float32),
+        labels,
+        make_folds("folds", splits, np.arange(clips).astype(str)),
+    )
+
+
+def test_no_parameter_of_the_choice_could_carry_test_data() -> None:
+    assert list(inspect.signature(select_c).parameters) == [
+        "train", "valid", "n_classes", "c_grid", "device",
+    ]  # fmt: skip
+
+
+def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(monkeypatch) -> None:
+    features, labels, folds = made(200)
+    guard, label_guard = Guarded(features, folds[0].test), Guarded(labels, folds[0].test)
+    from benchmark.probes import linear
+
+    def disarm(*args: object, **options: object) -> object:
+        fitted = fit(*args, **options)
+        guard.armed = label_guard.armed = False
+        return fitted
+
+    fit = linear.fit
+    monkeypatch.setattr(linear, "fit", disarm)
+    guarded = evaluate(guard, label_guard, folds[:1], 5)
+    assert not guard.armed
+    plain = evaluate(features, labels, folds[:1], 5)
+    assert np.array_equal(guarded.predicted, plain.predicted)
+
+
+def test_the_guard_does_raise() -> None:
+    features, labels, folds = made(200)
+    leaked = Rows(Guarded(features, folds[0].test), labels, folds[0].test)
+    with pytest.raises(AssertionError, match="before the choice"):
+        select_c([leaked], [leaked], 5)
+
+
+def test_test_rows_do_not_change_the_choice() -> None:
+    features, labels, folds = made(200)
+    spoilt = features.copy()
+    spoilt[folds[0].test] = 1e6
+    found, wanted = (evaluate(x, labels, folds[:1], 5).selections for x in (spoilt, features))
+    assert found == wanted
+
+
+def test_the_choice_is_the_best_of_the_curve_and_a_tie_goes_to_the_stronger() -> None:
+    features, labels, folds = made(200)
+    for selection in evaluate(features, labels, folds, 5).selections:
+        best = max(accuracy for _, accuracy in selection.curve)
+        assert selection.value == min(c for c, accuracy in selection.curve if accuracy == best)
+
+
+def test_shuffled_labels_give_chance() -> None:
+    features, labels, folds = made(800)
+    true = evaluate(features, labels, folds, 5)
+    assert (true.predicted == labels).mean() > 0.8
+    shuffled = np.random.default_rng(1).permutation(labels)
+    result = evaluate(features, shuffled, folds, 5)
+    accuracy = score(shuffled, result.predicted, 5).overall["accuracy"]
+    assert accuracy.low <= 20 <= accuracy.high
+
+
+def test_the_same_numbers_twice() -> None:
+    features, labels, folds = made(200)
+    first, second = (evaluate(features, labels, folds, 5) for _ in range(2))
+    assert np.array_equal(first.predicted, second.predicted)
+    assert first.selections == second.selections
+
+
+def test_an_empty_validation_part_is_named() -> None:
+    features, labels, folds = made(50)
+    train, none = (Rows(features, labels, rows) for rows in (folds[0].train, np.arange(0)))
+    with pytest.raises(ValueError, match="no validation rows"):
+        select_c([train], [none], 5)

@@ -1,0 +1,144 @@
+"""What every protocol keeps: no test row before the choice, chance at chance, the same heads."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from benchmark.data.split import Fold, make_folds
+from benchmark.probes import mlp
+from benchmark.probes.protocols import PROTOCOLS, Protocol
+from benchmark.probes.rows import ProbeError
+from benchmark.stats.metrics import score
+from tests.benchmark.guarded import Guarded
+
+# Fine-tuning reads sound, not embeddings: its own test guards its test clips.
+JUDGES = {name: found for name, found in PROTOCOLS.items() if name != "finetune"}
+EVERY = pytest.mark.parametrize("protocol", JUDGES.values(), ids=list(JUDGES))
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hidden layer of 64 and less patience do for so few rows, and are much faster."""
+    monkeypatch.setattr(mlp, "HIDDEN", 64)
+    monkeypatch.setattr(mlp, "PATIENCE", 3)
+
+
+def made(clips: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[Fold]]:
+    """Classes that are apart, with features of very different scales."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 5, clips)
+    features = draw.normal(size=(clips, 40)) + 1.5 * draw.normal(size=(5, 40))[labels]
+    features = features * np.logspace(-2, 2, 40) + 10
+    splits = np.array([f"fold{i % 3}" for i in range(clips)])
+    folds = make_folds("folds", splits, np.arange(clips).astype(str))
+    return features.astype(np.float32), labels, folds
+
+
+@EVERY
+def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels, folds = made(200)
+    guards = [Guarded(x, folds[0].test) for x in (features, labels)]
+    module = sys.modules[protocol.evaluate.__module__]
+    finish = module.predict_test
+
+    def disarm(*given: object, **options: object) -> object:
+        for guard in guards:
+            guard.armed = False
+        return finish(*given, **options)
+
+    monkeypatch.setattr(module, "predict_test", disarm)
+    # One fold: the training rows of another may be this one's test rows.
+    guarded = protocol.evaluate(*guards, folds[:1], 5)
+    assert not guards[0].armed
+    plain = protocol.evaluate(features, labels, folds[:1], 5)
+    assert np.array_equal(guarded.predicted, plain.predicted)
+
+
+@EVERY
+def test_a_leak_of_the_test_rows_into_training_is_caught(protocol: Protocol) -> None:
+    features, labels, folds = made(200)
+    fold = folds[0]
+    leaking = Fold("leak", np.sort(np.append(fold.train, fold.test[0])), fold.valid, fold.test)
+    with pytest.raises(AssertionError, match="before the choice"):
+        protocol.evaluate(Guarded(features, fold.test), labels, [leaking], 5)
+
+
+@EVERY
+def test_test_rows_change_neither_the_choice_nor_each_others_classes(protocol: Protocol) -> None:
+    features, labels, folds = made(200)
+    spoilt = features.copy()
+    spoilt[folds[0].test[1:]] = 1e6
+    found, wanted = (protocol.evaluate(x, labels, folds[:1], 5) for x in (spoilt, features))
+    assert found.selections == wanted.selections
+    assert found.predicted[0] == wanted.predicted[0]
+
+
+@EVERY
+def test_classes_apart_are_told_apart_and_shuffled_labels_give_chance(protocol: Protocol) -> None:
+    features, labels, folds = made(600)
+    found = protocol.evaluate(features, labels, folds, 5)
+    assert found.rows.tolist() == list(range(600))
+    assert (found.predicted == labels).mean() > 0.95
+    shuffled = np.random.default_rng(1).permutation(labels)
+    found = protocol.evaluate(features, shuffled, folds, 5)
+    accuracy = score(shuffled, found.predicted, 5).overall["accuracy"]
+    assert accuracy.low <= 20 <= accuracy.high
+
+
+@EVERY
+def test_the_heads_of_an_outcome_repeat_its_predictions(protocol: Protocol) -> None:
+    features, labels, folds = made(200)
+    found = protocol.evaluate(features, labels, folds, 5)
+    for place, fold in enumerate(folds):
+        rows = fold.test[::-1]
+        again = found.predict(place, features[rows])
+        assert np.array_equal(again, found.predicted[np.searchsorted(found.rows, rows)])
+        assert found.predict(place, features[:0]).shape == (0,)
+
+
+@EVERY
+def test_the_choice_is_the_best_of_its_curve(protocol: Protocol) -> None:
+    features, labels, folds = made(200)
+    for selection in protocol.evaluate(features, labels, folds, 5).selections:
+        curve = dict(selection.curve)
+        assert len(curve) > 2
+        assert curve[selection.value] == max(curve.values())
+
+
+@EVERY
+def test_the_seed_decides_all_that_is_random(protocol: Protocol) -> None:
+    features, _, folds = made(200)
+    labels = np.random.default_rng(1).integers(0, 5, 200)
+    runs = [protocol.evaluate(features, labels, folds, 5, seed=seed) for seed in (0, 0, 1)]
+    assert np.array_equal(runs[0].predicted, runs[1].predicted)
+    assert runs[0].selections == runs[1].selections
+    assert np.array_equal(runs[0].predicted, runs[2].predicted) != protocol.random
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("part", "message"), [("train", "no training rows"), ("valid", "no validation rows")]
+)
+def test_an_empty_part_is_named(protocol: Protocol, part: str, message: str) -> None:
+    features, labels, folds = made(50)
+    parts = {"train": folds[0].train, "valid": folds[0].valid} | {part: np.arange(0)}
+    with pytest.raises(ProbeError, match=message):
+        protocol.evaluate(features, labels, [Fold("a", **parts, test=folds[0].test)], 5)
+
+
+@EVERY
+def test_a_label_or_a_feature_out_of_range_is_named(protocol: Protocol) -> None:
+    features, labels, folds = made(50)
+    with pytest.raises(ProbeError, match="label 4 is not one of the 4"):
+        protocol.evaluate(features, labels, folds, 4)
+    features[folds[0].train[3], 7] = np.nan
+    with pytest.raises(ProbeError, match="feature 7"):
+        protocol.evaluate(features, labels, folds[:1], 5)
+
+
+def test_versions_and_settings_are_each_protocols_own() -> None:
+    assert [p.version for p in PROTOCOLS.values()] == [f"{name}-1" for name in PROTOCOLS]
+    assert len({p.setting for p in JUDGES.values()}) == len(JUDGES)

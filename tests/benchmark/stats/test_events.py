@@ -1,0 +1,134 @@
+"""Onset F and frame-wise events agree with sed_eval, heareval and scikit-learn."""
+
+import numpy as np
+import pytest
+import sed_eval
+import torch
+from dcase_util.containers import MetaDataContainer
+from heareval.predictions.task_predictions import create_events_from_prediction
+from sklearn.linear_model import LogisticRegression
+
+from benchmark.probes.multilabel import fit_logistic, probabilities
+from benchmark.probes.rows import ProbeError, every_row
+from benchmark.stats.events import Postprocessing, events_of, onset_score
+
+LABELS = ("a", "b", "c")
+
+
+def drawn(random: np.random.Generator, clips: int, most: int) -> dict[str, list[dict]]:
+    """Events on a grid of 10 ms, so that distances of exactly the tolerance occur."""
+    events = {}
+    for clip in range(clips):
+        starts = 10 * random.integers(0, 200, random.integers(0, most + 1))
+        events[f"{clip}.wav"] = [
+            {"label": str(random.choice(LABELS)), "start": float(s), "end": float(s + 100)}
+            for s in starts
+        ]
+    return events
+
+
+def by_sed_eval(truth: dict, found: dict, within_ms: float) -> dict[str, float]:
+    metrics = sed_eval.sound_event.EventBasedMetrics(
+        list(LABELS), evaluate_onset=True, evaluate_offset=False, t_collar=within_ms / 1000
+    )
+
+    def container(events: dict, clip: str) -> MetaDataContainer:
+        return MetaDataContainer(
+            [
+                {
+                    "event_label": event["label"],
+                    "event_onset": event["start"] / 1000,
+                    "event_offset": event["end"] / 1000,
+                    "file": clip,
+                }
+                for event in events.get(clip, [])
+            ]
+        )
+
+    for clip in found:
+        metrics.evaluate(container(truth, clip), container(found, clip))
+    return metrics.results_overall_metrics()["f_measure"]
+
+
+@pytest.mark.parametrize("within_ms", [50, 200])
+@pytest.mark.parametrize("seed", range(6))
+def test_onset_scores_are_sed_eval_s(seed: int, within_ms: float) -> None:
+    random = np.random.default_rng(seed)
+    truth, found = drawn(random, 4, 25), drawn(random, 4, 25)
+    ours, theirs = onset_score(truth, found, within_ms), by_sed_eval(truth, found, within_ms)
+    assert ours.f == pytest.approx(theirs["f_measure"], abs=1e-9)
+    assert ours.precision == pytest.approx(theirs["precision"], abs=1e-9)
+    assert ours.recall == pytest.approx(theirs["recall"], abs=1e-9)
+    assert ours.f > 0
+
+
+def test_what_is_exact_scores_1_and_what_is_empty_0() -> None:
+    truth = drawn(np.random.default_rng(9), 3, 9)
+    assert onset_score(truth, truth, 50).f == 1
+    assert onset_score(truth, {clip: [] for clip in truth}, 50).f == 0
+    late = {
+        clip: [event | {"start": event["start"] + 50.01} for event in events[:1]]
+        for clip, events in truth.items()
+    }
+    first = {clip: events[:1] for clip, events in truth.items()}
+    assert onset_score(first, late, 50).f == 0
+    assert onset_score(first, late, 51).f == 1
+
+
+@pytest.mark.parametrize("hop", [20.0, 40.0, 50.0])
+@pytest.mark.parametrize("how", [Postprocessing(0, 0), Postprocessing(250, 125)])
+def test_events_are_those_heareval_makes(hop: float, how: Postprocessing) -> None:
+    random = np.random.default_rng(5)
+    walk = np.cumsum(random.standard_normal((120, 3)), axis=0)
+    probabilities = (1 / (1 + np.exp(-walk))).astype(np.float32)
+    stamps = hop * np.arange(120) + 7
+    theirs = create_events_from_prediction(
+        {time: torch.from_numpy(row) for time, row in zip(stamps, probabilities, strict=True)},
+        dict(enumerate(LABELS)),
+        median_filter_ms=how.median_filter_ms,
+        min_duration=how.min_duration,
+    )
+    ours = events_of(probabilities, stamps, LABELS, how)
+
+    def key(event: dict) -> tuple:
+        return event["start"], event["label"], event["end"]
+
+    assert sorted(map(key, ours)) == sorted(map(key, theirs))
+    assert len(ours) > 2
+
+
+@pytest.mark.parametrize("width", [20, 350])
+def test_probabilities_are_scikit_learn_s(width: int) -> None:
+    random = np.random.default_rng(0)
+    mix = random.standard_normal((width, width)) * 10 ** random.uniform(-2, 1, width)
+    features = (3 + random.standard_normal((400, width)) @ mix).astype(np.float32)
+    truth = features[:, :20] @ random.standard_normal((20, 3)) / 20
+    truth += random.standard_normal((400, 3))
+    targets = truth > np.quantile(truth, 0.8, axis=0)
+    strengths = (1e-3, 1e-1, 1.0)
+    found = fit_logistic(every_row(features[:300]), targets[:300], strengths)
+    assert found.converged.all()
+    ours = probabilities(found, every_row(features[300:]))
+    assert ours.shape == (100, 3, 3)
+    mean, scale = features[:300].mean(0), features[:300].std(0)
+    for place, strength in enumerate(strengths):
+        for label in range(3):
+            theirs = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
+            theirs.fit((features[:300] - mean) / scale, targets[:300, label])
+            expected = theirs.predict_proba((features[300:] - mean) / scale)[:, 1]
+            np.testing.assert_allclose(ours[:, place, label], expected, atol=0.01)
+
+
+def test_a_label_without_examples_is_never_found_and_bad_input_is_named() -> None:
+    features = np.random.default_rng(1).standard_normal((50, 4)).astype(np.float32)
+    targets = np.zeros((50, 2), bool)
+    targets[:20, 0] = True
+    probe = fit_logistic(every_row(features), targets, (1.0,))
+    found = probabilities(probe, every_row(features))
+    assert found[:, 0, 1].max() < 0.05
+    assert found[:20, 0, 0].mean() > found[20:, 0, 0].mean()
+    with pytest.raises(ProbeError, match="targets have shape"):
+        fit_logistic(every_row(features), targets[:9], (1.0,))
+    features[3, 2] = np.nan
+    with pytest.raises(ProbeError, match="feature 2"):
+        fit_logistic(every_row(features), targets, (1.0,))
