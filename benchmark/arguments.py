@@ -68,7 +68,7 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
         type=names,
         default=[],
         help="score the trained heads on corrupted test clips too, comma between: noise:SNR_DB, "
-        "reverb[:RT60], clip[:PERCENT], mp3-like[:KBIT]",
+        "reverb[:RT60], clip[:PERCENT], mp3:KBIT, opus:KBIT, vorbis:QUALITY",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.clip import Clip, Task
-from benchmark.data.corruption_names import Corruption
+from benchmark.data.corrupt import Corruption
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.model import HearModel
 from benchmark.measure import SEED, Probed

@@ -10,7 +10,7 @@ import torch
 
 from benchmark.corrupted import embed_corrupted, rescore
 from benchmark.data.clip import Clip, Task, TaskDataError, missing_data
-from benchmark.data.corruption_names import Corruption
+from benchmark.data.corrupt import Corruption
 from benchmark.data.registry import absent_files, completeness, data_folder, task_root
 from benchmark.data.split import SplitError, make_folds
 from benchmark.embed.cache import CacheError

@@ -75,7 +75,7 @@ def check(
 
     Where it asks for what cannot be, the parser says so and ends the process.
     """
-    from benchmark.data.corruption_names import CorruptionError, parse_all
+    from benchmark.data.corrupt import CorruptionError, parse_all
     from benchmark.data.registry import data_folder, load_tasks
     from benchmark.evaluate import Settings
     from benchmark.finetune.config import FinetuneConfigError, read_finetune_config

@@ -1,24 +1,47 @@
-"""Ways to spoil sound: noise, reverberation, clipping, a low bit rate; each does what it states.
+"""Ways to corrupt audio by name, such as "noise:20" or "mp3:64": a kind and a level.
 
-Every function takes sound and returns sound of the same length, and draws what is random from the
-generator it is given.
+A corruption is a transform of the waveform at its own sample rate, before any resampling for a
+model. What is random is seeded by the clip and the kind, so a clip is corrupted alike on every
+machine, for every model and in whatever process reads it; the same noise is used at every SNR. MP3,
+Opus and Vorbis are the real codecs, encoded and decoded in memory by libsndfile.
 """
 
+import hashlib
+import io
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
-
-from benchmark.data.codec import recoded
+import soundfile
+import soxr
 
 FRAME_SECONDS = 0.02
 ACTIVE_DB = 30.0
 """Frames so far below the loudest frame, in dB, count as pauses."""
 LOWEST_HZ = 20.0
 """Pink noise is flat below: 1 / f has no end."""
+MP3_KBIT = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+"""Constant bitrates of MP3, in kbit/s."""
+MP3_RATES = (
+    ((8_000, 11_025, 12_000), 8, 64),  # MPEG-2.5
+    ((16_000, 22_050, 24_000), 8, 160),  # MPEG-2
+    ((32_000, 44_100, 48_000), 32, 320),  # MPEG-1
+)
+"""Sample rates of each version of MP3 in Hz, with their lowest and highest bitrate in kbit/s."""
+OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
+OPUS_KBIT = (6, 256)
+VORBIS_RATES = (8_000, 192_000)
+
+
+class CorruptionError(ValueError):
+    """A corruption that is not known or not possible; one line with what there is."""
 
 
 def active(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return which samples are sound rather than pause: bool `[n]`.
+    """Return which samples are audio rather than pause: bool `[n]`.
 
     A frame of 20 ms is active within 30 dB of the loudest; of pure silence all is.
 
@@ -33,19 +56,21 @@ def active(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.repeat(power >= power.max() * 10 ** (-ACTIVE_DB / 10), lengths)
 
 
-def noise(wave: np.ndarray, sample_rate: int, snr: float, draw: np.random.Generator) -> np.ndarray:
+def noise(
+    wave: np.ndarray, sample_rate: int, snr: float, generator: np.random.Generator
+) -> np.ndarray:
     """Add pink noise (power as 1 / f) at an SNR over the active part of the clip.
 
     Args:
         wave: one channel.
         sample_rate: in Hz.
         snr: mean power of the active part over that of the noise, in dB.
-        draw: of the noise.
+        generator: of the noise.
 
     Shape:
         wave and result `[n]`. Silence has no SNR and comes back as it is.
     """
-    spectrum = np.fft.rfft(draw.standard_normal(len(wave)))
+    spectrum = np.fft.rfft(generator.standard_normal(len(wave)))
     hertz = np.fft.rfftfreq(len(wave), 1 / sample_rate)
     spectrum /= np.sqrt(np.maximum(hertz, LOWEST_HZ))
     spectrum[0] = 0.0
@@ -58,9 +83,9 @@ def noise(wave: np.ndarray, sample_rate: int, snr: float, draw: np.random.Genera
 
 
 def reverb(
-    wave: np.ndarray, sample_rate: int, rt60: float, draw: np.random.Generator
+    wave: np.ndarray, sample_rate: int, rt60: float, generator: np.random.Generator
 ) -> np.ndarray:
-    """Convolve with the response of a made-up room: the direct sound, then decaying noise.
+    """Convolve with the response of a synthetic room: the direct sound, then decaying noise.
 
     The tail falls by 60 dB in `rt60`, alike at all frequencies, and holds as much energy as the
     direct sound. The response has unit energy, so the level stays about the same.
@@ -69,37 +94,34 @@ def reverb(
         wave: one channel.
         sample_rate: in Hz.
         rt60: in seconds.
-        draw: of the room; every clip has its own.
+        generator: of the room; every clip has its own.
 
     Shape:
         wave and result `[n]`: what rings on after the clip is cut off.
     """
-    response = room(sample_rate, rt60, draw)
+    response = room(sample_rate, rt60, generator)
     size = 1 << (len(wave) + len(response) - 2).bit_length()
     product = np.fft.rfft(wave, size) * np.fft.rfft(response, size)
     return np.fft.irfft(product, size)[: len(wave)]
 
 
-def room(sample_rate: int, rt60: float, draw: np.random.Generator) -> np.ndarray:
+def room(sample_rate: int, rt60: float, generator: np.random.Generator) -> np.ndarray:
     """Return the response of `reverb`, of unit energy, as long as its decay time."""
     time = np.arange(max(2, round(rt60 * sample_rate))) / sample_rate
-    response = draw.standard_normal(len(time)) * 10 ** (-3 * time / rt60)
+    response = generator.standard_normal(len(time)) * 10 ** (-3 * time / rt60)
     response[0] = 0.0
     response /= np.sqrt(np.sum(np.square(response)))
     response[0] = 1.0
     return np.asarray(response / math.sqrt(2))
 
 
-def clip(
-    wave: np.ndarray, sample_rate: int, percent: float, draw: np.random.Generator
-) -> np.ndarray:
+def clip(wave: np.ndarray, sample_rate: int, percent: float, _: np.random.Generator) -> np.ndarray:
     """Clip the loudest samples of the active part, as an overdriven input does.
 
     Args:
         wave: one channel.
         sample_rate: in Hz.
         percent: of the active samples that are clipped.
-        draw: not used.
 
     Shape:
         wave and result `[n]`.
@@ -109,18 +131,249 @@ def clip(
     return np.clip(wave, -limit, limit)
 
 
-def mp3_like(
-    wave: np.ndarray, sample_rate: int, kbit: float, draw: np.random.Generator
-) -> np.ndarray:
-    """Simulate a codec of a bit rate, see `benchmark.data.codec`.
+def coding_rate(codec: str, sample_rate: int, level: float) -> int:
+    """Return the sample rate in Hz at which a codec takes audio at a level.
+
+    It is the audio's own where the codec has it, else the next higher one, else the highest.
+
+    Example:
+        >>> coding_rate("mp3", 44_100, 64), coding_rate("mp3", 44_100, 16)
+        (44100, 24000)
+    """
+    if codec == "vorbis":
+        return min(max(sample_rate, VORBIS_RATES[0]), VORBIS_RATES[1])
+    rates = OPUS_RATES
+    if codec == "mp3":
+        rates = tuple(r for own, low, high in MP3_RATES if low <= level <= high for r in own)
+    return min((rate for rate in rates if rate >= sample_rate), default=max(rates))
+
+
+def encode(codec: str, wave: np.ndarray, sample_rate: int, level: float) -> bytes:
+    """Return audio as an encoded file.
 
     Args:
+        codec: "mp3" (constant bitrate in kbit/s, by LAME), "opus" (target of a variable bitrate in
+            kbit/s; noise and tones of 10 s came out within 25 % of it) or "vorbis" (quality 0 to
+            10).
         wave: one channel.
-        sample_rate: in Hz.
-        kbit: bit rate in kbit/s.
-        draw: not used.
+        sample_rate: that `coding_rate` returned.
+        level: see `codec`.
 
     Shape:
-        wave and result `[n]`.
+        wave `[n]`.
     """
-    return recoded(wave, sample_rate, kbit)
+    how = {"format": "OGG", "subtype": codec.upper()}
+    if codec == "mp3":
+        low, high = next((low, high) for own, low, high in MP3_RATES if sample_rate in own)
+        how = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT"}
+    else:
+        low, high = OPUS_KBIT if codec == "opus" else (0, 10)
+    # libsndfile refuses exactly 1, and LAME takes the bitrate that is nearest.
+    compression = min((high - level) / (high - low), 0.9999)
+    file = io.BytesIO()
+    with soundfile.SoundFile(
+        file, "w", sample_rate, 1, compression_level=compression, **how
+    ) as writer:
+        writer.write(wave)
+    return file.getvalue()
+
+
+def coded(
+    codec: str, wave: np.ndarray, sample_rate: int, level: float, _: np.random.Generator
+) -> np.ndarray:
+    """Encode and decode audio; the result is aligned with it.
+
+    Low bitrates of MP3 have no room for LAME's tag, so the decoder cannot trim the codec's delay
+    (1,105 samples): where the length differs, the delay is found by cross-correlation.
+
+    Args:
+        codec: see `encode`, as for `level`.
+        wave: one channel; above full scale it is scaled down for the codec and up again.
+        sample_rate: in Hz; see `coding_rate`.
+        level: kbit/s or quality.
+
+    Shape:
+        wave and result `[n]`. Silence comes back as it is.
+    """
+    if not wave.any():
+        return wave.copy()
+    own = coding_rate(codec, sample_rate, level)
+    scale = max(1.0, float(np.abs(wave).max()))
+    sent = wave / scale
+    if own != sample_rate:
+        sent = soxr.resample(sent, sample_rate, own, quality="HQ")
+    sent = np.pad(sent, (0, max(0, own // 10 - len(sent))))  # encoders want some frames
+    decoded, _rate = soundfile.read(io.BytesIO(encode(codec, sent, own, level)))
+    surplus = len(decoded) - len(sent)
+    if surplus > 0:
+        size = 1 << (len(decoded) + len(sent) - 2).bit_length()
+        product = np.fft.rfft(decoded, size) * np.conj(np.fft.rfft(sent, size))
+        lag = int(np.fft.irfft(product, size)[: surplus + 1].argmax())
+        decoded = decoded[lag : lag + len(sent)]
+    if own != sample_rate:
+        decoded = soxr.resample(decoded, own, sample_rate, quality="HQ")
+    decoded = decoded[: len(wave)]
+    return np.pad(decoded, (0, len(wave) - len(decoded))) * scale
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of corruption and what its level means.
+
+    Attributes:
+        apply: (wave, sample rate, level, generator) -> wave.
+        lowest: level.
+        highest: level.
+        usual: level taken where none is named; None where one must be.
+        title: for readers, with a place for the level.
+        levels: that alone are possible; () where all from lowest to highest are.
+    """
+
+    apply: Callable[[np.ndarray, int, float, np.random.Generator], np.ndarray]
+    lowest: float
+    highest: float
+    usual: float | None
+    title: str
+    levels: tuple[float, ...] = ()
+
+
+KINDS = {
+    "noise": Kind(noise, -40, 100, None, "pink noise, SNR {:g} dB"),
+    "reverb": Kind(reverb, 0.01, 10, 0.8, "reverberation, RT60 {:g} s"),
+    "clip": Kind(clip, 0.01, 99, 10, "clipping of {:g} % of the samples"),
+    "mp3": Kind(partial(coded, "mp3"), 8, 320, None, "MP3, {:g} kbit/s", MP3_KBIT),
+    "opus": Kind(partial(coded, "opus"), *OPUS_KBIT, None, "Opus, about {:g} kbit/s (variable)"),
+    "vorbis": Kind(partial(coded, "vorbis"), 0, 10, None, "Vorbis, quality {:g} (variable)"),
+}
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A kind of corruption at a level.
+
+    Attributes:
+        kind: one of `KINDS`.
+        level: in the kind's unit.
+    """
+
+    kind: str
+    level: float
+
+    @property
+    def name(self) -> str:
+        """Kind and level, such as "noise:20"."""
+        return f"{self.kind}:{self.level:g}"
+
+    @property
+    def title(self) -> str:
+        """The name for readers, with the unit."""
+        return KINDS[self.kind].title.format(self.level)
+
+    def __call__(self, wave: np.ndarray, sample_rate: int, clip_id: str) -> np.ndarray:
+        """Return a clip corrupted; where it would pass full scale, or its own peak, it is scaled.
+
+        Args:
+            wave: one channel.
+            sample_rate: in Hz.
+            clip_id: seeds what is random.
+
+        Shape:
+            wave and result float32 `[n]`.
+        """
+        digest = hashlib.blake2b(f"{self.kind}\n{clip_id}".encode(), digest_size=8).digest()
+        generator = np.random.default_rng(int.from_bytes(digest, "big"))
+        apply = KINDS[self.kind].apply
+        corrupted = apply(wave.astype(np.float64), sample_rate, self.level, generator)
+        limit, peak = max(1.0, float(np.abs(wave).max())), float(np.abs(corrupted).max())
+        return (corrupted * min(1.0, limit / max(peak, limit))).astype(np.float32)
+
+
+def parse(text: str) -> Corruption:
+    """Return the corruption of a name: a kind, or a kind and a level.
+
+    Raises:
+        CorruptionError: the kind is unknown, or the level is absent, no number or out of range.
+
+    Example:
+        >>> parse("mp3:64").title, parse("reverb").name
+        ('MP3, 64 kbit/s', 'reverb:0.8')
+    """
+    kind, colon, level = text.partition(":")
+    if kind == "mp3-like":
+        raise CorruptionError(
+            f"corruption {text!r} was an imitation and is gone: name a real codec and its level, "
+            "such as mp3:16, opus:16 or vorbis:3"
+        )
+    if kind not in KINDS:
+        known = ", ".join(f"{k} ({usage(k)})" for k in KINDS)
+        raise CorruptionError(f"unknown corruption {kind!r}: there are {known}")
+    chosen = KINDS[kind]
+    if not colon and chosen.usual is not None:
+        return Corruption(kind, chosen.usual)
+    try:
+        number = float(level)
+    except ValueError:
+        number = math.nan
+    possible = number in chosen.levels if chosen.levels else True
+    if not (chosen.lowest <= number <= chosen.highest and possible):
+        raise CorruptionError(f"corruption {text!r} needs a level: {usage(kind)}")
+    return Corruption(kind, number)
+
+
+def parse_all(texts: Sequence[str]) -> tuple[Corruption, ...]:
+    """Return the corruptions of several names.
+
+    Raises:
+        CorruptionError: see `parse`, or two names mean the same.
+    """
+    corruptions = tuple(parse(text) for text in texts)
+    twice = [one.name for one in corruptions if corruptions.count(one) > 1]
+    if twice:
+        raise CorruptionError(f"corruption {twice[0]!r} is named twice: leave one out")
+    return corruptions
+
+
+def title_of(name: str) -> str:
+    """Return the title of a corruption in a result; the name where an older version made it."""
+    try:
+        return parse(name).title
+    except CorruptionError:
+        return name
+
+
+def usage(kind: str) -> str:
+    """Return how a kind is written, with its levels."""
+    chosen = KINDS[kind]
+    if chosen.levels:
+        return f"{kind}:N with N one of {', '.join(f'{level:g}' for level in chosen.levels)}"
+    usual = "" if chosen.usual is None else f", {chosen.usual:g} where left out"
+    return f"{kind}:{chosen.lowest:g} to {kind}:{chosen.highest:g}{usual}"
+
+
+@dataclass(frozen=True)
+class CorruptedClips:
+    """A corruption of certain clips, as the reader of their files takes it.
+
+    Attributes:
+        corruption: of all.
+        clip_ids: by row.
+    """
+
+    corruption: Corruption
+    clip_ids: Sequence[str]
+
+    def __call__(self, wave: np.ndarray, sample_rate: int, row: int) -> np.ndarray:
+        """Return the clip of a row corrupted, see `Corruption`."""
+        return self.corruption(wave, sample_rate, self.clip_ids[row])
+
+    @property
+    def key(self) -> dict[str, str]:
+        """What embeddings of these clips depend on: the name, the code, the codecs, the seeds."""
+        code = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=16)
+        code.update(f"{soundfile.__libsndfile_version__} {soxr.__version__}".encode())
+        seeds = hashlib.blake2b("\n".join(self.clip_ids).encode(), digest_size=16)
+        return {
+            "corruption": self.corruption.name,
+            "code": code.hexdigest(),
+            "clips": seeds.hexdigest(),
+        }

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.data.clip import Clip, Task
 from benchmark.data.clip_list import sort_out
-from benchmark.data.corruption_names import Corruption, SpoiltClips
+from benchmark.data.corrupt import CorruptedClips, Corruption
 from benchmark.embed.cache import EmbeddingArray, cache_folder
 from benchmark.embed.cost import Cost, cost_of, note_arithmetic
 from benchmark.embed.embedder import Embedder, EmbedError, fill
@@ -61,7 +61,7 @@ def _open(
     folder: str,
     sound: str,
     n_clips: int,
-    spoil: SpoiltClips | None,
+    spoil: CorruptedClips | None,
 ) -> EmbeddingArray:
     """Open the cached array of a model on the clips with a fingerprint; new where all is new."""
     options: dict[str, Any] = {
@@ -115,7 +115,7 @@ def embed_task(
     folder = task.folder or task.name
     memory = cache_dir / folder / "sound-hashes.json"
     sound, data_hash = _fingerprints(good, root, memory)
-    spoil = SpoiltClips(corruption, [clip.clip_id for clip in good]) if corruption else None
+    spoil = CorruptedClips(corruption, [clip.clip_id for clip in good]) if corruption else None
     array = _open(model, cache_dir, folder, sound, len(good), spoil)
     embedder = Embedder(model, array)
     if len(array.todo()):

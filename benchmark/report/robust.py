@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from benchmark.data.corruption_names import parse
+from benchmark.data.corrupt import title_of
 from benchmark.report.html import (
     NONE,
     Column,
@@ -28,7 +28,7 @@ def robustness(results: Sequence[Result]) -> str:
     for (protocol, task), own in by_table(results).items():
         names = corruptions_of(own)
         columns = [Column("Model", text=True), Column("Clean")]
-        columns += [Column(escape(name), below=escape(parse(name).title)) for name in names]
+        columns += [Column(escape(name), below=escape(title_of(name))) for name in names]
         rows = [_row(result, names) for result in own]
         table = sorting_table("", columns, rows)
         parts.append(f"<h3>{escape(task)}, protocol {escape(protocol)}</h3>{table}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmark.data.corruption_names import parse
+from benchmark.data.corrupt import title_of
 from benchmark.report.text_table import DASH, aligned, in_markdown
 from benchmark.results.schema import Result
 
@@ -42,7 +42,7 @@ def robust_tables(results: Sequence[Result], *, markdown: bool = False) -> str:
             clean = f"{result.metrics['accuracy']['value']:.1f}"
             rows.append([result.model, clean, *[_cell(result, name) for name in names]])
         body = in_markdown(rows) if markdown else aligned(rows)
-        meant = "; ".join(f"{name} = {parse(name).title}" for name in names)
+        meant = "; ".join(f"{name} = {title_of(name)}" for name in names)
         parts.append(f"Robustness, protocol {protocol}, {task}\n\n{body}\n\n{meant}")
     return "\n\n".join([ABOUT, *parts]) if parts else ""
 

@@ -11,9 +11,9 @@ import soxr
 
 from benchmark import evaluate as jobs
 from benchmark.corrupted import embed_corrupted, rescore
-from benchmark.data import corruption_names as names
+from benchmark.data import corrupt as names
 from benchmark.data.clip import Clip, Source, Task
-from benchmark.data.corruption_names import SpoiltClips, parse
+from benchmark.data.corrupt import CorruptedClips, parse
 from benchmark.data.split import make_folds
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.model import load
@@ -94,10 +94,10 @@ def test_a_file_is_spoilt_at_its_own_rate_before_any_resampling(
     corruption = parse("noise:0")
     own = corruption(read_audio(paths[1], 22_050), 22_050, "clip1")
     for rate in (16_000, 22_050, 48_000):
-        heard = Reader(paths, rate, SpoiltClips(corruption, ids)).read(1)
+        heard = Reader(paths, rate, CorruptedClips(corruption, ids)).read(1)
         expected = soxr.resample(own, 22_050, rate, quality="HQ") if rate != 22_050 else own
         np.testing.assert_array_equal(heard, expected)
-    absent = Reader(["/no/such.wav"], 16_000, SpoiltClips(corruption, ["x"])).read(0)
+    absent = Reader(["/no/such.wav"], 16_000, CorruptedClips(corruption, ["x"])).read(0)
     assert "no such file" in absent
 
 
@@ -119,9 +119,8 @@ def test_workers_change_nothing_and_the_cache_is_kept_apart(
     assert (other.embeddings[0] != loud.embeddings[0]).any()
     changed = tmp_path / "code"
     changed.mkdir()
-    for name in ("codec", "corrupt", "corruption_names"):
-        (changed / f"{name}.py").write_text("# another version")
-    monkeypatch.setattr(names, "__file__", str(changed / "corruption_names.py"))
+    (changed / "corrupt.py").write_text("# another version")
+    monkeypatch.setattr(names, "__file__", str(changed / "corrupt.py"))
     assert embed(tmp_path, clips, corruption=parse("noise:0")).encoder_calls > 0
 
 
