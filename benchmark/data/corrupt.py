@@ -142,7 +142,7 @@ def coding_rate(codec: str, sample_rate: int, level: float) -> int:
     """
     if codec == "vorbis":
         return min(max(sample_rate, VORBIS_RATES[0]), VORBIS_RATES[1])
-    rates = OPUS_RATES
+    rates: tuple[int, ...] = OPUS_RATES
     if codec == "mp3":
         rates = tuple(r for own, low, high in MP3_RATES if low <= level <= high for r in own)
     return min((rate for rate in rates if rate >= sample_rate), default=max(rates))
