@@ -108,7 +108,7 @@ def as_task(task: HearTask) -> Task:
         title=f"HEAR: {task.name}",
         classes=task.labels,
         split_policy="fixed" if task.split_mode == "trainvaltest" else "folds",
-        sample_counts=task.count,
+        n_clips=task.count,
         clip_seconds=None,
         licence="see the task's source",
         citation="J. Turian et al., HEAR: Holistic Evaluation of Audio Representations, 2022",

@@ -17,7 +17,7 @@ def describe(task: Task, data_dir: Path | None = None) -> str:
     split = "folds, each tested once" if task.split_policy == "folds" else "train, valid, test"
     lines = [
         f"{task.name}: {task.title}",
-        f"  {task.sample_counts} clips, {len(task.classes)} classes, split: {split}",
+        f"  {task.n_clips} clips, {len(task.classes)} classes, split: {split}",
         f"  licence: {task.licence}",
         f"  source: {task.source}",
         f"  {presence(task, task_root(task, data_dir))}",

@@ -1,4 +1,4 @@
-"""Reading the files an official archive brings: its top folder, its tables, its lists."""
+"""Reading the files of an official archive: its top folder, its tables, its lists."""
 
 import csv
 import json
@@ -8,25 +8,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.clip import Task, TaskDataError, missing_data
+from benchmark.data.clip import Clip, Task, TaskDataError, missing_data
 
 
-def locate(task: Task, root: Path, top: str, marker: str) -> str:
-    """Return what stands before the archive's own paths: "" or its top folder with a slash.
+def locate(task: Task, root: Path, *markers: str) -> str:
+    """Return what precedes the archive's own paths: "" or its top folder with a slash.
 
     Args:
-        task: named in the error.
+        task: with the name of the archive's top folder.
         root: of the task.
-        top: name of the archive's top folder.
-        marker: a file or folder of the archive, relative to its top folder.
+        markers: files or folders of the archive, relative to its top folder; the first must be
+            there, one of them suffices.
 
     Raises:
-        TaskDataError: where the marker is in neither place.
+        TaskDataError: where no marker is in either place.
     """
-    for prefix in (f"{top}/", ""):
-        if (root / (prefix + marker)).exists():
+    for prefix in (f"{task.top}/", ""):
+        if any((root / (prefix + marker)).exists() for marker in markers):
             return prefix
-    raise missing_data(task, root / top / marker, f"{marker} is absent")
+    raise missing_data(task, root / task.top / markers[0], f"{markers[0]} is absent")
 
 
 @contextmanager
@@ -81,11 +81,29 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise TaskDataError(f"{path}: no valid JSON ({error}); fetch the file again") from error
     if not isinstance(content, dict):
         raise TaskDataError(f"{path}: holds no JSON object; fetch the file again")
     return content
+
+
+def listed_path(table: Path, text: str) -> str:
+    r"""Return a path in a list as this program writes paths: no `./` before it, no backslash.
+
+    Raises:
+        TaskDataError: the path leads out of the task's folder.
+
+    Example:
+        >>> listed_path(Path("list.txt"), r".\yes\1.wav")
+        'yes/1.wav'
+    """
+    path = text.replace("\\", "/")
+    while path.startswith("./"):
+        path = path[2:].lstrip("/")
+    if path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"):
+        raise TaskDataError(f"{table}: {text!r} leads out of the task's folder; fix the list")
+    return path
 
 
 def fold_name(path: Path, line: int, value: str, folds: int) -> str:
@@ -105,14 +123,48 @@ def fold_name(path: Path, line: int, value: str, folds: int) -> str:
     return f"fold{int(value):02d}"
 
 
+def clips_of_folds(
+    table: Path, folder: str, *, name: str, label: str, recording: str, folds: int
+) -> list[Clip]:
+    """Return the clips of a table with published folds; the group is the recording in its fold.
+
+    The folds are the protocol: a recording that they split across two of them is a group in each,
+    and no reason to refuse the set.
+
+    Args:
+        table: a CSV file with the columns named next and `fold`.
+        folder: of the clips relative to the task's root, ending in a slash or empty; "{fold}" in it
+            stands for the fold's number.
+        name: column of the file names, which are the clips' ids.
+        label: column of the labels.
+        recording: column of the recordings that the clips were cut from.
+        folds: number of folds.
+
+    Raises:
+        TaskDataError: where the table is malformed.
+    """
+    return [
+        Clip(
+            clip_id=row[name],
+            path=folder.format(fold=row["fold"]) + listed_path(table, row[name]),
+            label=row[label],
+            split=fold_name(table, line, row["fold"], folds),
+            group=f"{row[recording]}/fold{row['fold']}",
+        )
+        for line, row in read_table(table, (name, "fold", label, recording))
+    ]
+
+
 def subfolders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden ones."""
+    """Return the names of the folders in a folder, sorted, without hidden ones; [] if absent."""
+    if not folder.is_dir():
+        return []
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
 
 
 def sound_files(folder: Path, suffixes: tuple[str, ...] = (".wav",)) -> list[str]:
-    """Return the names of the files in a folder with one of the endings, sorted.
+    """Return the names of the files in a folder with one of the endings, sorted; [] if absent.
 
     macOS's `._name` shadows and other hidden files are left out.
 
@@ -120,6 +172,8 @@ def sound_files(folder: Path, suffixes: tuple[str, ...] = (".wav",)) -> list[str
         folder: to list, not below it.
         suffixes: lower case, with the dot.
     """
+    if not folder.is_dir():
+        return []
     return sorted(
         name
         for name in os.listdir(folder)

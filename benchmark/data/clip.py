@@ -1,11 +1,13 @@
-"""The records that travel between the benchmark's parts: a clip, where it is from, and a task."""
+"""The records of data: a clip, its archive and its task; and the check of what a task lists."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 SplitPolicy = Literal["folds", "fixed"]
+FIXED = ("train", "valid", "test")
+"""Parts of a fixed split."""
 
 
 class TaskDataError(ValueError):
@@ -14,14 +16,15 @@ class TaskDataError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One labelled sound file of a task.
+    """One labelled audio file of a task.
 
     Attributes:
         clip_id: unique within the task, stable from machine to machine.
         path: of the file, relative to the task's root, with forward slashes.
         label: one of the task's classes; checked when the task is embedded, not when it is listed.
         split: as published: "fold01", "fold02", ... or "train", "valid", "test".
-        group: what may never stand on both sides of a split (a speaker, a recording, a programme).
+        group: clips of one group are never on two sides of a split, and are resampled together (a
+            speaker, a recording, a program).
     """
 
     clip_id: str
@@ -37,8 +40,8 @@ class Source:
 
     Attributes:
         url: of the archive, or of the form one must fill in to get it.
-        checksum: "md5:..." or "sha256:..." as published; "" where none was found.
-        size: in bytes, as published; 0 where it was not found.
+        checksum: "md5:..." or "sha256:..." as published; "" where none is.
+        size: in bytes, as published; 0 where none is.
         repacked: whether the publisher packs the archive anew at will, so that its bytes and
             checksum may differ while its content is the same.
     """
@@ -55,27 +58,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """A data set to pretrain on: what `benchmark.download` must know of it.
-
-    Attributes:
-        name: of the set and of its data folder.
-        title: for readers.
-        licence: of the audio.
-        citation: the publication to cite.
-        sources: the official archives.
-        layout: what the archives put below the folder, as one line.
-    """
-
-    name: str
-    title: str
-    licence: str
-    citation: str
-    sources: tuple[Source, ...]
-    layout: str
-
-
-@dataclass(frozen=True)
 class Task:
     """A data set with its classes, its published split and the way to list its clips.
 
@@ -84,7 +66,7 @@ class Task:
         title: for readers.
         classes: all labels, in the order of the label numbers.
         split_policy: "folds" (every clip is tested once) or "fixed" (train, valid, test).
-        sample_counts: number of clips in the complete official set.
+        n_clips: number of clips in the complete official set.
         clip_seconds: usual length of a clip in seconds, for information; None where it varies.
         licence: of the audio.
         citation: the publication to cite.
@@ -93,17 +75,18 @@ class Task:
         index: lists the clips below a root; raises TaskDataError where it cannot.
         metric: headline metric.
         folder: name of the data folder where it is another task's; "" means `name`.
+        top: name of the folder that the archive itself unpacks to, "" for none.
         note: what a reader of the scores must know, e.g. that a split is not the published one.
         by_hand: how to get the data where no command can fetch the sources, as one line.
-        convention: where `index` chooses between splits by what it finds, says which it took; the
-            answer belongs in the result.
+        convention: where `index` chooses between splits by what is there, or a published list has
+            exceptions, says which; the answer belongs in the result.
     """
 
     name: str
     title: str
     classes: tuple[str, ...]
     split_policy: SplitPolicy
-    sample_counts: int
+    n_clips: int
     clip_seconds: float | None
     licence: str
     citation: str
@@ -112,6 +95,7 @@ class Task:
     index: Callable[[Path], list[Clip]]
     metric: str = "accuracy"
     folder: str = ""
+    top: str = ""
     note: str = ""
     by_hand: str = ""
     convention: Callable[[Path], str] | None = None
@@ -128,9 +112,46 @@ def missing_data(task: Task, looked_in: Path, what: str) -> TaskDataError:
     Args:
         task: the task that was asked for.
         looked_in: the folder or file that was looked for.
-        what: what was wrong there, as a clause.
+        what: is wrong there, as a clause.
     """
     return TaskDataError(
         f"{task.name}: {what} (looked in {looked_in}); put there {task.layout}; "
         f"official source: {task.source}"
     )
+
+
+def split_valid_clips(
+    task: Task, clips: Sequence[Clip]
+) -> tuple[list[Clip], list[tuple[str, str]]]:
+    """Separate the clips whose label the task knows from those it does not, which are errors.
+
+    Returns:
+        the valid clips, and (clip id, message) of each other one.
+
+    Raises:
+        TaskDataError: where two clips share an id or no clip is left.
+    """
+    seen: set[str] = set()
+    for clip in clips:
+        if clip.clip_id in seen:
+            raise TaskDataError(
+                f"{task.name}: the clip {clip.clip_id} is listed twice; fix the list"
+            )
+        seen.add(clip.clip_id)
+    known = set(task.classes)
+    valid = [clip for clip in clips if clip.label in known]
+    errors = [
+        (
+            clip.clip_id,
+            f"{clip.path}: the label {clip.label!r} is none of the {len(known)} classes of "
+            f"{task.name}; fix the list",
+        )
+        for clip in clips
+        if clip.label not in known
+    ]
+    if not valid:
+        raise TaskDataError(
+            f"{task.name}: none of the {len(clips)} listed clips has a label of the task; put "
+            f"there {task.layout}; official source: {task.source}"
+        )
+    return valid, errors

@@ -1,4 +1,4 @@
-"""The tasks found by looking: every module of `benchmark.data.tasks` that has a `TASK`."""
+"""The tasks found by looking: every module of `benchmark.data.tasks` with `TASK` or `TASKS`."""
 
 import importlib
 import os
@@ -7,51 +7,70 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.data.clip import Clip, Task
+from benchmark.data.clip import Clip, Task, TaskDataError
 
 DATA_VARIABLE = "WAVEBYOL_DATA"
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that Git LFS left in place of the content."""
+LARGEST_POINTER = 1024
 
 
 def load_tasks() -> dict[str, Task]:
-    """Import every task module and return its task by name, in the order of the names.
+    """Import every task module and return its tasks by name, in the order of the names.
 
     Raises:
-        ValueError: where a task's name is not its module's.
+        ValueError: where the name of a module's first task is not the module's, or two tasks share
+            a name.
     """
-    tasks = {}
+    tasks: dict[str, Task] = {}
     folder = Path(__file__).parent / "tasks"
-    for found in sorted(pkgutil.iter_modules([str(folder)]), key=lambda module: module.name):
-        task = getattr(importlib.import_module(f"benchmark.data.tasks.{found.name}"), "TASK", None)
-        if task is None:
-            continue
-        if task.name != found.name:
+    for info in pkgutil.iter_modules([str(folder)]):
+        module = importlib.import_module(f"benchmark.data.tasks.{info.name}")
+        own = getattr(module, "TASKS", None) or tuple(filter(None, [getattr(module, "TASK", None)]))
+        if own and own[0].name != info.name:
             raise ValueError(
-                f"benchmark/data/tasks/{found.name}.py holds the task {task.name!r}: "
+                f"benchmark/data/tasks/{info.name}.py holds the task {own[0].name!r}: "
                 "give task and file one name"
             )
-        tasks[task.name] = task
-    return tasks
+        for task in own:
+            if task.name in tasks:
+                raise ValueError(f"two tasks are called {task.name!r}: rename one")
+            tasks[task.name] = task
+    return dict(sorted(tasks.items()))
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
-    """Return the folder that holds the data sets, one folder a task.
+    """Return the folder that holds the data sets, one folder per set.
 
     Args:
         data_dir: as given on the command line; None looks at the variable WAVEBYOL_DATA and then
             at `~/.cache/wavebyol_hear`.
+
+    Raises:
+        TaskDataError: "~" has no meaning, as HOME is not set.
     """
-    chosen = data_dir or os.environ.get(DATA_VARIABLE) or Path.home() / ".cache" / "wavebyol_hear"
-    return Path(chosen).expanduser()
+    chosen = data_dir or os.environ.get(DATA_VARIABLE) or "~/.cache/wavebyol_hear"
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError as error:
+        raise TaskDataError(f"{chosen}: {error}; set HOME, or give --data-dir") from error
 
 
 def task_root(task: Task, data_dir: str | Path | None = None) -> Path:
-    """Return the folder of one task: `task.folder` or, without one, its name, in the data folder.
+    """Return the folder of one task in the data folder.
+
+    It is `task.folder` or, without one, the task's name; where that is absent and the archive was
+    unpacked beside it, the archive's own top folder.
 
     Args:
         task: the task.
         data_dir: see `data_folder`.
     """
-    return data_folder(data_dir) / (task.folder or task.name)
+    folder = data_folder(data_dir)
+    root = folder / (task.folder or task.name)
+    if not root.exists() and task.top and (folder / task.top).is_dir():
+        return folder / task.top
+    return root
 
 
 def completeness(task: Task, clips: Sequence[Clip], root: Path | None = None) -> str | None:
@@ -60,11 +79,11 @@ def completeness(task: Task, clips: Sequence[Clip], root: Path | None = None) ->
     Args:
         task: whose official count and classes are the measure.
         clips: what `task.index` listed.
-        root: with it, listed clips whose file is absent are counted too; each folder is read once.
+        root: with it, listed clips without content are counted too, see `absent_files`.
     """
     missing = []
-    if len(clips) != task.sample_counts:
-        missing.append(f"{len(clips)} of {task.sample_counts} clips are listed")
+    if len(clips) != task.n_clips:
+        missing.append(f"{len(clips)} of {task.n_clips} clips are listed")
     present = Counter(clip.label for clip in clips)
     absent = [label for label in task.classes if label not in present]
     if absent:
@@ -81,7 +100,10 @@ def completeness(task: Task, clips: Sequence[Clip], root: Path | None = None) ->
 
 
 def absent_files(clips: Sequence[Clip], root: Path) -> list[str]:
-    """Return the paths of listed clips that are not there, with one listing a folder.
+    """Return the paths of listed clips without content, with one listing per folder.
+
+    These are files that are not there, links that lead nowhere (git-annex), pointers that Git LFS
+    left in place of the content, and what is no regular file.
 
     Args:
         clips: what `task.index` listed.
@@ -92,10 +114,27 @@ def absent_files(clips: Sequence[Clip], root: Path) -> list[str]:
     for clip in clips:
         folder, name = os.path.split(clip.path)
         if folder not in listings:
-            try:
-                listings[folder] = set(os.listdir(root / folder))
-            except OSError:
-                listings[folder] = set()
+            listings[folder] = _files_with_content(f"{root}/{folder}")
         if name not in listings[folder]:
             gone.append(clip.path)
     return gone
+
+
+def _files_with_content(folder: str) -> set[str]:
+    """Return the names of the regular files of a folder that are no pointers; none if absent."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file() and not _is_pointer(entry)}
+    except OSError:
+        return set()
+
+
+def _is_pointer(entry: os.DirEntry[str]) -> bool:
+    """Return whether a file is Git LFS's pointer to a content that was not fetched."""
+    try:
+        if entry.stat().st_size > LARGEST_POINTER:
+            return False
+        with open(entry.path, "rb") as file:
+            return file.read(len(POINTER)) == POINTER
+    except OSError:
+        return False  # reading it will say what is wrong

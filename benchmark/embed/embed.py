@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.clip import Clip, Task
-from benchmark.data.clip_list import sort_out
+from benchmark.data.clip import Clip, Task, split_valid_clips
 from benchmark.data.corrupt import CorruptedClips, Corruption
 from benchmark.embed.cache import EmbeddingArray, cache_folder
 from benchmark.embed.cost import Cost, cost_of, note_arithmetic
@@ -111,7 +110,7 @@ def embed_task(
         CacheError: where the cache cannot be written.
         EmbedError: where not one clip could be embedded or there is no memory to read ahead.
     """
-    good, errors = sort_out(task, clips)
+    good, errors = split_valid_clips(task, clips)
     folder = task.folder or task.name
     memory = cache_dir / folder / "sound-hashes.json"
     sound, data_hash = _fingerprints(good, root, memory)

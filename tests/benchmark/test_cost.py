@@ -20,7 +20,7 @@ from tests.benchmark import tones
 from tests.synth import noisy_tone
 
 SECONDS, CLIPS = 0.25, 6
-TASK = dataclasses.replace(tones.TASK, classes=("tone",), sample_counts=CLIPS, clip_seconds=SECONDS)
+TASK = dataclasses.replace(tones.TASK, classes=("tone",), n_clips=CLIPS, clip_seconds=SECONDS)
 LINEAR = f"""{tones.COUNTED}
 class Model(Model):
     def __init__(self):

@@ -45,7 +45,7 @@ def test_an_official_archive_becomes_the_task(name: str, server: Server, tmp_pat
     for clip in clips:
         brought = (tmp_path / "data" / name / clip.path).read_bytes()
         assert brought == (tmp_path / "made" / clip.path).read_bytes()
-    assert f"partial in {tmp_path / 'data' / name}: {len(clips)} of {task.sample_counts}" in said
+    assert f"partial in {tmp_path / 'data' / name}: {len(clips)} of {task.n_clips}" in said
     assert task.licence in said
     assert [path.name for path in (tmp_path / "data").iterdir()] == [name]
 

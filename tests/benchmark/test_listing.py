@@ -27,7 +27,7 @@ def test_a_task_is_listed_with_all_its_facts(name: str, listed: tuple[Path, str]
     task, (folder, text) = TASKS[name], listed
     (block,) = [part for part in text.split("\n\n") if part.startswith(f"{name}: ")]
     assert task.title in block
-    assert f"{task.sample_counts} clips, {len(task.classes)} classes" in block
+    assert f"{task.n_clips} clips, {len(task.classes)} classes" in block
     assert ("each tested once" if task.split_policy == "folds" else "train, valid, test") in block
     assert f"licence: {task.licence}" in block
     for source in task.sources:
@@ -39,7 +39,7 @@ def test_a_task_is_listed_with_all_its_facts(name: str, listed: tuple[Path, str]
         assert "absent" in block  # not rendered for a listing
     else:
         there = len(task.index(root))
-        assert f"partial in {root}: {there} of {task.sample_counts} clips are listed" in block
+        assert f"partial in {root}: {there} of {task.n_clips} clips are listed" in block
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -53,7 +53,7 @@ def test_an_absent_task_says_what_to_put_where(name: str, tmp_path: Path) -> Non
 def test_a_complete_task_is_complete_only_with_all_its_files(tmp_path: Path) -> None:
     clips = [Clip(f"{i}", f"{i}.wav", label, "fold01", "") for i, label in enumerate("ab")]
     task = replace(
-        TASKS["esc50"], classes=("a", "b"), sample_counts=2, index=lambda root: list(clips)
+        TASKS["esc50"], classes=("a", "b"), n_clips=2, index=lambda root: list(clips)
     )
     for clip in clips:
         (tmp_path / clip.path).touch()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.data.archive_layout import fold_name, locate, read_table
+from benchmark.data.archive_layout import clips_of_folds, locate
 from benchmark.data.clip import Clip, Source, Task
 
 # In the order of the column `target` of meta/esc50.csv.
@@ -24,28 +24,22 @@ NOTE = "As published, 4 of 1,524 recordings have clips in two folds (9 of 2,000 
 def index(root: Path) -> list[Clip]:
     """List the clips of meta/esc50.csv; the group is the Freesound recording within its fold.
 
-    The folds are the protocol: the recordings that they part (see `NOTE`) are no reason to refuse
-    the set.
-
     Args:
         root: holds `meta` and `audio`, or `ESC-50-master` with them.
 
     Raises:
         TaskDataError: where the table or the audio folder is absent or the table is malformed.
     """
-    top = locate(TASK, root, "ESC-50-master", "meta/esc50.csv")
-    locate(TASK, root, "ESC-50-master", "audio")
-    table = root / f"{top}meta/esc50.csv"
-    return [
-        Clip(
-            clip_id=row["filename"],
-            path=f"{top}audio/{row['filename']}",
-            label=row["category"],
-            split=fold_name(table, line, row["fold"], 5),
-            group=f"{row['src_file']}/fold{row['fold']}",
-        )
-        for line, row in read_table(table, ("filename", "fold", "category", "src_file"))
-    ]
+    top = locate(TASK, root, "meta/esc50.csv")
+    locate(TASK, root, "audio")
+    return clips_of_folds(
+        root / f"{top}meta/esc50.csv",
+        f"{top}audio/",
+        name="filename",
+        label="category",
+        recording="src_file",
+        folds=5,
+    )
 
 
 TASK = Task(
@@ -53,7 +47,7 @@ TASK = Task(
     title="ESC-50",
     classes=CLASSES,
     split_policy="folds",
-    sample_counts=2000,
+    n_clips=2000,
     clip_seconds=5.0,
     licence="CC BY-NC 3.0 (the ESC-10 part CC BY 3.0)",
     citation="K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM MM 2015",
@@ -68,5 +62,6 @@ TASK = Task(
     ),
     layout="ESC-50-master/ (or what is in it): meta/esc50.csv and audio/<file name>.wav",
     index=index,
+    top="ESC-50-master",
     note=NOTE,
 )

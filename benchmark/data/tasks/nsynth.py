@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmark.data.archive_layout import read_json
-from benchmark.data.clip import Clip, Source, Task, TaskDataError, missing_data
+from benchmark.data.clip import FIXED, Clip, Source, Task, TaskDataError, missing_data
 
 # In the order of `instrument_family` in examples.json.
 FAMILIES = (
@@ -19,7 +19,6 @@ FAMILIES = (
     "synth_lead",
     "vocal",
 )
-SPLITS = ("train", "valid", "test")
 URL = "http://download.magenta.tensorflow.org/datasets/nsynth"
 
 
@@ -37,7 +36,7 @@ def index(root: Path) -> list[Clip]:
         TaskDataError: where an examples.json is absent, damaged or lacks a family.
     """
     clips = []
-    for split in SPLITS:
+    for split in FIXED:
         folder = f"nsynth-{split}"
         table = root / folder / "examples.json"
         if not table.is_file():
@@ -60,7 +59,7 @@ TASK = Task(
     title="NSynth (instrument family)",
     classes=FAMILIES,
     split_policy="fixed",
-    sample_counts=305979,
+    n_clips=305979,
     clip_seconds=4.0,
     licence="CC BY 4.0",
     citation="J. Engel et al., Neural Audio Synthesis of Musical Notes with WaveNet Autoencoders, "

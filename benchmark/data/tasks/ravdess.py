@@ -1,6 +1,12 @@
-"""RAVDESS speech: 1,440 acted sentences, 8 emotions, 24 actors, six actor-disjoint folds."""
+"""RAVDESS speech: 1,440 acted sentences, 8 emotions, 24 actors.
 
+`ravdess` has six actor-disjoint folds. `ravdess_paper` is WaveBYOL's protocol, a random 75/25 split
+with actors on both sides.
+"""
+
+import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.data.archive_layout import sound_files, subfolders
@@ -23,19 +29,19 @@ def spoken_sentences(task: Task, root: Path) -> Iterator[tuple[str, str, int]]:
     Raises:
         TaskDataError: where there is no speech file.
     """
-    found = False
+    count = 0
     top = f"{TOP}/" if (root / TOP).is_dir() and not (root / "Actor_01").is_dir() else ""
-    folders = subfolders(root / top) if root.is_dir() else []
-    for folder in (top + name for name in folders if name.startswith("Actor_")):
+    names = [name for name in subfolders(root / top) if name.startswith("Actor_")]
+    for folder in (top + name for name in names):
         for name in sound_files(root / folder):
             fields = name[: -len(".wav")].split("-")
             if len(fields) != 7 or not all(f.isdecimal() for f in fields) or fields[1] != "01":
                 continue
             emotion, actor = int(fields[2]), int(fields[6])
             known = EMOTIONS[emotion - 1] if 1 <= emotion <= len(EMOTIONS) else f"code {emotion}"
-            found = True
+            count += 1
             yield f"{folder}/{name}", known, actor
-    if not found:
+    if not count:
         raise missing_data(task, root, "no speech file in a folder Actor_<nn> is there")
 
 
@@ -57,12 +63,47 @@ def index(root: Path) -> list[Clip]:
     ]
 
 
+def random_splits(count: int) -> list[str]:
+    """Return train, valid or test for each of `count` clips: 60, 15 and 25 %.
+
+    The authors chose on the test quarter; here a fifth of their training part is for choosing.
+    The order is by SHA-256 of the index in the list, the same on any machine.
+
+    Args:
+        count: number of clips.
+    """
+    order = sorted(range(count), key=lambda i: hashlib.sha256(f"{i}".encode()).digest())
+    splits = ["train"] * count
+    test, valid = count // 4, (count - count // 4) // 5
+    for i in order[:test]:
+        splits[i] = "test"
+    for i in order[test : test + valid]:
+        splits[i] = "valid"
+    return splits
+
+
+def index_paper(root: Path) -> list[Clip]:
+    """List the speech files with random splits; nothing is kept together.
+
+    Args:
+        root: see `spoken_sentences`.
+
+    Raises:
+        TaskDataError: where there is no speech file.
+    """
+    sentences = list(spoken_sentences(PAPER, root))
+    return [
+        Clip(path, path, emotion, split, path)
+        for (path, emotion, _), split in zip(sentences, random_splits(len(sentences)), strict=True)
+    ]
+
+
 TASK = Task(
     name="ravdess",
     title="RAVDESS (speech emotion, actor-disjoint)",
     classes=EMOTIONS,
     split_policy="folds",
-    sample_counts=1440,
+    n_clips=1440,
     clip_seconds=3.7,
     licence="CC BY-NC-SA 4.0",
     citation="S. R. Livingstone, F. A. Russo, The Ryerson Audio-Visual Database of Emotional "
@@ -76,5 +117,19 @@ TASK = Task(
     ),
     layout="Actor_01/ to Actor_24/ with 03-01-<emotion>-...-<actor>.wav",
     index=index,
+    top=TOP,
     note="No split is published: six folds of four actors each, no actor in two.",
 )
+
+PAPER = replace(
+    TASK,
+    name="ravdess_paper",
+    title="RAVDESS (speech emotion, random 75/25 as in WaveBYOL)",
+    split_policy="fixed",
+    index=index_paper,
+    folder="ravdess",
+    note="WaveBYOL's protocol: actors are on both sides, so scores are too high; "
+    "compare with ravdess.",
+)
+
+TASKS = (TASK, PAPER)

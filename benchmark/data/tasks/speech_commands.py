@@ -1,10 +1,16 @@
-"""Speech Commands V2: 105,829 spoken words of 1 s or less, 35 words, the published lists."""
+"""Speech Commands V2: 105,829 spoken words of 1 s or less, 35 words, the published lists.
 
+`speech_commands_folds` has five speaker-disjoint folds of our own, for copies without the lists;
+`speech_commands_keywords` the ten command words in those folds.
+"""
+
+import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from benchmark.data.archive_layout import read_lines, sound_files, subfolders
-from benchmark.data.clip import Clip, Source, Task, missing_data
+from benchmark.data.archive_layout import listed_path, read_lines, sound_files, subfolders
+from benchmark.data.clip import Clip, Source, Task, TaskDataError, missing_data
 
 WORDS = """
     backward bed bird cat dog down eight five follow forward four go happy house learn left
@@ -12,6 +18,20 @@ WORDS = """
 """
 CLASSES = tuple(WORDS.split())
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
+FOLDS = 5
+# Clips of each command word in V2 (arXiv:1804.03209, section 7; the 35 counts add up to 105,829).
+KEYWORD_COUNTS = {
+    "down": 3917, "go": 3880, "left": 3801, "no": 3941, "off": 3745,
+    "on": 3845, "right": 3778, "stop": 3872, "up": 3723, "yes": 4044,
+}  # fmt: skip
+TOP = "speech_commands_v0.02"
+
+
+def top_of(root: Path) -> str:
+    """Return the folder of the archive's name that some unpackers make, with a slash, or ""."""
+    if (root / TOP).is_dir() and not set(subfolders(root)) & set(CLASSES):
+        return f"{TOP}/"
+    return ""
 
 
 def spoken_words(task: Task, root: Path) -> Iterator[tuple[str, str, str]]:
@@ -19,17 +39,37 @@ def spoken_words(task: Task, root: Path) -> Iterator[tuple[str, str, str]]:
 
     Args:
         task: named in the error.
-        root: holds one folder a word.
+        root: holds one folder per word, or `TOP` with them.
 
     Raises:
         TaskDataError: where there is no folder of words.
     """
-    words = [name for name in subfolders(root) if name[0] != "_"] if root.is_dir() else []
+    top = top_of(root)
+    words = [name for name in subfolders(root / top) if name[0] != "_"]
     if not set(words) & set(CLASSES):
         raise missing_data(task, root, "no folder of words is there")
     for word in words:
-        for name in sound_files(root / word):
+        for name in sound_files(root / top / word):
             yield f"{word}/{name}", word, name.split("_nohash_")[0]
+
+
+def read_lists(root: Path) -> dict[str, dict[str, str]]:
+    """Return by part of the split the paths that its list names, in lower case, as written there.
+
+    Raises:
+        TaskDataError: where a list is absent.
+    """
+    listed, folder = {}, root / top_of(root)
+    for part, name in LISTS.items():
+        table = folder / name
+        if not table.is_file():
+            raise missing_data(
+                TASK,
+                table,
+                f"{name} is absent; the task speech_commands_folds runs on a copy without lists",
+            )
+        listed[part] = {listed_path(table, line).lower(): line for line in read_lines(table)}
+    return listed
 
 
 def index(root: Path) -> list[Clip]:
@@ -39,21 +79,60 @@ def index(root: Path) -> list[Clip]:
         root: what `speech_commands_v0.02.tar.gz` unpacks to.
 
     Raises:
-        TaskDataError: where a list or all words are absent.
+        TaskDataError: where a list or all words are absent, or no line of a list fits a file.
     """
-    split = {}
-    for name, file in LISTS.items():
-        if not (root / file).is_file():
-            raise missing_data(
-                TASK,
-                root / file,
-                f"{file} is absent; the task speech_commands_folds runs on a copy without lists",
-            )
-        split.update(dict.fromkeys(read_lines(root / file), name))
-    return [
-        Clip(path, path, word, split.get(path, "train"), speaker)
+    lists = read_lists(root)
+    split = {path: part for part, paths in lists.items() for path in paths}
+    top = top_of(root)
+    clips = [
+        Clip(path, top + path, word, split.get(path.lower(), "train"), speaker)
         for path, word, speaker in spoken_words(TASK, root)
     ]
+    for part, paths in lists.items():
+        if paths and not any(clip.split == part for clip in clips):
+            raise TaskDataError(
+                f"{root / top / LISTS[part]}: none of its {len(paths)} lines fits a file, "
+                f"the first is {next(iter(paths.values()))!r}; fetch the list again"
+            )
+    return clips
+
+
+def convention(root: Path) -> str:
+    """Say how many lines of the lists fit no file, for the result."""
+    there = {path.lower() for path, _, _ in spoken_words(TASK, root)}
+    gone = {LISTS[part]: len(paths.keys() - there) for part, paths in read_lists(root).items()}
+    return "split by " + " and ".join(f"{name} ({n} lines fit no file)" for name, n in gone.items())
+
+
+def speaker_fold(speaker: str) -> str:
+    """Return the fold of a speaker: SHA-256 of the name modulo five, the same on any copy.
+
+    Args:
+        speaker: the part of the file name before `_nohash_`.
+    """
+    digest = hashlib.sha256(speaker.encode(errors="surrogateescape")).digest()
+    return f"fold{int.from_bytes(digest[:8], 'big') % FOLDS + 1:02d}"
+
+
+def index_folds(root: Path) -> list[Clip]:
+    """List the clips of all word folders; a speaker's clips share a fold.
+
+    Args:
+        root: see `spoken_words`.
+
+    Raises:
+        TaskDataError: where there is no folder of words.
+    """
+    top = top_of(root)
+    return [
+        Clip(path, top + path, word, speaker_fold(speaker), speaker)
+        for path, word, speaker in spoken_words(IN_FOLDS, root)
+    ]
+
+
+def index_keywords(root: Path) -> list[Clip]:
+    """List the clips of the ten command words, see `index_folds`."""
+    return [clip for clip in index_folds(root) if clip.label in KEYWORD_COUNTS]
 
 
 TASK = Task(
@@ -61,7 +140,7 @@ TASK = Task(
     title="Speech Commands V2 (35 words)",
     classes=CLASSES,
     split_policy="fixed",
-    sample_counts=105829,
+    n_clips=105829,
     clip_seconds=1.0,
     licence="CC BY 4.0",
     citation="P. Warden, Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition, "
@@ -75,4 +154,29 @@ TASK = Task(
     ),
     layout="validation_list.txt, testing_list.txt and <word>/<speaker>_nohash_<n>.wav",
     index=index,
+    top=TOP,
+    convention=convention,
 )
+
+IN_FOLDS = replace(
+    TASK,
+    name="speech_commands_folds",
+    title="Speech Commands V2, five speaker-disjoint folds (not the official split)",
+    split_policy="folds",
+    layout="<word>/<speaker>_nohash_<n>.wav",
+    index=index_folds,
+    folder="speech_commands",
+    note="Not the official protocol: five folds by a hash of the speaker, for partial copies.",
+    convention=None,
+)
+
+KEYWORDS = replace(
+    IN_FOLDS,
+    name="speech_commands_keywords",
+    title="Speech Commands V2, ten command words, five speaker-disjoint folds (not official)",
+    classes=tuple(KEYWORD_COUNTS),
+    n_clips=sum(KEYWORD_COUNTS.values()),
+    index=index_keywords,
+)
+
+TASKS = (TASK, IN_FOLDS, KEYWORDS)

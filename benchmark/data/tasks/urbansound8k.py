@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.data.archive_layout import fold_name, locate, read_table
+from benchmark.data.archive_layout import clips_of_folds, locate, sound_files
 from benchmark.data.clip import Clip, Source, Task
 
 # In the order of the column `classID` of metadata/UrbanSound8K.csv.
@@ -27,30 +27,32 @@ NOTE = (
 
 
 def index(root: Path) -> list[Clip]:
-    """List the clips of metadata/UrbanSound8K.csv; the group is the recording within its fold.
-
-    The folds are the protocol: the recordings that they part (see `NOTE`) are no reason to refuse
-    the set.
+    """List the clips of UrbanSound8K.csv; the group is the recording within its fold.
 
     Args:
-        root: holds `metadata` and `audio`, or `UrbanSound8K` with them.
+        root: holds `metadata` and `audio`, or `UrbanSound8K` with them. Other copies are known too:
+            the table and the folders of folds beside each other, and all clips in one folder.
 
     Raises:
-        TaskDataError: where the table or the audio folder is absent or the table is malformed.
+        TaskDataError: where the table or the audio is absent or the table is malformed.
     """
-    top = locate(TASK, root, "UrbanSound8K", "metadata/UrbanSound8K.csv")
-    locate(TASK, root, "UrbanSound8K", "audio")
+    top = locate(TASK, root, "metadata/UrbanSound8K.csv", "UrbanSound8K.csv")
     table = root / f"{top}metadata/UrbanSound8K.csv"
-    return [
-        Clip(
-            clip_id=row["slice_file_name"],
-            path=f"{top}audio/fold{row['fold']}/{row['slice_file_name']}",
-            label=row["class"],
-            split=fold_name(table, line, row["fold"], 10),
-            group=f"{row['fsID']}/fold{row['fold']}",
-        )
-        for line, row in read_table(table, ("slice_file_name", "fsID", "fold", "class"))
-    ]
+    if not table.is_file():
+        table = root / f"{top}UrbanSound8K.csv"
+    for audio in ("audio/", ""):
+        if (root / f"{top}{audio}fold1").is_dir():
+            folder = f"{top}{audio}fold{{fold}}/"
+            break
+        if sound_files(root / f"{top}{audio}"):
+            folder = f"{top}{audio}"
+            break
+    else:
+        locate(TASK, root, "audio")
+        folder = f"{top}audio/fold{{fold}}/"
+    return clips_of_folds(
+        table, folder, name="slice_file_name", label="class", recording="fsID", folds=10
+    )
 
 
 TASK = Task(
@@ -58,7 +60,7 @@ TASK = Task(
     title="UrbanSound8K",
     classes=CLASSES,
     split_policy="folds",
-    sample_counts=8732,
+    n_clips=8732,
     clip_seconds=4.0,
     licence="CC BY-NC 4.0",
     citation="J. Salamon, C. Jacoby, J. P. Bello, A Dataset and Taxonomy for Urban Sound Research, "
@@ -73,5 +75,6 @@ TASK = Task(
     layout="UrbanSound8K/ (or what is in it): metadata/UrbanSound8K.csv and "
     "audio/fold<k>/<file name>.wav",
     index=index,
+    top="UrbanSound8K",
     note=NOTE,
 )

@@ -1,13 +1,31 @@
 """VoxCeleb1, speaker identification: 153,516 clips, 1,251 speakers, the published iden_split."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.data.archive_layout import locate, read_lines
+from benchmark.data.archive_layout import listed_path, locate, read_lines, subfolders
 from benchmark.data.clip import Clip, Source, Task, TaskDataError, missing_data
 
 SPLITS = {"1": "train", "2": "valid", "3": "test"}
+ARCHIVES = (("dev", "test"), ("vox1_dev_wav", "vox1_test_wav"))
+"""Folders that the two archives are unpacked to, each with `wav` in it."""
 SITE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb"
+
+
+def folder_of(root: Path) -> Callable[[str], str]:
+    """Return what gives each speaker's folder: `wav`, or that of one of the two archives.
+
+    Raises:
+        TaskDataError: where neither is there.
+    """
+    for top in ("vox1/", ""):
+        for dev, test in ARCHIVES:
+            if (root / top / dev / "wav").is_dir() or (root / top / test / "wav").is_dir():
+                tested = set(subfolders(root / top / test / "wav"))
+                return lambda name: f"{top}{test if name in tested else dev}/wav/"
+    top = locate(TASK, root, "wav")
+    return lambda name: f"{top}wav/"
 
 
 def index(root: Path) -> list[Clip]:
@@ -17,7 +35,8 @@ def index(root: Path) -> list[Clip]:
     no reason to refuse the set.
 
     Args:
-        root: holds iden_split.txt and `wav`, the merged content of the dev and test archives.
+        root: holds iden_split.txt and `wav`, the merged content of the dev and test archives, or
+            these as they unpack: `dev/wav` and `test/wav`.
 
     Raises:
         TaskDataError: where the list or the folder is absent or a line is malformed.
@@ -25,10 +44,11 @@ def index(root: Path) -> list[Clip]:
     table = root / "iden_split.txt"
     if not table.is_file():
         raise missing_data(TASK, table, "iden_split.txt is absent")
-    prefix = locate(TASK, root, "vox1", "wav")
+    folder = folder_of(root)
     clips = []
     for line, text in enumerate(read_lines(table), 1):
-        number, _, path = text.partition(" ")
+        number, _, name = text.partition(" ")
+        path = listed_path(table, name.strip())
         parts = path.split("/")
         if number not in SPLITS or len(parts) != 3:
             raise TaskDataError(
@@ -37,7 +57,7 @@ def index(root: Path) -> list[Clip]:
             )
         split = SPLITS[number]
         group = f"{split}/{parts[0]}/{parts[1]}"
-        clips.append(Clip(path, f"{prefix}wav/{path}", parts[0], split, group))
+        clips.append(Clip(path, folder(parts[0]) + path, parts[0], split, group))
     return clips
 
 
@@ -47,7 +67,7 @@ def convention(root: Path) -> str:
     for clip in index(root):
         split, _, video = clip.group.partition("/")
         parts[video].add(split)
-    shared = sum(len(found) > 1 for found in parts.values())
+    shared = sum(len(own) > 1 for own in parts.values())
     return f"iden_split.txt as published; {shared} of {len(parts)} videos are in two parts of it"
 
 
@@ -56,7 +76,7 @@ TASK = Task(
     title="VoxCeleb1 (speaker identification)",
     classes=tuple(f"id{number}" for number in range(10001, 11252)),
     split_policy="fixed",
-    sample_counts=153516,
+    n_clips=153516,
     clip_seconds=8.2,
     licence="CC BY 4.0 for the metadata; the sound is from YouTube, behind a form",
     citation="A. Nagrani, J. S. Chung, A. Zisserman, VoxCeleb: a large-scale speaker "
@@ -69,6 +89,7 @@ TASK = Task(
     ),
     layout="iden_split.txt and wav/<speaker>/<video>/<nnnnn>.wav (of the dev and the test archive)",
     index=index,
+    top="vox1",
     by_hand=f"ask for access with the form at {SITE}/vox1.html; join the four parts of the dev "
     "archive (cat vox1_dev_wav_parta? > vox1_dev_wav.zip), check both zips, unpack both into one "
     f"folder wav/, and put {SITE}/meta/iden_split.txt beside it",

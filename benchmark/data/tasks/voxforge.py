@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.archive_layout import read_table, sound_files, subfolders
-from benchmark.data.clip import Clip, Source, Task, TaskDataError, missing_data
+from benchmark.data.archive_layout import listed_path, read_table, sound_files, subfolders
+from benchmark.data.clip import FIXED, Clip, Source, Task, TaskDataError, missing_data
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "ru")
 TABLE = "voxforge.csv"
-SPLITS = ("train", "valid", "test")
 URLS = "https://storage.googleapis.com/tfds-data/downloads/voxforge/voxforge_urls.txt"
 
 
@@ -27,7 +26,7 @@ def speaker_splits(speakers: list[str]) -> dict[str, str]:
     np.random.RandomState(0).shuffle(dealt)
     first, second = int(0.7 * len(dealt)), int((0.7 + 0.1) * len(dealt))
     parts = (dealt[:first], dealt[first:second], dealt[second:])
-    return {name: split for split, part in zip(SPLITS, parts, strict=True) for name in part}
+    return {name: split for split, part in zip(FIXED, parts, strict=True) for name in part}
 
 
 def speaker_of(archive: str) -> str:
@@ -46,9 +45,9 @@ def index_table(root: Path) -> list[Clip]:
     table = root / TABLE
     clips = []
     for line, row in read_table(table, ("file_name", "label", "split")):
-        path, split = row["file_name"], row["split"]
-        if split not in SPLITS:
-            raise TaskDataError(f"{table}, line {line}: split {split!r} is none of {SPLITS}")
+        path, split = listed_path(table, row["file_name"]), row["split"]
+        if split not in FIXED:
+            raise TaskDataError(f"{table}, line {line}: split {split!r} is none of {FIXED}")
         parts = Path(path).parts
         archive = parts[-3] if len(parts) > 2 else parts[0]
         clips.append(Clip(path, path, row["label"], split, archive))
@@ -64,17 +63,17 @@ def index_folders(root: Path) -> list[Clip]:
     Raises:
         TaskDataError: where there is no archive.
     """
-    found, speakers = [], []
+    listed, speakers = [], []
     for language in LANGUAGES:
-        for archive in subfolders(root / language) if (root / language).is_dir() else []:
+        for archive in subfolders(root / language):
             speakers.append(speaker_of(archive))
             folder = f"{language}/{archive}/wav"
-            for name in sound_files(root / folder) if (root / folder).is_dir() else []:
-                found.append((f"{folder}/{name}", language, speakers[-1]))
-    if not found:
+            for name in sound_files(root / folder):
+                listed.append((f"{folder}/{name}", language, speakers[-1]))
+    if not listed:
         raise missing_data(TASK, root, "neither voxforge.csv nor a folder of archives is there")
     splits = speaker_splits(speakers)
-    return [Clip(path, path, lang, splits[speaker], speaker) for path, lang, speaker in found]
+    return [Clip(path, path, lang, splits[speaker], speaker) for path, lang, speaker in listed]
 
 
 def index(root: Path) -> list[Clip]:
@@ -101,7 +100,7 @@ TASK = Task(
     title="VoxForge (spoken language)",
     classes=LANGUAGES,
     split_policy="fixed",
-    sample_counts=176428,
+    n_clips=176428,
     clip_seconds=5.8,
     licence="GPL-3.0",
     citation="K. MacLean, VoxForge, http://www.voxforge.org, 2018",

@@ -20,7 +20,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_note_is_sound_and_none_is_clipped(rendered: Path) -> None:
     clips = notes.index(rendered)
-    assert len(clips) == notes.TASK.sample_counts == 576
+    assert len(clips) == notes.TASK.n_clips == 576
     for clip in clips:
         wave, rate = soundfile.read(rendered / clip.path)
         assert (len(wave), rate) == (rate, 32000)

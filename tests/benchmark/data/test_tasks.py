@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.data.clip import TaskDataError
+from benchmark.data.clip import FIXED, TaskDataError
 from benchmark.data.registry import completeness, data_folder, load_tasks, task_root
 from benchmark.data.split import make_folds
 from benchmark.data.tasks import voxforge
@@ -109,7 +109,7 @@ def test_a_partial_set_is_called_partial(name: str, trees: Path) -> None:
     task = TASKS[name]
     lacks = completeness(task, task.index(trees / name), trees / name)
     assert lacks is not None
-    assert f"of {task.sample_counts} clips" in lacks
+    assert f"of {task.n_clips} clips" in lacks
     assert "absent" not in lacks
 
 
@@ -170,10 +170,10 @@ def test_voxforge_says_which_split_it_took(trees: Path, tmp_path: Path) -> None:
     TREES["voxforge"](tmp_path)
     assert "TensorFlow" in voxforge.convention(tmp_path)
     rows = [c.path for c in TASKS["voxforge"].index(tmp_path)]
-    table = [f"{path},{path[:2]},{s}" for path, s in zip(rows, voxforge.SPLITS * 99, strict=False)]
+    table = [f"{path},{path[:2]},{s}" for path, s in zip(rows, FIXED * 99, strict=False)]
     (tmp_path / "voxforge.csv").write_text("file_name,label,split\n" + "\n".join(table) + "\n")
     assert "voxforge.csv" in voxforge.convention(tmp_path)
-    assert [c.split for c in TASKS["voxforge"].index(tmp_path)][:3] == list(voxforge.SPLITS)
+    assert [c.split for c in TASKS["voxforge"].index(tmp_path)][:3] == list(FIXED)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_the_two_largest_sets_are_listed_quickly(tmp_path: Path) -> None:
         start = time.process_time()  # a busy machine is not the task's fault
         clips = TASKS[name].index(tmp_path / name)
         assert time.process_time() - start < 20
-        assert len(clips) == TASKS[name].sample_counts
+        assert len(clips) == TASKS[name].n_clips
 
 
 def test_the_data_folder_is_the_option_then_the_variable_then_the_cache(
