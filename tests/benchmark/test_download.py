@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.clip import Corpus, Task
+from benchmark.data.clip import Task
 from benchmark.data.registry import load_tasks
 from benchmark.download import __main__ as download
 from benchmark.download.extract import unpack
-from benchmark.download.fsd50k import FSD50K
 from benchmark.download.transfer import DownloadError
 from tests.benchmark.file_server import Server, md5, tar_of, zip_of
 from tests.synth import TREES
@@ -152,8 +151,8 @@ def test_the_command_says_what_failed_and_goes_on(
     assert caught.value.code == 2
 
 
-@pytest.mark.parametrize("data", [*TASKS.values(), FSD50K], ids=lambda data: data.name)
-def test_every_set_can_be_fetched_or_says_how(data: Task | Corpus) -> None:
+@pytest.mark.parametrize("data", [*TASKS.values(), download.FSD50K], ids=lambda data: data.name)
+def test_every_set_can_be_fetched_or_says_how(data: Task | download.Corpus) -> None:
     by_hand = isinstance(data, Task) and data.by_hand
     for source in data.sources:
         assert source.size >= 0

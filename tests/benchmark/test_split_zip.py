@@ -8,7 +8,6 @@ import pytest
 
 from benchmark.download import __main__ as download
 from benchmark.download.extract import ExtractError, unpack
-from benchmark.download.fsd50k import FSD50K
 from tests.benchmark.file_server import Server, md5, zip_of
 
 
@@ -52,7 +51,7 @@ def test_fsd50k_comes_in_parts(in_directory: bool, server: Server, tmp_path: Pat
     for suffix, part in zip(("z01", "z02", "zip"), split_zip(whole, cuts), strict=True):
         server.files[f"FSD50K.dev_audio.{suffix}"] = part
     sources = tuple(server.source(name, md5(part)) for name, part in server.files.items())
-    corpus = replace(FSD50K, sources=sources)
+    corpus = replace(download.FSD50K, sources=sources)
     download.bring(corpus, tmp_path / "data")
     brought = tmp_path / "data/fsd50k/FSD50K.dev_audio"
     assert {p.name: p.read_bytes() for p in brought.iterdir()} == {
