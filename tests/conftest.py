@@ -1,7 +1,6 @@
-"""Fixtures that every test may use: the real packs of sound, and one thread."""
+"""Fixtures that every test may use: the small synthetic corpus, and one thread."""
 
-import os
-import tarfile
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,35 +10,24 @@ import torch
 
 torch.set_num_threads(1)  # the networks of tests are too small for more
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+CORPUS = Path(__file__).parent / "data"
+"""Checked in: `esc50`, made by `make_corpus.py`."""
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The folder of small real labelled sets, `../shared/data` beside the checkout."""
-    folder = Path(os.environ.get("WAVEBYOL_SHARED", SHARED)) / "data"
-    if not folder.is_dir():
-        pytest.skip(f"real sound is absent: {folder} is no folder (set WAVEBYOL_SHARED)")
-    return folder
+def esc50_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty synthetic clips in ESC-50's official layout, decoded to WAV: `<data dir>/esc50`."""
+    root = tmp_path_factory.mktemp("data") / "esc50"
+    shutil.copytree(CORPUS / "esc50", root)
+    for path in sorted(root.rglob("*.ogg")):
+        wave, rate = soundfile.read(path, dtype="int16")
+        soundfile.write(path.with_suffix(".wav"), wave, rate, subtype="PCM_16")
+        path.unlink()
+    return root
 
 
 @pytest.fixture(scope="session")
-def shared_corpus() -> Path:
-    """The folder of tar shards for pretraining, `../shared/corpus` beside the checkout."""
-    folder = Path(os.environ.get("WAVEBYOL_SHARED", SHARED)) / "corpus"
-    if not folder.is_dir():
-        pytest.skip(f"the corpus is absent: {folder} is no folder (set WAVEBYOL_SHARED)")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def esc50_clips(shared_data: Path) -> torch.Tensor:
-    """A second of fifty real clips of everyday sound, [50, 16000] at 16 kHz."""
-    found = []
-    with tarfile.open(shared_data / "esc50.tar") as archive:
-        for member in archive:
-            if member.name.endswith(".ogg") and len(found) < 50:
-                wave, rate = soundfile.read(archive.extractfile(member), dtype="float32")
-                assert rate == 16_000
-                found.append(wave[:rate])
-    return torch.from_numpy(np.stack(found))
+def esc50_clips(esc50_root: Path) -> torch.Tensor:
+    """Sixty clips of everyday sounds, [60, 16000] at 16 kHz."""
+    waves = [soundfile.read(path, dtype="float32")[0] for path in sorted(esc50_root.rglob("*.wav"))]
+    return torch.from_numpy(np.stack(waves))

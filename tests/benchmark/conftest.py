@@ -1,4 +1,4 @@
-"""The real packs laid out as the official trees, and HEAR modules written for one test."""
+"""A file server, and HEAR modules written for one test."""
 
 import importlib
 import sys
@@ -10,25 +10,6 @@ import pytest
 
 from benchmark.download import transfer
 from tests.benchmark.file_server import Server
-from tools.lay_out_packs import decode_pack
-
-
-@pytest.fixture(scope="session")
-def real_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory, filled by the two fixtures below."""
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="session")
-def esc50_root(shared_data: Path, real_data_dir: Path) -> Path:
-    """500 real clips of ESC-50 in the official layout: `<real_data_dir>/esc50`."""
-    return decode_pack(shared_data / "esc50.tar", real_data_dir / "esc50")
-
-
-@pytest.fixture(scope="session")
-def speech_commands_root(shared_data: Path, real_data_dir: Path) -> Path:
-    """1,500 real clips of the Speech Commands test set, without the lists."""
-    return decode_pack(shared_data / "speech_commands.tar", real_data_dir / "speech_commands")
 
 
 @pytest.fixture

@@ -7,11 +7,6 @@ import pytest
 from benchmark.report.published import FIGURES, PublishedError, read_published
 
 
-def test_the_published_table_is_the_given_one(shared_data: Path) -> None:
-    given = shared_data.parent / "published.csv"
-    assert FIGURES.read_text(encoding="utf-8") == given.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [

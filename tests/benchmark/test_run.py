@@ -1,9 +1,8 @@
-"""The command end to end on real sound: scores, cache, missing data, partial data, bad clips."""
+"""The command end to end on the synthetic corpus: scores, cache, missing and partial data."""
 
 import json
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
@@ -18,16 +17,9 @@ LOG_MEL, CHANCE = "baselines.log_mel", "baselines.content_random"
 
 
 @pytest.fixture(scope="module")
-def data(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real ESC-50 pack in its official layout, decoded to WAV."""
-    folder = tmp_path_factory.mktemp("data")
-    with tarfile.open(shared_data / "esc50.tar") as pack:
-        pack.extractall(folder / "esc50", filter="data")
-    for path in sorted(folder.rglob("*.ogg")):
-        wave, rate = soundfile.read(path, dtype="int16")
-        soundfile.write(path.with_suffix(".wav"), wave, rate, subtype="PCM_16")
-        path.unlink()
-    return folder
+def data(esc50_root: Path) -> Path:
+    """The data directory that holds the corpus as `esc50`."""
+    return esc50_root.parent
 
 
 def call(data: Path, out: Path, *more: str) -> int:
@@ -35,26 +27,26 @@ def call(data: Path, out: Path, *more: str) -> int:
     return run.main([*shared, *more])
 
 
-def test_real_sound_scores_far_above_chance_and_the_second_run_calls_no_encoder(
+def test_a_model_scores_far_above_chance_and_the_second_run_calls_no_encoder(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     asked = ["--tasks", "esc50", "--models", f"{CHANCE},{LOG_MEL}", "--allow-partial"]
     assert call(data, tmp_path / "first", *asked) == 0
     assert call(data, tmp_path / "second", *asked) == 0
-    assert "500 of 2000 clips" in capsys.readouterr().out
+    assert "60 of 2000 clips" in capsys.readouterr().out
     pairs = zip(read_results(tmp_path / "first"), read_results(tmp_path / "second"), strict=True)
     for once, again in pairs:
         assert once.provenance["encoder_calls"] > 0
         assert again.provenance["encoder_calls"] == 0
         assert once.predictions == again.predictions
         assert once.metrics == again.metrics
-        assert once.n_clips == 500
-        assert [fold["n_test"] for fold in once.folds] == [100] * 5
+        assert once.n_clips == 60
+        assert [fold["n_test"] for fold in once.folds] == [12] * 5
         accuracy = once.metrics["accuracy"]
         if once.model == CHANCE:
-            assert accuracy["low"] <= 2.0 <= accuracy["high"]
+            assert accuracy["low"] <= 100 / 6 <= accuracy["high"]
         else:
-            assert accuracy["low"] > 20.0
+            assert accuracy["low"] > 40.0
     assert (tmp_path / "first" / f"esc50--{LOG_MEL}--linear-1.json").is_file()
 
 
@@ -63,7 +55,7 @@ def test_a_partial_set_is_refused_without_leave(
 ) -> None:
     assert call(data, tmp_path, "--tasks", "esc50", "--models", CHANCE) == 1
     error = capsys.readouterr().err
-    assert "500 of 2000 clips" in error
+    assert "60 of 2000 clips" in error
     assert "--allow-partial" in error
 
 
@@ -105,7 +97,7 @@ def test_bad_clips_are_named_and_the_others_counted(data: Path, tmp_path: Path) 
     asked = ["--tasks", "esc50", "--models", CHANCE, "--allow-partial"]
     assert call(tmp_path / "data", tmp_path / "out", *asked) == 0
     (result,) = read_results(tmp_path / "out")
-    assert (result.n_listed, result.n_clips) == (500, 497)
+    assert (result.n_listed, result.n_clips) == (60, 57)
     reasons = " ".join(bad["reason"] for bad in result.bad_clips)
     for path in (empty, absent, nan):
         assert path.name in reasons
@@ -193,16 +185,16 @@ def test_the_file_holds_plain_json_with_the_fields_promised(data: Path, tmp_path
     assert wanted | {"clips_per_second", "machine"} <= set(values["provenance"])
 
 
-def test_corrupted_clips_cost_a_real_model_accuracy_and_chance_nothing(
+def test_corrupted_clips_cost_a_model_accuracy_and_chance_nothing(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     asked = ["--tasks", "esc50", "--models", f"{CHANCE},{LOG_MEL}", "--allow-partial"]
     assert call(data, tmp_path, *asked, "--corrupt", "noise:0") == 0
     chance, log_mel = (result.corrupted["noise:0"] for result in read_results(tmp_path))
-    assert chance["n_clips"] == log_mel["n_clips"] == 500
+    assert chance["n_clips"] == log_mel["n_clips"] == 60
     assert log_mel["difference"]["high"] < -10
-    # 500 clips of 50 classes at chance: 2 % with a standard deviation of 0.63 points.
-    assert chance["metrics"]["accuracy"]["value"] == pytest.approx(2.0, abs=4 * 0.63)
+    # 60 clips of 6 classes at chance: 16.7 % with a standard deviation of 4.8 points.
+    assert chance["metrics"]["accuracy"]["value"] == pytest.approx(100 / 6, abs=4 * 4.8)
     shown = capsys.readouterr().out
     assert "Robustness, protocol linear-1, esc50" in shown
     assert "Robustness" in (tmp_path / "table.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 
 import wavebyol_hear
 from benchmark.embed.model import HearModel, load
-from tests.hear.hear_tasks import sound_events, spoken_digit
+from tests.hear.hear_tasks import everyday_sounds, sound_events
 
 
 def heareval(runner: str, *arguments: str, folder: Path) -> None:
@@ -29,12 +29,12 @@ def heareval(runner: str, *arguments: str, folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def embedded(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def embedded(esc50_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folders of embeddings and scores that the two runners leave, by embedding type."""
     folder = tmp_path_factory.mktemp("hear")
     tasks = folder / "tasks"
     tasks.mkdir()
-    made = {"scene": spoken_digit(shared_data, tasks), "event": sound_events(tasks)}
+    made = {"scene": everyday_sounds(esc50_root, tasks), "event": sound_events(tasks)}
     # In bf16, which a machine may be faster at, a clip's neighbours change its last digits.
     exact = ("--model-options", '{"precision": "fp32"}')
     heareval("embeddings", "wavebyol_hear", "--tasks-dir", "tasks", *exact, folder=folder)

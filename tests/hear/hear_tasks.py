@@ -1,8 +1,7 @@
-"""Task folders in HEAR's format: the real spoken digits, and events made on the spot."""
+"""Task folders in HEAR's format: everyday sounds in folds, and events made on the spot."""
 
 import csv
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +9,49 @@ import soundfile
 import soxr
 
 RATE = 16000
-SPOKEN_DIGIT = "hear-2021.0.6-spoken_digit-1.0.9-small-44100.tar.gz"
+PUBLISHED_RATE = 44_100
 SOUNDS = ("hum", "whistle", "hiss")
 
 
-def spoken_digit(shared_data: Path, tasks: Path) -> Path:
-    """Unpack the published task under `tasks` and add its sounds at 16 kHz."""
-    with tarfile.open(shared_data / SPOKEN_DIGIT) as archive:
-        archive.extractall(tasks.parent / "unpacked", filter="data")
-    (unpacked,) = (tasks.parent / "unpacked").glob("hear-*/tasks/*")
-    task = unpacked.rename(tasks / unpacked.name)
-    for source in sorted((task / "44100").glob("*/*.wav")):
-        audio, rate = soundfile.read(source, dtype="float32")
-        target = task / str(RATE) / source.parent.name / source.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(target, soxr.resample(audio, rate, RATE), RATE, subtype="PCM_16")
+def everyday_sounds(esc50_root: Path, tasks: Path) -> Path:
+    """Write the synthetic corpus as a scene task of five folds, at 44.1 and at 16 kHz."""
+    task = tasks / "everyday_sounds-1.0.0-small"
+    with open(next(esc50_root.rglob("esc50.csv")), newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    folds: dict[str, dict[str, list[str]]] = {f"fold{number:02d}": {} for number in range(5)}
+    for row in rows:
+        fold = f"fold{int(row['fold']) - 1:02d}"
+        folds[fold][row["filename"]] = [row["category"]]
+        audio, rate = soundfile.read(next(esc50_root.rglob(row["filename"])), dtype="float32")
+        assert rate == RATE
+        published = soxr.resample(audio, RATE, PUBLISHED_RATE).clip(-1, 1)
+        for target_rate in (PUBLISHED_RATE, RATE):
+            target = task / str(target_rate) / fold / row["filename"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            wave = (
+                published
+                if target_rate == PUBLISHED_RATE
+                else soxr.resample(published, PUBLISHED_RATE, RATE)
+            )
+            soundfile.write(target, wave, target_rate, subtype="PCM_16")
+    for fold, labels in folds.items():
+        (task / f"{fold}.json").write_text(json.dumps(labels))
+    with open(task / "labelvocabulary.csv", "w", newline="") as file:
+        classes = sorted({row["category"] for row in rows})
+        csv.writer(file).writerows([("idx", "label"), *enumerate(classes)])
+    metadata = {
+        "task_name": "everyday_sounds",
+        "version": "1.0.0",
+        "embedding_type": "scene",
+        "prediction_type": "multiclass",
+        "split_mode": "new_split_kfold",
+        "sample_duration": 1.0,
+        "evaluation": ["top1_acc"],
+        "nfolds": 5,
+        "mode": "small",
+        "splits": list(folds),
+    }
+    (task / "task_metadata.json").write_text(json.dumps(metadata))
     return task
 
 

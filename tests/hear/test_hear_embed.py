@@ -14,7 +14,7 @@ from benchmark.data.hear_folder import read_task
 from benchmark.embed.model import HearModel
 from benchmark.heareval.form import clip_order, labels_at
 from benchmark.heareval.write_embeddings import DONE, embed_hear
-from tests.hear.hear_tasks import RATE, spoken_digit
+from tests.hear.hear_tasks import RATE, everyday_sounds
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")
 KINDS = ("scene", "event")
@@ -108,9 +108,9 @@ def test_an_interrupted_run_goes_on_where_it_was(
 
 
 def test_short_clips_of_all_lengths_share_batches_and_keep_their_embeddings(
-    shared_data: Path, exact: HearModel, tmp_path: Path
+    esc50_root: Path, exact: HearModel, tmp_path: Path
 ) -> None:
-    folder = spoken_digit(shared_data, tmp_path)
+    folder = everyday_sounds(esc50_root, tmp_path)
     read = read_task(folder)
     split, clips = next(iter(read.clips.items()))
     task = replace(read, clips={split: dict(list(clips.items())[:12])})

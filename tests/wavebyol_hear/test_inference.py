@@ -80,7 +80,7 @@ def test_nothing_is_left_to_fold(config):
 
 @pytest.mark.parametrize("preset", ["slim", "h3"])
 @pytest.mark.filterwarnings("ignore:.*UNTRAINED")
-def test_bfloat16_points_where_float32_does_for_every_real_clip(esc50_clips, preset):
+def test_bfloat16_points_where_float32_does_for_every_clip(esc50_clips, preset):
     waves = esc50_clips if preset == "slim" else esc50_clips[:2]
     exact, fast = (load_model(preset=preset, precision=p) for p in ("fp32", "bf16"))
     assert (exact.precision, fast.precision) == ("fp32", "bf16")

@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_named(encoder, tmp_path):
         load_model(str(tmp_path / "w.safetensors"))
 
 
-def test_real_clips_stand_apart_only_when_whitened(esc50_clips):
+def test_clips_stand_apart_only_when_whitened(esc50_clips):
     """Cosines of different sounds: near one another before, spread around 0 after."""
     likeness = {}
     for whiten in (False, True):
