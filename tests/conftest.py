@@ -14,16 +14,21 @@ CORPUS = Path(__file__).parent / "data"
 """Checked in: `esc50`, made by `make_corpus.py`."""
 
 
-@pytest.fixture(scope="session")
-def esc50_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty synthetic clips in ESC-50's official layout, decoded to WAV: `<data dir>/esc50`."""
-    root = tmp_path_factory.mktemp("data") / "esc50"
+def decode_corpus(folder: Path) -> Path:
+    """Lay sixty synthetic clips out as ESC-50 is published, decoded to WAV: `folder`/esc50."""
+    root = folder / "esc50"
     shutil.copytree(CORPUS / "esc50", root)
     for path in sorted(root.rglob("*.ogg")):
         wave, rate = soundfile.read(path, dtype="int16")
         soundfile.write(path.with_suffix(".wav"), wave, rate, subtype="PCM_16")
         path.unlink()
     return root
+
+
+@pytest.fixture(scope="session")
+def esc50_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus in a data directory: `<data dir>/esc50`."""
+    return decode_corpus(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
