@@ -78,8 +78,9 @@ def check(
     from benchmark.data.corrupt import CorruptionError, parse_all
     from benchmark.data.registry import data_folder, load_tasks
     from benchmark.evaluate import Settings
-    from benchmark.finetune.config import FinetuneConfigError, read_finetune_config
+    from benchmark.finetune.config import FinetuneConfig
     from benchmark.probes.protocols import PROTOCOLS
+    from wavebyol_hear.files.settings import SettingsError, load_settings
 
     if given.workers < 0:
         parser.error(f"--workers is {given.workers}: give 0 or more")
@@ -96,9 +97,10 @@ def check(
         if unknown:
             parser.error(f"unknown {kind} {unknown[0]!r}: the {kind}s are {', '.join(there)}")
     try:
-        finetune = read_finetune_config(given.finetune_config)
+        files = [given.finetune_config] if given.finetune_config else []
+        finetune = load_settings(FinetuneConfig(), *files)
         corruptions = parse_all(given.corrupt)
-    except FinetuneConfigError as error:
+    except SettingsError as error:
         parser.error(f"--finetune-config {error}")
     except CorruptionError as error:
         parser.error(str(error))

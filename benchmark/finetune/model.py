@@ -1,42 +1,85 @@
-"""An encoder with a linear head, trained through the HEAR function that embeds scenes."""
+"""An encoder with a linear head, trained through the HEAR function that embeds scenes, and scored.
 
+Clips are scored whole, each as it is: no crop, no padding, no augmentation.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.embed.model import HearError, HearModel
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.probes.linear import LinearProbe
+from benchmark.probes.rows import ProbeError
+from wavebyol_hear.files.read_ahead import of_one_length, read_batches
 
-LEAST_BIAS = -20.0
+BATCH_SECONDS = 64.0
+MIN_BIAS = -20.0
 """Of a class without training clips, which the probe gives minus infinity: times a target of 0
-that would be no number."""
+that would be NaN."""
 
 Head = dict[str, Tensor]
 """Mean and scale `[D]`, weight `[K, D]` and bias `[K]`: what a head is before it is trained."""
+
+
+class FinetuneError(ProbeError):
+    """Clips on which nothing can be trained, selected or tested; one line with the remedy."""
 
 
 class NoGradientError(HearError):
     """A module that cannot be trained through its HEAR function; one line with the remedy."""
 
 
-def head_of(probe: LinearProbe) -> Head:
-    """Return the head that does what a probe of one fold and one strength does."""
-    return {
-        "mean": probe.mean[0].clone(),
-        "scale": probe.scale[0].clone(),
-        "weight": probe.weight[0, :, 0].T.clone(),
-        "bias": probe.bias[0, 0].clamp_min(LEAST_BIAS),
-    }
+@dataclass(frozen=True)
+class AudioClips:
+    """The clips of a task as fine-tuning reads them.
 
+    Attributes:
+        paths: of the files, by row; all can be read.
+        labels: class indices.
+        n_classes: number of classes of the task.
+        sample_rate: wanted, in Hz.
+        workers: threads that decode, 0 or more.
+        title: of the progress bars and messages.
 
-def copy_state(module: nn.Module) -> dict[str, Tensor]:
-    """Return a module's state as it is now, on the CPU."""
-    return {name: value.to("cpu", copy=True) for name, value in module.state_dict().items()}
+    Shape:
+        paths and labels `[n]`.
+    """
+
+    paths: Sequence[str]
+    labels: np.ndarray
+    n_classes: int
+    sample_rate: int
+    workers: int
+    title: str
+
+    def readable(
+        self, batch: Sequence[tuple[int, np.ndarray | str]]
+    ) -> tuple[list[int], list[np.ndarray]]:
+        """Return the rows and the waves of a decoded batch.
+
+        Raises:
+            FinetuneError: a clip that could be embedded can no longer be read.
+        """
+        rows, waves = [], []
+        for row, wave in batch:
+            if isinstance(wave, str):
+                raise FinetuneError(
+                    f"{self.title}: a clip can no longer be read ({wave}); run again"
+                )
+            rows.append(row)
+            waves.append(wave)
+        return rows, waves
 
 
 class Classifier(nn.Module):
-    """A HEAR model, a fixed standardisation and a linear layer.
+    """A HEAR model, a fixed standardization and a linear layer.
 
     Args:
         hear: the module, whose model is trained in place: foreign models need not survive a copy.
@@ -51,7 +94,6 @@ class Classifier(nn.Module):
     scale: Tensor
 
     def __init__(self, hear: HearModel, initial: dict[str, Tensor], head: Head) -> None:
-        """Bring the model to its initial state and copy the head."""
         super().__init__()
         self.hear = hear
         self.encoder = hear.model
@@ -60,9 +102,7 @@ class Classifier(nn.Module):
         self.register_buffer("scale", head["scale"].to(hear.device))
         n_classes, size = head["weight"].shape
         self.linear = nn.utils.skip_init(nn.Linear, size, n_classes, device=hear.device)
-        with torch.no_grad():
-            self.linear.weight.copy_(head["weight"])
-            self.linear.bias.copy_(head["bias"])
+        self.linear.load_state_dict({name: head[name] for name in ("weight", "bias")})
 
     def forward(self, audio: Tensor) -> Tensor:
         """Return the logits of a batch of clips of one length."""
@@ -73,25 +113,95 @@ class Classifier(nn.Module):
         """Go into training mode, with the BatchNorms as the configuration has them."""
         self.train()
         if batch_norm == "frozen":
-            for module in self.encoder.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            freeze_batch_norm(self.encoder)
 
     def groups(self, rate: float, config: FinetuneConfig) -> list[dict[str, object]]:
-        """Return the parameters for an optimiser: encoder and head, decayed or not.
+        """Return the parameters for an optimizer: encoder and head, decayed or not.
 
         Biases, scales and other vectors are not decayed.
         """
         groups: list[dict[str, object]] = []
         for part, part_rate in ((self.encoder, rate), (self.linear, config.head_learning_rate)):
             trained = [each for each in part.parameters() if each.requires_grad]
-            for decay, chosen in (
+            for decay, params in (
                 (config.weight_decay, [each for each in trained if each.dim() > 1]),
                 (0.0, [each for each in trained if each.dim() <= 1]),
             ):
-                if chosen:
-                    groups.append({"params": chosen, "lr": part_rate, "weight_decay": decay})
+                if params:
+                    groups.append({"params": params, "lr": part_rate, "weight_decay": decay})
         return groups
+
+
+def head_of(probe: LinearProbe) -> Head:
+    """Return the head that computes what a probe of one fold and one C computes."""
+    return {
+        "mean": probe.mean[0].clone(),
+        "scale": probe.scale[0].clone(),
+        "weight": probe.weight[0, :, 0].T.clone(),
+        "bias": probe.bias[0, 0].clamp_min(MIN_BIAS),
+    }
+
+
+def copy_state(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's state as it is now, on the CPU."""
+    return {name: value.to("cpu", copy=True) for name, value in module.state_dict().items()}
+
+
+def freeze_batch_norm(module: nn.Module) -> None:
+    """Put the BatchNorms of a module into evaluation mode."""
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """A classifier's scores on some rows.
+
+    Attributes:
+        predicted: the class index given to each row.
+        accuracy: in percent.
+        loss: mean cross-entropy.
+
+    Shape:
+        predicted `[n]`.
+    """
+
+    predicted: np.ndarray
+    accuracy: float
+    loss: float
+
+
+def score_clips(classifier: Classifier, clips: AudioClips, rows: np.ndarray) -> ClipScores:
+    """Score a classifier on whole clips, in batches of one length.
+
+    Args:
+        classifier: put in evaluation mode.
+        clips: all of them.
+        rows: to score, ascending.
+
+    Raises:
+        FinetuneError: there is no row, or a clip can no longer be read.
+        HearError: the module fails on a clip.
+    """
+    if not len(rows):
+        raise FinetuneError(f"{clips.title}: a part of the split has no clips; add them")
+    classifier.eval()
+    predicted = np.full(len(rows), -1, dtype=np.int64)
+    total = 0.0
+    reading = read_batches(
+        clips.paths, rows.tolist(), clips.sample_rate, clips.workers, BATCH_SECONDS
+    )
+    with closing(reading) as batches:
+        for batch in batches:
+            for some, block in of_one_length(zip(*clips.readable(batch), strict=True)):
+                with torch.no_grad():
+                    logits = classifier(torch.from_numpy(block))
+                targets = torch.from_numpy(clips.labels[some]).to(logits.device)
+                total += cross_entropy(logits, targets, reduction="sum").item()
+                predicted[np.searchsorted(rows, some)] = logits.argmax(1).cpu().numpy()
+    accuracy = 100.0 * float((predicted == clips.labels[rows]).mean())
+    return ClipScores(predicted, accuracy, total / len(rows))
 
 
 def check_trainable(hear: HearModel, samples: int) -> None:
@@ -112,15 +222,13 @@ def check_trainable(hear: HearModel, samples: int) -> None:
             "torch module with parameters"
         )
     hear.model.train()
-    for module in hear.model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()  # trying it must not move the statistics
+    freeze_batch_norm(hear.model)  # trying it must not change the statistics
     noise = torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
     with torch.enable_grad():
-        answer = hear.embed(0.1 * noise)
-        reached = answer.requires_grad and any(
+        scenes = hear.embed(0.1 * noise)
+        reached = scenes.requires_grad and any(
             each is not None
-            for each in torch.autograd.grad(answer.sum(), trained, allow_unused=True)
+            for each in torch.autograd.grad(scenes.sum(), trained, allow_unused=True)
         )
     hear.model.eval()
     if not reached:

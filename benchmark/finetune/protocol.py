@@ -1,4 +1,15 @@
-"""Fine-tuning as a protocol beside the probes: it needs the sound, which it takes from the job."""
+"""The protocol "finetune-1": encoder and head trained end to end, selected, tested once.
+
+On every fold the beginning is the linear probe of the training clips' embeddings (C selected on
+validation), which is a candidate like any later state. Then encoder and head are trained at each
+learning rate of the configuration, the head from zero or, in two stages (Kumar et al., arXiv
+2202.10054), from the probe. Validation accuracy, and validation loss between equals, decides when a
+rate is given up and which state of which rate is kept. The test clips are read once, by the state
+that was kept. It is not trained again on training and validation clips together, as in "linear-1":
+nothing would be left to stop it by.
+
+A kill costs a minute at most: the same call goes on where it was, on a CPU to the same numbers.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,21 +24,77 @@ from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask
 from benchmark.embed.model import load
 from benchmark.finetune.config import FinetuneConfig
-from benchmark.finetune.finetune import PROTOCOL, tune_fold
-from benchmark.finetune.model import check_trainable, copy_state
-from benchmark.finetune.score import FinetuneError, Sounds
-from benchmark.finetune.state import FoldState
-from benchmark.finetune.train import Setup
-from benchmark.probes.rows import ProbeResult, Selection
+from benchmark.finetune.model import (
+    AudioClips,
+    FinetuneError,
+    check_trainable,
+    copy_state,
+    head_of,
+    score_clips,
+)
+from benchmark.finetune.state import Attempt, Best, FoldState
+from benchmark.finetune.train import Setup, Trainer
+from benchmark.probes.linear import select_c
+from benchmark.probes.protocols import PROTOCOLS
+from benchmark.probes.rows import ProbeResult, Rows, Selection
+
+PROTOCOL = PROTOCOLS["finetune"].version
+"""Changes whenever the same clips and configuration could score otherwise."""
+
+
+def tune_fold(setup: Setup, embeddings: np.ndarray, fold: Fold, path: Path) -> FoldState:
+    """Train, select and test on one fold, from where its file stands.
+
+    Args:
+        setup: what is trained and how.
+        embeddings: of the untrained module, for the first head; test rows are not read.
+        fold: which rows do what.
+        path: of the state's file.
+
+    Shape:
+        embeddings `[n, D]`.
+
+    Raises:
+        ProbeError: a part of the fold has no clips, or a clip can no longer be read.
+        HearError: the module fails in training.
+        OSError: the file cannot be written.
+    """
+    state = FoldState.load(path) or _begin(setup, embeddings, fold)
+    if state.predicted:
+        return state
+    for i, rate in enumerate(setup.config.learning_rates):
+        if i == len(state.attempts):
+            state.attempts.append(Attempt(rate, [state.start]))
+        if not state.attempts[i].over:
+            Trainer(setup, fold, state, path).run()
+            state.save(path)
+    classifier = setup.classifier(state.head)
+    if state.best.weights:
+        classifier.load_state_dict(state.best.weights)
+    state.predicted = score_clips(classifier, setup.clips, fold.test).predicted.tolist()
+    state.best.weights = {}  # of no more use, and large
+    state.save(path)
+    return state
+
+
+def _begin(setup: Setup, embeddings: np.ndarray, fold: Fold) -> FoldState:
+    """Return the state before any training: a linear probe as head, and its validation score."""
+    clips = setup.clips
+    train, valid = ([Rows(embeddings, clips.labels, x)] for x in (fold.train, fold.valid))
+    (selection,), probe = select_c(train, valid, clips.n_classes, device=str(setup.hear.device))
+    head = head_of(probe)
+    scores = score_clips(setup.classifier(head), clips, fold.valid)
+    start = {"epoch": 0.0, "loss": scores.loss, "accuracy": scores.accuracy}
+    return FoldState(head, selection.value, start, Best(0.0, 0, scores.accuracy, scores.loss))
 
 
 @dataclasses.dataclass(frozen=True)
 class Finetune:
-    """Evaluates as `protocols.Evaluate` says, with the sound behind the embeddings.
+    """Evaluates as `benchmark.probes.protocols.Evaluate` says, with the audio of the embeddings.
 
     Args:
         task: whose clips these are.
-        embedded: what the untrained module made of them.
+        embedded: the embeddings of the untrained module.
         clips: that the task lists.
         root: of the task's data.
         model: `module` or `module:weights`.
@@ -55,7 +122,7 @@ class Finetune:
         device: str = "cpu",
         seed: int = 0,
     ) -> ProbeResult:
-        """Return the outcome; see `protocols.Evaluate`.
+        """Return the result; see `benchmark.probes.protocols.Evaluate`.
 
         Raises:
             NoGradientError: the module cannot be trained.
@@ -66,11 +133,11 @@ class Finetune:
         hear = load(self.model, device)
         samples = self.config.samples(hear.sample_rate, self.task.clip_seconds)
         check_trainable(hear, samples)
-        place = {clip.clip_id: str(self.root / clip.path) for clip in self.clips}
-        paths = [place[clip] for clip in self.embedded.clip_ids.tolist()]
+        path_of = {clip.clip_id: str(self.root / clip.path) for clip in self.clips}
+        paths = [path_of[clip] for clip in self.embedded.clip_ids.tolist()]
         title = f"{self.task.name}, {self.model}"
-        sounds = Sounds(paths, labels, n_classes, hear.sample_rate, self.workers, title)
-        setup = Setup(hear, copy_state(hear.model), sounds, self.config, samples, seed)
+        clips = AudioClips(paths, labels, n_classes, hear.sample_rate, self.workers, title)
+        setup = Setup(hear, copy_state(hear.model), clips, self.config, samples, seed)
         folder = cache_folder(
             self.cache_dir / "finetune",
             self.model,
@@ -94,37 +161,38 @@ class Finetune:
         return ProbeResult(
             rows,
             predicted[rows],
-            tuple(_choice(state) for state in states),
+            tuple(_selection(state) for state in states),
             True,
             no_head,
             {"config": dataclasses.asdict(self.config), "crop_samples": samples},
         )
 
 
-def _choice(state: FoldState) -> Selection:
-    """Return what was chosen on a fold, and all curves."""
-    best = [max(point["accuracy"] for point in each.curve) for each in state.attempts]
-    rates = [each.rate for each in state.attempts]
+def _selection(state: FoldState) -> Selection:
+    """Return what was selected on a fold, and all curves."""
+    curve = [
+        (attempt.rate, max(point["accuracy"] for point in attempt.curve))
+        for attempt in state.attempts
+    ]
     training = [
-        {"learning_rate": each.rate, "diverged": each.diverged, "curve": each.curve}
-        for each in state.attempts
+        {"learning_rate": attempt.rate, "diverged": attempt.diverged, "curve": attempt.curve}
+        for attempt in state.attempts
     ]
     details: dict[str, Any] = {
         "epoch": state.best.epoch,
-        "head_strength": state.strength,
+        "head_strength": state.c,
         "training": training,
     }
-    return Selection(state.best.rate, tuple(zip(rates, best, strict=True)), details=details)
+    return Selection(state.best.rate, tuple(curve), details=details)
 
 
 def no_head(fold: int, embeddings: np.ndarray) -> np.ndarray:
-    """Refuse: the classes of a fine-tuned model come from sound, not from embeddings.
+    """Refuse: the classes of a fine-tuned model come from audio, not from embeddings.
 
     Raises:
         FinetuneError: always.
     """
     raise FinetuneError(
         "the protocol finetune has no head for embeddings, as its encoder is another on every "
-        "fold; ask this of the protocol linear"
+        "fold; use the protocol linear for this"
     )
-

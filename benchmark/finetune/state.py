@@ -1,9 +1,7 @@
-"""Where the fine-tuning of one fold stands: one file, written whole or not at all."""
+"""The state of fine-tuning one fold: one file, written whole or not at all."""
 
 import logging
-import os
 import pickle
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,9 @@ import torch
 from torch import Tensor
 
 from benchmark.finetune.model import Head
+from wavebyol_hear.files.atomic import atomic_write
 
 logger = logging.getLogger(__name__)
-
-SAVE_SECONDS = 60.0
-"""Between two savings: what a kill may cost at most."""
 
 
 @dataclass
@@ -27,10 +23,10 @@ class Attempt:
         rate: learning rate of the encoder.
         curve: epoch, training loss, and loss and accuracy (percent) on validation.
         epoch: epochs finished.
-        step: steps done of the epoch that goes on.
+        step: steps done of the current epoch.
         loss: of these steps, summed.
         over: whether it has ended.
-        diverged: whether it ended because its loss was no number.
+        diverged: whether it ended because its loss was NaN or infinite.
     """
 
     rate: float
@@ -67,17 +63,17 @@ class FoldState:
 
     Attributes:
         head: of the beginning, a linear probe.
-        strength: that was chosen for it, see `tuning`.
+        c: that was selected for it, see `benchmark.probes.linear.select_c`.
         start: the point of the validation curve before any training.
         best: over all attempts.
         attempts: those begun, the last perhaps not over.
-        weights: of the classifier in the attempt that goes on.
+        weights: of the classifier in the current attempt.
         optimizer: its state.
-        predicted: the class number given to each test row; the end of it all.
+        predicted: the class index given to each test row; the end of it all.
     """
 
     head: Head
-    strength: float
+    c: float
     start: dict[str, float]
     best: Best
     attempts: list[Attempt] = field(default_factory=list)
@@ -85,45 +81,23 @@ class FoldState:
     optimizer: dict[str, Any] = field(default_factory=dict)
     predicted: list[int] = field(default_factory=list)
 
+    def save(self, path: Path) -> None:
+        """Write the state, whole or not at all, in a folder that is made where it is absent."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        attempts = [vars(attempt) for attempt in self.attempts]
+        with atomic_write(path) as file:
+            torch.save({**vars(self), "best": vars(self.best), "attempts": attempts}, file)
 
-class StateFile:
-    """The file of one fold's state.
-
-    Args:
-        path: of the file; its folder is made when something is saved.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Start the clock."""
-        self.path = path
-        self.saved = time.monotonic()
-
-    def read(self) -> FoldState | None:
+    @classmethod
+    def load(cls, path: Path) -> "FoldState | None":
         """Return the state; None where there is none or it is damaged, which is logged."""
-        if not self.path.is_file():
+        if not path.is_file():
             return None
         try:
-            kept = torch.load(self.path, map_location="cpu", weights_only=True)
+            kept = torch.load(path, map_location="cpu", weights_only=True)
             kept["best"] = Best(**kept["best"])
-            kept["attempts"] = [Attempt(**each) for each in kept["attempts"]]
-            return FoldState(**kept)
+            kept["attempts"] = [Attempt(**attempt) for attempt in kept["attempts"]]
+            return cls(**kept)
         except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
-            logger.warning("%s is damaged and is made anew (%s)", self.path, type(error).__name__)
+            logger.warning("%s is damaged and is made anew (%s)", path, type(error).__name__)
             return None
-
-    def save(self, state: FoldState) -> None:
-        """Write the state."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        kept = {
-            **vars(state),
-            "best": vars(state.best),
-            "attempts": [vars(each) for each in state.attempts],
-        }
-        torch.save(kept, beside)
-        beside.replace(self.path)
-        self.saved = time.monotonic()
-
-    def due(self) -> bool:
-        """Return whether the last saving is long enough ago."""
-        return time.monotonic() - self.saved >= SAVE_SECONDS

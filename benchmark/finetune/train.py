@@ -1,8 +1,14 @@
-"""One learning rate on one fold: the epochs, their steps and what is kept of them."""
+"""One learning rate on one fold: training clips, epochs, steps and what is kept of them.
+
+All that is random depends on seed, epoch and row or step alone, not on what was drawn before, so
+that training goes on after a break as if there had been none.
+"""
 
 import math
+import time
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,11 +19,81 @@ from tqdm import tqdm
 from benchmark.data.split import Fold
 from benchmark.embed.model import HearModel
 from benchmark.finetune.config import FinetuneConfig
-from benchmark.finetune.data import Crops, augment, plan_epoch, step_source, training_batches
-from benchmark.finetune.model import Classifier, Head, copy_state
-from benchmark.finetune.score import Sounds, judge, together
-from benchmark.finetune.state import Best, FoldState, StateFile
+from benchmark.finetune.model import AudioClips, Classifier, Head, copy_state, score_clips
+from benchmark.finetune.state import Best, FoldState
+from wavebyol_hear.files.ahead import ahead
 from wavebyol_hear.files.read_ahead import Batch, Reader
+
+NOISE_RANGE_DB = 30.0
+"""By how much the signal-to-noise ratio may exceed its lowest."""
+ORDER, CROP, STEP = 1, 2, 3
+"""What is drawn: first in a seed, so that no two things share a stream."""
+SAVE_SECONDS = 60.0
+"""Between two saves: what a kill may cost at most."""
+
+
+def crop(wave: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
+    """Return a random part of a long wave, or a short one repeated: float32 `[samples]`."""
+    if len(wave) > samples:
+        start = int(generator.integers(len(wave) - samples + 1))
+        return wave[start : start + samples].copy()  # a view would hold the whole wave
+    return np.resize(wave, samples)
+
+
+def read_crops(reader: Reader, samples: int, seed: int, epoch: int, rows: list[int]) -> Batch:
+    """Return the crops of some rows in an epoch, or why there is none."""
+    batch: Batch = []
+    for row in rows:
+        wave = reader.read(row)
+        if isinstance(wave, np.ndarray):
+            wave = crop(wave, samples, np.random.default_rng([CROP, seed, epoch, row]))
+        batch.append((row, wave))
+    return batch
+
+
+def plan_epoch(rows: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Return the rows in a random order, in batches that differ by one row at most.
+
+    No batch of one clip is left over at the end, which a BatchNorm could not be trained on.
+    """
+    order = np.random.default_rng([ORDER, seed, epoch]).permutation(rows)
+    return [part.tolist() for part in np.array_split(order, math.ceil(len(rows) / batch_size))]
+
+
+def augment(
+    waves: Tensor, targets: Tensor, config: FinetuneConfig, generator: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return clips mixed, scaled and with noise, and the labels of the mixtures.
+
+    Args:
+        waves: of one length.
+        targets: the share of each class.
+        config: how much of it.
+        generator: of all that is random.
+
+    Shape:
+        waves `[B, n]`, targets `[B, K]` -> the same.
+    """
+    if config.mixup:
+        share = float(generator.beta(config.mixup, config.mixup))
+        other = torch.from_numpy(generator.permutation(len(waves))).to(waves.device)
+        waves = torch.lerp(waves[other], waves, share)
+        targets = torch.lerp(targets[other], targets, share)
+
+    def column(low: float, high: float) -> Tensor:
+        values = generator.uniform(low, high, (len(waves), 1)).astype(np.float32)
+        return torch.from_numpy(values).to(waves.device)
+
+    if config.noise_snr_db is not None:
+        snr_db = column(config.noise_snr_db, config.noise_snr_db + NOISE_RANGE_DB)
+        level = waves.square().mean(1, keepdim=True).sqrt() * 10 ** (-snr_db / 20)
+        source = torch.Generator(waves.device).manual_seed(int(generator.integers(2**63)))
+        waves = waves + level * torch.randn(
+            waves.shape, generator=source, device=waves.device, dtype=waves.dtype
+        )
+    if config.gain_db:
+        waves = waves * 10 ** (column(-config.gain_db, config.gain_db) / 20)
+    return waves, targets
 
 
 @dataclass(frozen=True)
@@ -27,7 +103,7 @@ class Setup:
     Attributes:
         hear: the module, whose model is trained in place.
         initial: state of the model, where every training begins.
-        sounds: all clips.
+        clips: all of them.
         config: of the training.
         samples: of a training clip.
         seed: of all that is random.
@@ -35,7 +111,7 @@ class Setup:
 
     hear: HearModel
     initial: dict[str, Tensor]
-    sounds: Sounds
+    clips: AudioClips
     config: FinetuneConfig
     samples: int
     seed: int
@@ -50,16 +126,14 @@ class Trainer:
 
     Args:
         setup: what is trained and how.
-        fold: which rows do what; its test rows are not touched.
+        fold: which rows do what; its test rows are not read.
         state: of the fold, whose last attempt this is; kept up to date.
-        file: where the state is saved.
+        path: of the file in which the state is saved.
     """
 
-    def __init__(self, setup: Setup, fold: Fold, state: FoldState, file: StateFile) -> None:
-        """Build model and optimiser and bring them to where the state stands."""
-        self.setup, self.state, self.file = setup, state, file
-        self.attempt = state.attempts[-1]
-        self.train, self.valid = fold.train, fold.valid
+    def __init__(self, setup: Setup, fold: Fold, state: FoldState, path: Path) -> None:
+        self.setup, self.fold, self.state, self.path = setup, fold, state, path
+        self.attempt, self.saved = state.attempts[-1], time.monotonic()
         self.classifier = setup.classifier(state.head)
         if setup.config.head == "zero":
             for parameter in self.classifier.linear.parameters():
@@ -69,29 +143,30 @@ class Trainer:
         if state.weights:
             self.classifier.load_state_dict(state.weights)
             self.optimizer.load_state_dict(state.optimizer)
-        self.bar_title = f"{setup.sounds.title}, {fold.name}, rate {self.attempt.rate:g}"
 
     def run(self) -> None:
         """Train until the epochs are over or patience is, keeping the best state."""
         attempt, config, setup = self.attempt, self.setup.config, self.setup
-        reader = Reader(setup.sounds.paths, setup.sounds.sample_rate)
-        crops = Crops(reader, setup.samples, setup.seed)
+        reader = Reader(setup.clips.paths, setup.clips.sample_rate)
         cuda = [setup.hear.device] if setup.hear.device.type == "cuda" else []
-        per_epoch = math.ceil(len(self.train) / config.batch_size)
+        per_epoch = math.ceil(len(self.fold.train) / config.batch_size)
         with (
             torch.random.fork_rng(devices=cuda),
             tqdm(
                 total=config.epochs * per_epoch,
                 initial=attempt.epoch * per_epoch + attempt.step,
-                desc=self.bar_title,
+                desc=f"{setup.clips.title}, {self.fold.name}, rate {attempt.rate:g}",
                 unit="step",
             ) as bar,
         ):
             while attempt.epoch < config.epochs and not self._out_of_patience():
-                steps = plan_epoch(self.train, config.batch_size, setup.seed, attempt.epoch)
-                left = steps[attempt.step :]
-                read = training_batches(crops, left, attempt.epoch, setup.sounds.workers)
-                with closing(read) as batches:
+                steps = plan_epoch(self.fold.train, config.batch_size, setup.seed, attempt.epoch)
+
+                def read(rows: list[int], epoch: int = attempt.epoch) -> Batch:
+                    return read_crops(reader, setup.samples, setup.seed, epoch, rows)
+
+                remaining = ahead(read, steps[attempt.step :], setup.clips.workers)
+                with closing(remaining) as batches:
                     for batch in batches:
                         self._step(batch, len(steps))
                         bar.update()
@@ -111,16 +186,16 @@ class Trainer:
     def _step(self, batch: Batch, per_epoch: int) -> None:
         """Take one step and save the state where it is time."""
         attempt, setup = self.attempt, self.setup
-        draw = step_source(setup.seed, attempt.epoch, attempt.step)
-        torch.manual_seed(int(draw.integers(2**63)))  # of dropout, within the model
+        generator = np.random.default_rng([STEP, setup.seed, attempt.epoch, attempt.step])
+        torch.manual_seed(int(generator.integers(2**63)))  # of dropout, within the model
         share = self._rate_share(attempt.epoch * per_epoch + attempt.step, per_epoch)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = share * rate
-        rows, waves = together(batch, setup.sounds)
+        rows, waves = setup.clips.readable(batch)
         audio = torch.from_numpy(np.stack(waves)).to(setup.hear.device)
-        labels = torch.from_numpy(setup.sounds.labels[rows]).to(audio.device)
-        targets = one_hot(labels, setup.sounds.n_classes).float()
-        audio, targets = augment(audio, targets, setup.config, draw)
+        labels = torch.from_numpy(setup.clips.labels[rows]).to(audio.device)
+        targets = one_hot(labels, setup.clips.n_classes).float()
+        audio, targets = augment(audio, targets, setup.config, generator)
         self.classifier.training_mode(setup.config.batch_norm)
         loss = cross_entropy(self.classifier(audio), targets)
         self.optimizer.zero_grad()
@@ -128,10 +203,11 @@ class Trainer:
         self.optimizer.step()
         attempt.loss += loss.item()
         attempt.step += 1
-        if self.file.due():
+        if time.monotonic() - self.saved >= SAVE_SECONDS:
             self.state.weights = self.classifier.state_dict()
             self.state.optimizer = self.optimizer.state_dict()
-            self.file.save(self.state)
+            self.state.save(self.path)
+            self.saved = time.monotonic()
 
     def _rate_share(self, step: int, per_epoch: int) -> float:
         """Return the share of the full rates: a linear rise, then half a cosine."""
@@ -144,24 +220,24 @@ class Trainer:
     def _validate(self) -> None:
         """Score the epoch and keep the state where it is the best of all attempts."""
         attempt, best = self.attempt, self.state.best
-        judged = judge(self.classifier, self.setup.sounds, self.valid)
+        scores = score_clips(self.classifier, self.setup.clips, self.fold.valid)
         attempt.epoch += 1
         attempt.curve.append(
             {
                 "epoch": float(attempt.epoch),
                 "train_loss": attempt.loss / attempt.step,
-                "loss": judged.loss,
-                "accuracy": judged.accuracy,
+                "loss": scores.loss,
+                "accuracy": scores.accuracy,
             }
         )
         attempt.step, attempt.loss = 0, 0.0
-        if judged.beats(best.accuracy, best.loss):
+        if (scores.accuracy, -scores.loss) > (best.accuracy, -best.loss):
             weights = copy_state(self.classifier)
             self.state.best = Best(
-                attempt.rate, attempt.epoch, judged.accuracy, judged.loss, weights
+                attempt.rate, attempt.epoch, scores.accuracy, scores.loss, weights
             )
 
     def _finite(self) -> bool:
-        """Return whether losses and weights of the epoch are numbers."""
+        """Return whether losses and weights of the epoch are finite."""
         weights = self.classifier.parameters()
         return math.isfinite(self.attempt.loss) and all(w.isfinite().all() for w in weights)

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 import torch
 
 from benchmark.finetune.config import FinetuneConfig
-from benchmark.finetune.data import Crops, augment, cut, plan_epoch, training_batches
+from benchmark.finetune.train import augment, crop, plan_epoch, read_crops
 from wavebyol_hear.files.read_ahead import Reader
 
 PLAIN = FinetuneConfig(gain_db=0, noise_snr_db=None, mixup=0)
@@ -17,10 +16,10 @@ PLAIN = FinetuneConfig(gain_db=0, noise_snr_db=None, mixup=0)
 def test_a_long_clip_is_cut_anywhere_and_a_short_one_repeated() -> None:
     wave = np.arange(10, dtype=np.float32)
     draw = np.random.default_rng(0)
-    starts = {int(cut(wave, 7, draw)[0]) for _ in range(100)}
+    starts = {int(crop(wave, 7, draw)[0]) for _ in range(100)}
     assert starts == {0, 1, 2, 3}
-    assert all(np.diff(cut(wave, 7, draw)) == 1)
-    assert cut(wave[:3], 7, draw).tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert all(np.diff(crop(wave, 7, draw)) == 1)
+    assert crop(wave[:3], 7, draw).tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 def test_an_epoch_has_every_row_once_and_no_batch_of_one() -> None:
@@ -33,22 +32,22 @@ def test_an_epoch_has_every_row_once_and_no_batch_of_one() -> None:
     assert plan_epoch(rows, 8, 1, 0) != steps
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_crops_depend_on_seed_epoch_and_row_alone(tmp_path: Path, workers: int) -> None:
+def test_crops_depend_on_seed_epoch_and_row_alone(tmp_path: Path) -> None:
     paths = []
     for i in range(4):
         paths.append(str(tmp_path / f"{i}.wav"))
         soundfile.write(paths[-1], np.linspace(-0.9, 0.9, 800 + i), 16000, subtype="FLOAT")
-    crops = Crops(Reader(paths, 16000), 100, 7)
+    reader = Reader(paths, 16000)
     state = torch.get_rng_state()
-    whole = list(training_batches(crops, [[0, 1], [2, 3]], 3, workers))
-    rest = list(training_batches(crops, [[3], [2]], 3, workers))
+    whole = dict(read_crops(reader, 100, 7, 3, [0, 1, 2, 3]))
     assert torch.equal(torch.get_rng_state(), state)
-    found = {row: wave for batch in whole for row, wave in batch}
-    for ((row, wave),) in rest:
-        assert np.array_equal(found[row], wave)
-    other = list(training_batches(crops, [[0, 1], [2, 3]], 4, workers))
-    assert not np.array_equal(other[0][0][1], whole[0][0][1])
+    for row in (3, 2):
+        ((_, wave),) = read_crops(reader, 100, 7, 3, [row])
+        assert wave.shape == (100,)
+        assert np.array_equal(whole[row], wave)
+    for seed, epoch in ((7, 4), (8, 3)):
+        other = dict(read_crops(reader, 100, seed, epoch, [0, 1, 2, 3]))
+        assert not any(np.array_equal(other[row], whole[row]) for row in whole)
 
 
 def test_nothing_asked_for_changes_nothing() -> None:

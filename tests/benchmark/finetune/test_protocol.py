@@ -68,7 +68,7 @@ def test_the_second_call_trains_nothing_and_says_the_same(
     path = data.parent / "out" / "esc50--loudness--finetune-1.json"
     before = json.loads(path.read_text())["predictions"]
     path.unlink()
-    monkeypatch.setattr("benchmark.finetune.finetune.Trainer", None)
+    monkeypatch.setattr("benchmark.finetune.protocol.Trainer", None)
     assert call(data, name) == 0
     assert json.loads(path.read_text())["predictions"] == before
 

@@ -13,10 +13,15 @@ import torch
 from benchmark.data.split import Fold
 from benchmark.embed.model import HearModel, load
 from benchmark.finetune.config import FinetuneConfig
-from benchmark.finetune.finetune import tune_fold
-from benchmark.finetune.model import NoGradientError, check_trainable, copy_state
-from benchmark.finetune.score import FinetuneError, Sounds
-from benchmark.finetune.state import FoldState, StateFile
+from benchmark.finetune.model import (
+    AudioClips,
+    FinetuneError,
+    NoGradientError,
+    check_trainable,
+    copy_state,
+)
+from benchmark.finetune.protocol import tune_fold
+from benchmark.finetune.state import FoldState
 from benchmark.finetune.train import Setup, Trainer
 from wavebyol_hear.files.read_ahead import Reader
 
@@ -49,7 +54,7 @@ FOLD = Fold("test", np.arange(0, 96), np.arange(96, 144), np.arange(144, 192))
 
 
 @pytest.fixture(scope="module")
-def tones(tmp_path_factory: pytest.TempPathFactory) -> Sounds:
+def tones(tmp_path_factory: pytest.TempPathFactory) -> AudioClips:
     """192 tones in noise of six pitches and three lengths; row i is of class i % 6."""
     folder = tmp_path_factory.mktemp("tones")
     random = np.random.default_rng(0)
@@ -59,24 +64,24 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Sounds:
         tone = 0.03 * np.sin(2 * np.pi * (PITCHES[i % 6] * time + random.uniform()))
         paths.append(str(folder / f"{i}.wav"))
         soundfile.write(paths[-1], tone + 0.1 * random.standard_normal(len(time)), 16000)
-    return Sounds(paths, np.arange(192) % 6, 6, 16000, 0, "tones")
+    return AudioClips(paths, np.arange(192) % 6, 6, 16000, 0, "tones")
 
 
 @pytest.fixture
-def setup(tones: Sounds, write_module: Callable[..., str]) -> Setup:
+def setup(tones: AudioClips, write_module: Callable[..., str]) -> Setup:
     hear = load(write_module("network", NETWORK))
     return Setup(hear, copy_state(hear.model), tones, CONFIG, 1600, 0)
 
 
-def accuracy(state: FoldState, sounds: Sounds) -> float:
-    return 100 * float(np.mean(np.array(state.predicted) == sounds.labels[FOLD.test]))
+def accuracy(state: FoldState, clips: AudioClips) -> float:
+    return 100 * float(np.mean(np.array(state.predicted) == clips.labels[FOLD.test]))
 
 
 def tune(setup: Setup, path: Path) -> FoldState:
     """Fine-tune from the module's embeddings; those of test clips are NaN, as none may be read."""
     setup.hear.model.eval().load_state_dict(setup.initial)
     embeddings = np.full((192, 3), np.nan, dtype=np.float32)
-    reader = Reader(setup.sounds.paths, 16000)
+    reader = Reader(setup.clips.paths, 16000)
     for row in FOLD.development.tolist():
         embeddings[row] = setup.hear.scenes(reader.read(row)[None])
     return tune_fold(setup, embeddings, FOLD, path)
@@ -95,7 +100,7 @@ def test_training_beats_the_initial_state(
     initial = tune(untouched(setup), tmp_path / "0.pt")
     state = tune(setup, tmp_path / "1.pt")
     assert len(state.predicted) == len(FOLD.test)
-    assert accuracy(state, setup.sounds) > accuracy(initial, setup.sounds) + 15
+    assert accuracy(state, setup.clips) > accuracy(initial, setup.clips) + 15
     assert [each.rate for each in state.attempts] == [1e-3, 3e-3]
     points = [point for each in state.attempts for point in each.curve]
     assert state.best.accuracy == max(point["accuracy"] for point in points)
@@ -110,11 +115,11 @@ def test_every_rate_begins_at_the_initial_state(setup: Setup, tmp_path: Path) ->
 
 
 def test_shuffled_training_labels_score_at_chance(setup: Setup, tmp_path: Path) -> None:
-    labels = setup.sounds.labels.copy()
+    labels = setup.clips.labels.copy()
     labels[:144] = np.random.default_rng(1).permutation(labels[:144])
-    wrong = dataclasses.replace(setup, sounds=dataclasses.replace(setup.sounds, labels=labels))
+    wrong = dataclasses.replace(setup, clips=dataclasses.replace(setup.clips, labels=labels))
     state = tune(wrong, tmp_path / "0.pt")
-    assert accuracy(state, wrong.sounds) < 100 / 6 + 3 * 100 * np.sqrt(1 / 6 * 5 / 6 / 48)
+    assert accuracy(state, wrong.clips) < 100 / 6 + 3 * 100 * np.sqrt(1 / 6 * 5 / 6 / 48)
 
 
 def test_no_test_clip_is_read_before_the_choice(
@@ -129,7 +134,7 @@ def test_no_test_clip_is_read_before_the_choice(
     monkeypatch.setattr(Reader, "read", refuse)
     with pytest.raises(AssertionError, match="a test clip was read"):
         tune(setup, tmp_path / "0.pt")
-    kept = StateFile(tmp_path / "0.pt").read()
+    kept = FoldState.load(tmp_path / "0.pt")
     assert kept is not None
     assert [each.over for each in kept.attempts] == [True, True]
 
@@ -149,7 +154,7 @@ def test_a_run_that_is_killed_and_started_again_gives_the_same_numbers(
     config = dataclasses.replace(CONFIG, epochs=2, batch_norm=batch_norm)
     setup = dataclasses.replace(setup, config=config)
     whole = tune(setup, tmp_path / "whole.pt")
-    monkeypatch.setattr("benchmark.finetune.state.SAVE_SECONDS", save_seconds)
+    monkeypatch.setattr("benchmark.finetune.train.SAVE_SECONDS", save_seconds)
     step = Trainer._step
     steps = killed = 0
 
@@ -194,9 +199,9 @@ def test_a_damaged_state_is_begun_again(setup: Setup, tmp_path: Path) -> None:
 def test_a_clip_that_goes_away_is_named(setup: Setup, tmp_path: Path) -> None:
     first = tune(untouched(setup), tmp_path / "0.pt")
     first.predicted = []
-    StateFile(tmp_path / "0.pt").save(first)
+    first.save(tmp_path / "0.pt")
     paths = [str(tmp_path / "gone.wav")] * 192
-    gone = dataclasses.replace(setup, sounds=dataclasses.replace(setup.sounds, paths=paths))
+    gone = dataclasses.replace(setup, clips=dataclasses.replace(setup.clips, paths=paths))
     with pytest.raises(FinetuneError, match=r"can no longer be read .*gone\.wav"):
         tune_fold(gone, np.zeros((192, 3)), FOLD, tmp_path / "0.pt")
 
