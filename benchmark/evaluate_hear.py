@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.clip import Clip, Task
 from benchmark.data.hear_catalogue import known_name
-from benchmark.data.hear_folder import HearTask
+from benchmark.data.hear_folder import HearTask, as_task
 from benchmark.data.split import make_folds
 from benchmark.embed.cache import Progress
 from benchmark.embed.cost import cost_of
@@ -27,6 +26,7 @@ from benchmark.probes.frames import PROTOCOL, FramedClip, probe_frames
 from benchmark.probes.multilabel import PROTOCOL as MULTILABEL
 from benchmark.probes.protocols import PROTOCOLS
 from benchmark.results.schema import Result
+from benchmark.stats.events import DEFAULT_POSTPROCESSING, Postprocessing
 
 ACCURACIES = ("top1_acc", "pitch_acc")
 """Measures of heareval that are the share of right clips."""
@@ -93,31 +93,6 @@ def _scene_result(task: HearTask, about: About, rows: np.ndarray) -> Result:
     )
 
 
-def as_task(task: HearTask) -> Task:
-    """Return a HEAR scene task as a record of our own."""
-
-    def index(root: Path) -> list[Clip]:
-        return [
-            Clip(f"{split}/{name}", f"{split}/{name}", str(labels[0]), split, f"{split}/{name}")
-            for split, clips in task.clips.items()
-            for name, labels in clips.items()
-        ]
-
-    return Task(
-        name=task.folder.name,
-        title=f"HEAR: {task.name}",
-        classes=task.labels,
-        split_policy="fixed" if task.split_mode == "trainvaltest" else "folds",
-        n_clips=task.count,
-        clip_seconds=None,
-        licence="see the task's source",
-        citation="J. Turian et al., HEAR: Holistic Evaluation of Audio Representations, 2022",
-        sources=(),
-        layout="the folder as HEAR publishes it",
-        index=index,
-    )
-
-
 def framed(task: HearTask, folder: Path) -> dict[str, list[FramedClip]]:
     """Return the clips of each split of an event task with their frames.
 
@@ -165,7 +140,7 @@ def event_score(task: HearTask, about: About) -> HearScore:
             valid,
             test,
             task.labels,
-            task.postprocessing,
+            [Postprocessing(*one) for one in task.postprocessing] or DEFAULT_POSTPROCESSING,
             tolerances=[TOLERANCES[name] for name in measures],
             device=about.device,
         )

@@ -50,8 +50,7 @@ def main() -> None:
     if given.ours:
         embed_ours(task, given.ours, given.workers)
         return
-    from benchmark.data.hear_folder import read_task
-    from benchmark.data.resample import at_rate
+    from benchmark.data.hear_folder import at_rate, read_task
 
     at_rate(read_task(task), 16000)
     with tempfile.TemporaryDirectory() as name:

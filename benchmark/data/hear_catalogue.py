@@ -96,6 +96,8 @@ def known_name(folder: str) -> str | None:
 def tasks_folder(hear_dir: Path) -> Path:
     """Return the folder of the task folders: `tasks` below the one given, or itself.
 
+    HEAR's archives unpack to `hear-<version>/tasks`, which may lie below the one given too.
+
     Raises:
         HearTaskError: there is no such folder.
     """
@@ -103,7 +105,8 @@ def tasks_folder(hear_dir: Path) -> Path:
         raise HearTaskError(
             f"{hear_dir}: no such folder; unpack HEAR's tasks there ({SOURCE}) or give --hear-dir"
         )
-    return hear_dir / "tasks" if (hear_dir / "tasks").is_dir() else hear_dir
+    inside = [hear_dir / "tasks", *sorted(hear_dir.glob("hear-*/tasks"), reverse=True)]
+    return next((folder for folder in inside if folder.is_dir()), hear_dir)
 
 
 def present(hear_dir: Path) -> list[str]:
@@ -136,20 +139,20 @@ def resolve(names: Sequence[str], hear_dir: Path) -> tuple[list[Path], dict[str,
     absent: dict[str, str] = {}
     for name in names:
         if name == "all":
-            found = there
+            matches = there
         elif name in there:
-            found = [name]
+            matches = [name]
         elif name in known:
-            found = [one for one in there if fnmatchcase(one, known[name].folders)]
+            matches = [one for one in there if fnmatchcase(one, known[name].folders)]
         else:
-            found = [one for one in there if one.startswith(f"{name}-")]
-        if not found:
+            matches = [one for one in there if one.startswith(f"{name}-")]
+        if not matches:
             meant = "" if name == "all" else f"{known[name].folders if name in known else name} "
             absent[name] = (
                 f"{folder}: holds no task folder {meant}with a task_metadata.json; "
                 f"unpack it there ({SOURCE})"
             )
-        chosen += [one for one in found if one not in chosen]
+        chosen += [one for one in matches if one not in chosen]
     return [folder / one for one in chosen], absent
 
 
@@ -162,10 +165,10 @@ def catalogue(hear_dir: Path) -> str:
     there = present(hear_dir)
     lines = [f"HEAR tasks, as {PREFIX}NAME in --tasks; looked in {hear_dir}, source {SOURCE}"]
     for task in known_tasks().values():
-        found = [one for one in there if fnmatchcase(one, task.folders)]
+        matches = [one for one in there if fnmatchcase(one, task.folders)]
         lines.append(
             f"  {PREFIX}{task.name}: {task.line}; "
-            + (f"present: {', '.join(found)}" if found else "absent")
+            + (f"present: {', '.join(matches)}" if matches else "absent")
         )
     others = [one for one in there if known_name(one) is None]
     lines += [f"  {PREFIX}{one}: a folder of its own" for one in others]

@@ -1,15 +1,23 @@
-"""One HEAR task folder, read strictly: it may come from anyone."""
+"""One HEAR task folder, read strictly: it may come from anyone; its audio at a model's rate."""
 
 import csv
 import itertools
 import json
 import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import soundfile
+from tqdm import tqdm
+
+from benchmark.data.clip import FIXED, Clip, Task
 from benchmark.data.hear_catalogue import HearTaskError
-from benchmark.stats.events import DEFAULT_POSTPROCESSING, Postprocessing
+from wavebyol_hear.audio import AudioError, read_audio
+from wavebyol_hear.files.atomic import atomic_write
 
 METRICS = (
     "top1_acc",
@@ -24,9 +32,10 @@ METRICS = (
     "aucroc",
 )
 """What heareval 2021.1.3 can measure (heareval/score.py, `available_scores`)."""
-FIXED = ("train", "valid", "test")
 MODES = ("trainvaltest", "presplit_kfold", "new_split_kfold")
 GRID = ("median_filter_ms", "min_duration")
+RATES = (48000, 44100, 32000, 22050, 16000)
+"""Rates HEAR's folders come at, the best source first."""
 LARGEST_TEXT = 1 << 30
 """Bytes of a text file above which it is no task's."""
 
@@ -45,7 +54,8 @@ class HearTask:
         labels: by number.
         clips: by split and file name the clip's labels, or its events with label, start and end
             in ms; all as in the split's JSON file.
-        postprocessing: of frame-wise probabilities, to choose from on validation clips.
+        postprocessing: median filters in ms and minimum durations in ms of frame-wise predictions,
+            to choose from on validation clips; () for heareval's own grid.
     """
 
     folder: Path
@@ -56,7 +66,7 @@ class HearTask:
     metrics: tuple[str, ...]
     labels: tuple[str, ...]
     clips: dict[str, dict[str, list[Any]]]
-    postprocessing: tuple[Postprocessing, ...] = DEFAULT_POSTPROCESSING
+    postprocessing: tuple[tuple[float, float], ...] = ()
 
     @property
     def count(self) -> int:
@@ -72,19 +82,19 @@ def read_task(folder: Path) -> HearTask:
     """
     path = folder / "task_metadata.json"
     metadata = _read_json(path)
-    embedding = _one_of(path, metadata, "embedding_type", ("scene", "event"))
-    prediction = _one_of(path, metadata, "prediction_type", ("multiclass", "multilabel"))
-    mode = _one_of(path, metadata, "split_mode", MODES)
+    embedding = _field(path, metadata, "embedding_type", ("scene", "event"))
+    prediction = _field(path, metadata, "prediction_type", ("multiclass", "multilabel"))
+    mode = _field(path, metadata, "split_mode", MODES)
     if embedding == "event" and prediction != "multilabel":
-        raise HearTaskError(f"{path}: an event task must be multilabel; mend prediction_type")
-    metrics = _texts(path, metadata, "evaluation")
+        raise HearTaskError(f"{path}: an event task must be multilabel; fix prediction_type")
+    metrics = _names(path, metadata, "evaluation")
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise HearTaskError(f"{path}: evaluation names {unknown[0]!r}, which heareval has not")
     duration = metadata.get("sample_duration", "absent")
-    if duration is not None and not (_number(duration) and duration > 0):
+    if duration is not None and not (_is_number(duration) and duration > 0):
         raise HearTaskError(f"{path}: sample_duration is {duration!r}; give seconds or null")
-    splits = _texts(path, metadata, "splits")
+    splits = _names(path, metadata, "splits")
     for split in splits:
         _check_name(path, split)
     if mode == "trainvaltest" and set(splits) != set(FIXED):
@@ -95,7 +105,7 @@ def read_task(folder: Path) -> HearTask:
     clips = {split: _read_split(folder / f"{split}.json", embedding) for split in splits}
     task = HearTask(
         folder,
-        _one_text(path, metadata, "task_name"),
+        _field(path, metadata, "task_name"),
         embedding,
         prediction,
         mode,
@@ -108,17 +118,17 @@ def read_task(folder: Path) -> HearTask:
     return task
 
 
-def _postprocessing(path: Path, metadata: dict[str, Any]) -> tuple[Postprocessing, ...]:
-    """Return what the task itself says of postprocessing, or heareval's own grid."""
+def _postprocessing(path: Path, metadata: dict[str, Any]) -> tuple[tuple[float, float], ...]:
+    """Return what the task itself says of postprocessing; () where it says nothing."""
     parameters = metadata.get("evaluation_params", {})
     grid = parameters.get("event_postprocessing_grid") if isinstance(parameters, dict) else None
     if grid is None:
-        return DEFAULT_POSTPROCESSING
+        return ()
     values: list[Any] = [grid.get(name) for name in GRID] if isinstance(grid, dict) else [None]
     for one in values:
-        if not isinstance(one, list) or not one or not all(_number(x) and x >= 0 for x in one):
+        if not isinstance(one, list) or not one or not all(_is_number(x) and x >= 0 for x in one):
             raise HearTaskError(f"{path}: event_postprocessing_grid lacks lists of {GRID}")
-    return tuple(Postprocessing(*both) for both in itertools.product(*values))
+    return tuple((filter_ms, duration) for filter_ms, duration in itertools.product(*values))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -175,7 +185,7 @@ def _check_event(path: Path, name: str, event: object) -> None:
     """Raise unless an event has a label, a start and a later end in ms."""
     if isinstance(event, dict) and {"label", "start", "end"} <= set(event):
         start, end = event["start"], event["end"]
-        if _number(start) and _number(end) and 0 <= start <= end:
+        if _is_number(start) and _is_number(end) and 0 <= start <= end:
             return
     raise HearTaskError(
         f"{path}: {name} has {event!r:.80}; an event needs label, start and end in ms"
@@ -193,42 +203,158 @@ def _check_labels(task: HearTask) -> None:
                 if str(label) not in known:
                     raise HearTaskError(
                         f"{path}: {name} has the label {label!r:.60}, which labelvocabulary.csv "
-                        "has not; mend one of them"
+                        "has not; fix one of them"
                     )
             if task.prediction == "multiclass" and len(labels) != 1:
-                raise HearTaskError(f"{path}: {name} has {len(labels)} labels, not one; mend it")
+                raise HearTaskError(f"{path}: {name} has {len(labels)} labels, not one; fix it")
 
 
 def _check_name(path: Path, name: str) -> None:
     """Raise unless a name is that of something directly in a folder."""
     if not name or name in (".", "..") or any(c in "/\\" or c < " " for c in name):
-        raise HearTaskError(f"{path}: the name {name!r:.80} is no plain file name; mend it")
+        raise HearTaskError(f"{path}: the name {name!r:.80} is no plain file name; fix it")
 
 
-def _number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     """Return whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _one_text(path: Path, metadata: dict[str, Any], key: str) -> str:
-    """Return the text of a key."""
+def _field(path: Path, metadata: dict[str, Any], key: str, choices: Sequence[str] = ()) -> str:
+    """Return the text of a key, which is one of some where there are choices."""
     value = metadata.get(key)
-    if not isinstance(value, str) or not value:
-        raise HearTaskError(f"{path}: {key} is {value!r:.60}; give a text")
+    if not isinstance(value, str) or not value or (choices and value not in choices):
+        wanted = f"not {' or '.join(choices)}" if choices else "not a text"
+        raise HearTaskError(f"{path}: {key} is {value!r:.60}, {wanted}; fix it")
     return value
 
 
-def _one_of(path: Path, metadata: dict[str, Any], key: str, choices: tuple[str, ...]) -> str:
-    """Return the text of a key that is one of some."""
-    value = metadata.get(key)
-    if not isinstance(value, str) or value not in choices:
-        raise HearTaskError(f"{path}: {key} is {value!r:.60}, not {' or '.join(choices)}")
-    return value
-
-
-def _texts(path: Path, metadata: dict[str, Any], key: str) -> list[str]:
+def _names(path: Path, metadata: dict[str, Any], key: str) -> list[str]:
     """Return the texts of a key, one or more."""
     value = metadata.get(key)
     if not isinstance(value, list) or not value or not all(isinstance(x, str) for x in value):
         raise HearTaskError(f"{path}: {key} is {value!r:.60}; give a list of names")
     return value
+
+
+def as_task(hear: HearTask) -> Task:
+    """Return a scene task of one label per clip as a task of our own.
+
+    Its clips' paths are relative to the folder that `at_rate` returns. A HEAR folder does not say
+    which clips share a speaker or a recording, so every clip is a group of its own.
+    """
+
+    def index(root: Path) -> list[Clip]:
+        return [
+            Clip(f"{split}/{name}", f"{split}/{name}", str(labels[0]), split, f"{split}/{name}")
+            for split, clips in hear.clips.items()
+            for name, labels in clips.items()
+        ]
+
+    return Task(
+        name=hear.folder.name,
+        title=f"HEAR: {hear.name}",
+        classes=hear.labels,
+        split_policy="fixed" if hear.split_mode == "trainvaltest" else "folds",
+        n_clips=hear.count,
+        clip_seconds=None,
+        licence="see the task's source",
+        citation="J. Turian et al., HEAR: Holistic Evaluation of Audio Representations, 2022",
+        sources=(),
+        layout="the folder as HEAR publishes it",
+        index=index,
+    )
+
+
+def at_rate(task: HearTask, rate: int, workers: int = 1) -> Path:
+    """Make all audio of a task exist at a rate, in the task folder's own layout.
+
+    A file that is there is checked and never written over; one that is not is made from the same
+    file at the highest rate that is there, by soxr, as 16-bit WAV like HEAR's own. Files appear
+    whole or not at all, so what an interrupted run left is kept.
+
+    Args:
+        task: read and checked.
+        rate: wanted, in Hz.
+        workers: threads that resample; soxr and libsndfile run side by side in them.
+
+    Returns:
+        the folder that holds `<split>/<file name>` at the rate.
+
+    Raises:
+        HearTaskError: a sound is at no rate, cannot be read, or is not what its folder says.
+    """
+    wanted = task.folder / str(rate)
+    there = _listing(wanted, task)
+    listed = [(split, name) for split, clips in task.clips.items() for name in clips]
+    todo = [(split, name) for split, name in listed if name not in there[split]]
+    sources = {} if not todo else {r: _listing(task.folder / str(r), task) for r in RATES}
+    jobs = []
+    for split, name in todo:
+        rates = [r for r in RATES if name in sources[r][split]]
+        if not rates:
+            raise HearTaskError(
+                f"{wanted / split / name}: no such sound, nor at another rate; fetch the task again"
+            )
+        jobs.append((task.folder / str(rates[0]) / split / name, wanted / split / name, rate))
+    try:
+        for split in dict.fromkeys(split for split, _ in todo):
+            (wanted / split).mkdir(parents=True, exist_ok=True)
+        _run_all(_resample, jobs, workers, f"{task.folder.name} to {rate} Hz")
+    except OSError as error:
+        raise HearTaskError(
+            f"{wanted}: cannot be written ({error.strerror}); make room, or copy the task"
+        ) from error
+    checks = [(wanted / split / name, rate) for split, name in listed if name in there[split]]
+    _run_all(_check, checks, workers, f"{task.folder.name}: headers")
+    return wanted
+
+
+def _listing(folder: Path, task: HearTask) -> dict[str, set[str]]:
+    """Return the names that are in each split's folder."""
+    names = {}
+    for split in task.clips:
+        try:
+            names[split] = set(os.listdir(folder / split))
+        except OSError:
+            names[split] = set()
+    return names
+
+
+def _run_all(
+    work: Callable[..., None], jobs: Sequence[tuple[object, ...]], workers: int, title: str
+) -> None:
+    """Do every job in threads, with a bar; the first error ends it."""
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        try:
+            done = pool.map(lambda job: work(*job), jobs)
+            for _ in tqdm(done, desc=title, total=len(jobs), unit="file", delay=1, leave=False):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _resample(source: Path, target: Path, rate: int) -> None:
+    """Write a sound at another rate."""
+    try:
+        _check(source, int(source.parent.parent.name))
+        wave = read_audio(source, rate)
+    except AudioError as error:
+        raise HearTaskError(str(error)) from error
+    with atomic_write(target) as file:
+        soundfile.write(file, wave, rate, subtype="PCM_16", format="WAV")
+
+
+def _check(path: Path, rate: int) -> None:
+    """Raise unless a sound's header says one channel at the rate of its folder."""
+    try:
+        info = soundfile.info(path)
+    except (soundfile.SoundFileError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise HearTaskError(f"{path}: is no sound ({reason}); fetch the task again") from error
+    if info.samplerate != rate or info.channels != 1 or info.frames == 0:
+        raise HearTaskError(
+            f"{path}: has {info.frames} samples, {info.channels} channels and {info.samplerate} Hz "
+            f"in a folder of one channel at {rate} Hz; fetch the task again"
+        )

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.clip import Clip
-from benchmark.data.hear_folder import HearTask
-from benchmark.data.resample import at_rate
+from benchmark.data.hear_folder import HearTask, at_rate
 from benchmark.embed.fingerprint import content_hashes, file_hash, sound_fingerprint
 from benchmark.embed.model import HearModel, load
 from benchmark.evaluate import Settings

@@ -7,8 +7,8 @@ the benchmark, not to rank models: it is small, clean, and made by one soundfont
 
 import importlib.util
 import json
-import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import soundfile
 from tqdm import tqdm
 
 from benchmark.data.clip import Clip, Source, Task, TaskDataError
+from wavebyol_hear.files.atomic import LockedError, lock
 
 # General MIDI numbers programs in families of eight; these are programs 0 to 95. The last four
 # families (effects, ethnic, percussive, sound effects) are no families of sound and are left out.
@@ -44,6 +45,9 @@ HELD_SECONDS, TAIL_SECONDS = 0.7, 0.3
 SAMPLE_RATE = 32000
 VERSION = 1
 DONE = "notes.json"
+STAMP = json.dumps({"version": VERSION, "sample_rate": SAMPLE_RATE})
+LOCK_SECONDS = 600.0
+"""How long to wait for another process that renders; it takes some seconds."""
 
 
 def listing() -> Iterator[tuple[int, int, int, Clip]]:
@@ -68,8 +72,8 @@ def soundfont() -> Path:
     Raises:
         TaskDataError: where pretty_midi or the font in it is not installed.
     """
-    found = importlib.util.find_spec("pretty_midi")
-    font = Path(found.origin).parent / "TimGM6mb.sf2" if found and found.origin else None
+    spec = importlib.util.find_spec("pretty_midi")
+    font = Path(spec.origin).parent / "TimGM6mb.sf2" if spec and spec.origin else None
     if font is None or not font.is_file():
         raise TaskDataError(
             f"notes: the soundfont TimGM6mb.sf2 is absent (looked in {font or 'pretty_midi'}); "
@@ -81,10 +85,10 @@ def soundfont() -> Path:
 def render(folder: Path) -> None:
     """Render all notes into a folder as 16-bit mono WAV.
 
-    The synthesiser starts afresh and plays in a fixed order, so the files do not vary.
+    The synthesizer starts afresh and plays in a fixed order, so the files do not vary.
 
     Args:
-        folder: to write to; one subfolder a family is made.
+        folder: to write to; one subfolder per family is made.
 
     Raises:
         TaskDataError: where tinysoundfont or the soundfont is not installed.
@@ -103,7 +107,7 @@ def render(folder: Path) -> None:
     total = len(FAMILIES) * PROGRAMS * len(PITCHES) * len(VELOCITIES)
 
     def play(seconds: float) -> np.ndarray:
-        # Copied, as the synthesiser owns the buffer; [2 n] interleaved -> mono [n].
+        # Copied, as the synthesizer owns the buffer; [2 n] interleaved -> mono [n].
         stereo = np.frombuffer(synth.generate(round(seconds * SAMPLE_RATE)), dtype=np.float32)
         return stereo.reshape(-1, 2).mean(axis=1)
 
@@ -124,35 +128,47 @@ def index(root: Path) -> list[Clip]:
     """List the notes, rendering them first where that is not done yet.
 
     Args:
-        root: to hold the sound; made if absent.
+        root: to hold the audio; made if absent. Of two processes one renders, the other waits.
 
     Raises:
-        TaskDataError: where the soundfont or the synthesiser is not installed, or the folder
+        TaskDataError: where the soundfont or the synthesizer is not installed, or the folder
             cannot be written or holds something else.
     """
-    done = root / DONE
-    wanted = json.dumps({"version": VERSION, "sample_rate": SAMPLE_RATE})
-    if not done.is_file() or done.read_text() != wanted:
-        if root.exists() and not done.is_file() and (not root.is_dir() or any(root.iterdir())):
-            raise TaskDataError(
-                f"notes: {root} holds something that this task did not write; "
-                "move it away or choose another folder with --data-dir"
-            )
-        # Rendered beside and renamed, so that an interrupted rendering leaves nothing half done.
-        beside = root.with_name(f"{root.name}.part{os.getpid()}")
+    if not _is_done(root):
+        remedy = "choose another folder with --data-dir"
         try:
-            render(beside)
-            (beside / DONE).write_text(wanted)
-            if root.exists():
-                shutil.rmtree(root)
-            beside.rename(root)
-        except OSError as error:
-            raise TaskDataError(
-                f"notes: cannot write {root} ({error}); choose another folder with --data-dir"
-            ) from error
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            root.parent.mkdir(parents=True, exist_ok=True)
+            waiting = lock(
+                root.with_name(f"{root.name}.lock"), "notes", remedy, timeout=LOCK_SECONDS
+            )
+            with waiting:
+                if not _is_done(root):
+                    _render_whole(root)
+        except (OSError, LockedError) as error:
+            raise TaskDataError(f"notes: cannot write {root} ({error}); {remedy}") from error
     return [clip for *_, clip in listing()]
+
+
+def _is_done(root: Path) -> bool:
+    """Return whether this version has rendered all notes."""
+    done = root / DONE
+    return done.is_file() and done.read_text() == STAMP
+
+
+def _render_whole(root: Path) -> None:
+    """Render beside and rename, so that an interrupted rendering leaves nothing half done."""
+    if root.exists() and not (root / DONE).is_file() and (not root.is_dir() or any(root.iterdir())):
+        raise TaskDataError(
+            f"notes: {root} holds something that this task did not write; "
+            "move it away or choose another folder with --data-dir"
+        )
+    with tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=root.parent) as folder:
+        beside = Path(folder) / root.name
+        render(beside)
+        (beside / DONE).write_text(STAMP)
+        if root.exists():
+            shutil.rmtree(root)
+        beside.rename(root)
 
 
 TASK = Task(

@@ -11,8 +11,8 @@ import soundfile
 import soxr
 
 from benchmark.data.hear_catalogue import HearTaskError, resolve
-from benchmark.data.hear_folder import read_task
-from benchmark.data.resample import at_rate
+from benchmark.data.hear_folder import as_task, at_rate, read_task
+from benchmark.data.registry import completeness
 
 METADATA = {
     "task_name": "beeps",
@@ -222,3 +222,31 @@ def test_sounds_that_are_not_what_the_folder_says_are_named(
         at_rate(read_task(folder), rate)
     assert "valid/b.wav" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_archive_may_be_left_as_it_unpacks(tmp_path: Path) -> None:
+    write(tmp_path / "hear-2021.0.6" / "tasks" / "beeps-1.0-small", small())
+    folders, absent = resolve(["beeps"], tmp_path)
+    assert [folder.name for folder in folders] == ["beeps-1.0-small"]
+    assert absent == {}
+    assert resolve(["beeps"], tmp_path / "hear-2021.0.6") == (folders, absent)
+
+
+def test_a_scene_task_is_a_task_of_ours_whose_clips_lie_where_at_rate_put_them(
+    tmp_path: Path,
+) -> None:
+    hear = read_task(write(tmp_path / "beeps-1.0-small", small(c=["high"])))
+    task, sounds = as_task(hear), at_rate(hear, 16000)
+    clips = task.index(sounds)
+    assert (task.name, task.classes, task.split_policy) == (
+        "beeps-1.0-small",
+        ("low", "high"),
+        "fixed",
+    )
+    assert completeness(task, clips, sounds) is None
+    assert {(c.path, c.label, c.split) for c in clips} == {
+        (f"{split}/{name}", labels[0], split)
+        for split, names in hear.clips.items()
+        for name, labels in names.items()
+    }
+    assert len({clip.group for clip in clips}) == len(clips) == hear.count

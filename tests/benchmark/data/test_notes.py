@@ -1,5 +1,7 @@
 """The embedded task: the same sound at every rendering, programs kept apart, never half done."""
 
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -61,7 +63,22 @@ def test_an_interrupted_rendering_leaves_nothing(
     monkeypatch.setattr(notes, "render", interrupted)
     with pytest.raises(KeyboardInterrupt):
         notes.index(tmp_path / "notes")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.lock"]
+
+
+def test_of_two_first_runs_one_renders_and_both_list_what_is_there(tmp_path: Path) -> None:
+    root = tmp_path / "data" / "notes"
+    code = (
+        "import sys; from pathlib import Path; from benchmark.data.tasks import notes\n"
+        "notes.PITCHES, notes.VELOCITIES = (60,), (110,)\n"
+        f"root = Path({str(root)!r})\n"
+        "print(sum((root / clip.path).is_file() for clip in notes.index(root)))"
+    )
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    assert [int(run.communicate()[0]) for run in runs] == [96, 96]
+    assert sorted(path.name for path in root.parent.iterdir()) == ["notes", "notes.lock"]
 
 
 def test_a_stranger_s_folder_is_not_replaced(tmp_path: Path) -> None:
