@@ -1,5 +1,6 @@
 """Results compared clip by clip: the right pairs, the right words, the right exit code."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,16 @@ def test_the_command_asks_which_model_and_says_what_is_wrong(
     assert main([place, place, "--model-a", "a", "--model-b", "b"]) == 0
     assert main([place, place, "--model-a", "a", "--model-b", "c"]) == 1
     assert "no result of c" in capsys.readouterr().err
+
+
+def test_tasks_are_resampled_independently(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of four tasks with the same right and wrong clips the mean's interval is half as wide."""
+    for model, share in (("a", 0.7), ("b", 0.6)):
+        for task in "wxyz":
+            write_result(made(task, model, hits(300, share, ord(model))), tmp_path / model)
+    assert main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    text = capsys.readouterr().out
+    spans = [[float(end) for end in pair] for pair in re.findall(r"\[(.*), (.*)\]", text)]
+    *tasks, mean = [high - low for low, high in spans]
+    assert len(tasks) == 4
+    assert mean == pytest.approx(np.mean(tasks) / 2, rel=0.1)

@@ -16,7 +16,7 @@ from benchmark.measure import Probed, measure, probe
 from benchmark.probes.protocols import Protocol
 from benchmark.probes.rows import ProbeResult, Rows, Selection, predict_test
 from benchmark.results.schema import read_result, write_result
-from benchmark.stats.metrics import over_seeds
+from benchmark.stats.metrics import over_seeds, score
 
 CLIPS, CLASSES = 60, 3
 TASK = Task(
@@ -112,3 +112,20 @@ def test_groups_of_several_clips_are_kept_and_drawn_together(tmp_path: Path) -> 
     assert found[1].groups().tolist() == shared.groups.tolist()
     assert found[0].metrics["accuracy"]["value"] == found[1].metrics["accuracy"]["value"]
     assert found[0].metrics["accuracy"]["low"] != found[1].metrics["accuracy"]["low"]
+
+
+def test_intervals_are_those_of_groups_overall_and_of_every_fold() -> None:
+    data = embedded()
+    data.groups = np.array([f"speaker{i % 10}" for i in range(CLIPS)])  # six clips of a fold
+    chance = Protocol("chance", "chance-1", "p", False, guess)
+    run = probe(TASK, data, chance)
+    result = measure(TASK, data, "m", run, n_listed=CLIPS)
+    predicted = np.array(result.predictions["predicted"])
+    parts = [(f.test, kept["metrics"]) for f, kept in zip(run.folds, result.folds, strict=True)]
+    for rows, metrics in [(np.arange(CLIPS), result.metrics), *parts]:
+        grouped, alone = (
+            score(data.labels[rows], predicted[rows], CLASSES, groups).overall
+            for groups in (data.groups[rows], None)
+        )
+        assert metrics == {name: vars(interval) for name, interval in grouped.items()}
+        assert grouped != alone

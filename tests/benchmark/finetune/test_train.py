@@ -15,6 +15,7 @@ from benchmark.embed.model import HearModel, load
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.model import (
     AudioClips,
+    ClipScores,
     FinetuneError,
     NoGradientError,
     check_trainable,
@@ -252,3 +253,70 @@ def test_our_modules_give_gradients_in_training_mode_alone(name: str) -> None:
     check_trainable(hear, 8000)
     assert not hear.model.training
     assert not hear.embed(torch.zeros(1, 8000)).requires_grad
+
+
+def test_the_rates_rise_over_the_warm_up_and_fall_to_nothing_by_half_a_cosine(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(
+        CONFIG, learning_rates=(1e-3,), head_learning_rate=0.02, epochs=5, warm_up=0.2, patience=9
+    )
+    rates: list[list[float]] = []
+    step = torch.optim.AdamW.step
+
+    def record(optimizer: torch.optim.AdamW, *more: object) -> object:
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        return step(optimizer, *more)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", record)
+    state = tune(dataclasses.replace(setup, config=config), tmp_path / "0.pt")
+    assert len(rates) == 5 * 6  # 96 clips in batches of 16
+    encoder, head = np.array(rates)[:, 0], np.array(rates)[:, -1]
+    np.testing.assert_allclose(head, 20 * encoder)
+    np.testing.assert_allclose(encoder[:6], 1e-3 * np.arange(1, 7) / 7)
+    np.testing.assert_allclose(encoder[6:], 5e-4 * (1 + np.cos(np.pi * np.arange(24) / 24)))
+    assert state.attempts[0].epoch == 5
+
+
+def test_a_rate_is_given_up_after_so_many_epochs_without_a_better_score(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([50.0, 60.0, 55.0, 60.0, 60.0, 70.0])
+
+    def score(classifier: object, clips: AudioClips, rows: np.ndarray) -> ClipScores:
+        return ClipScores(clips.labels[rows], next(scores), 1.0)
+
+    monkeypatch.setattr("benchmark.finetune.train.score_clips", score)
+    monkeypatch.setattr("benchmark.finetune.protocol.score_clips", score)
+    config = dataclasses.replace(CONFIG, learning_rates=(1e-3,), patience=3)
+    state = tune(dataclasses.replace(setup, config=config), tmp_path / "0.pt")
+    # 50 before training, 60 after the first epoch, then three that are no better.
+    assert [point["accuracy"] for point in state.attempts[0].curve] == [50, 60, 55, 60, 60]
+    assert (state.best.epoch, state.best.accuracy) == (1, 60)
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch(setup: Setup, tmp_path: Path) -> None:
+    """The predictions are those of a run that ends at the epoch that was kept."""
+    config = dataclasses.replace(CONFIG, learning_rates=(3e-3,), patience=99, warm_up=0.0)
+    state = tune(dataclasses.replace(setup, config=config), tmp_path / "0.pt")
+    curve = [(point["accuracy"], -point["loss"]) for point in state.attempts[0].curve]
+    assert state.best.epoch == curve.index(max(curve))
+    assert state.best.accuracy == max(curve)[0]
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+def test_batch_norm_is_trained_only_where_it_is_asked_for(
+    setup: Setup, tmp_path: Path, batch_norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(CONFIG, learning_rates=(1e-3,), epochs=1, batch_norm=batch_norm)
+    run, state = Trainer.run, {}
+
+    def recorded(trainer: Trainer) -> None:
+        run(trainer)
+        state.update(copy_state(trainer.classifier.encoder))
+
+    monkeypatch.setattr(Trainer, "run", recorded)
+    tune(dataclasses.replace(setup, config=config), tmp_path / "0.pt")
+    moved = [name for name, x in state.items() if not torch.equal(x, setup.initial[name])]
+    assert any("running_mean" in name for name in moved) == (batch_norm == "train")
+    assert any("layers.0.weight" in name for name in moved)

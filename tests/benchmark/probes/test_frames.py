@@ -78,3 +78,26 @@ def test_a_part_without_clips_is_named() -> None:
     train, valid, _ = parts()
     with pytest.raises(ProbeError, match="a part has none"):
         probe_frames(train, valid, [], LABELS, DEFAULT_POSTPROCESSING)
+
+
+def test_the_last_fit_reads_training_and_validation_clips() -> None:
+    """A label that validation clips alone have is predicted in test clips."""
+    train, valid, test = parts(loudness=6.0)
+    silent = []
+    for one in train:
+        events = [event for event in one.events if event["label"] == "a"]
+        embedding = one.embedding.copy()
+        embedding[:, 1] -= 6.0 * activity(one, LABELS)[:, 1]
+        silent.append(replace(one, embedding=embedding, events=events))
+    result = probe_frames(silent, valid, test, LABELS, DEFAULT_POSTPROCESSING)
+    predicted = {event["label"] for events in result.events.values() for event in events}
+    assert predicted == {"a", "b"}
+    assert result.scores[200.0].f > 0.9
+
+
+def test_a_test_clip_changes_no_other_clips_events() -> None:
+    train, valid, test = parts()
+    once = probe_frames(train, valid, test, LABELS, DEFAULT_POSTPROCESSING)
+    louder = [test[0], *(replace(one, embedding=50 * one.embedding) for one in test[1:])]
+    again = probe_frames(train, valid, louder, LABELS, DEFAULT_POSTPROCESSING)
+    assert again.events[test[0].name] == once.events[test[0].name]

@@ -121,3 +121,26 @@ def test_what_cannot_be_chosen_on_is_named() -> None:
     none = Fold("test", FOLD.train, FOLD.valid[:0], FOLD.test)
     with pytest.raises(ProbeError, match="no validation rows"):
         evaluate_fold(features, targets, none, mean_precision)
+
+
+def test_the_last_fit_reads_training_and_validation_rows() -> None:
+    """A label that validation rows alone have is predicted; one that test rows alone have, not."""
+    features, targets = made(labels=3)
+    targets[:, :2] = False
+    targets[FOLD.valid[:50], 0] = targets[FOLD.test[:50], 0] = True
+    features[targets[:, 0]] += 3 * features.std(0)
+    targets[FOLD.test[50:100], 1] = True
+    result = evaluate_fold(features, targets, FOLD, lambda *_: 1.0, c_grid=(0.1,))
+    assert result.probabilities[:50, 0].min() > 0.9 > result.probabilities[50:, 0].max()
+    assert result.probabilities[:, 1].max() < 0.01
+
+
+def test_a_test_row_changes_no_other_rows_probabilities() -> None:
+    features, targets = made()
+    changed = features.copy()
+    changed[FOLD.test[1:]] = 1e4
+    first, second = (
+        evaluate_fold(x, targets, FOLD, mean_precision, c_grid=C_GRID).probabilities[0]
+        for x in (features, changed)
+    )
+    np.testing.assert_allclose(first, second, atol=1e-6)

@@ -142,3 +142,36 @@ def test_a_label_or_a_feature_out_of_range_is_named(protocol: Protocol) -> None:
 def test_versions_and_settings_are_each_protocols_own() -> None:
     assert [p.version for p in PROTOCOLS.values()] == [f"{name}-1" for name in PROTOCOLS]
     assert len({p.setting for p in JUDGES.values()}) == len(JUDGES)
+
+
+@pytest.mark.parametrize("name", ["linear", "knn"])  # mlp: see test_mlp
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_last_fit_reads_training_and_validation_rows(name: str, swapped: bool) -> None:
+    """A class that only validation rows or only training rows have is predicted."""
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 0, 1, 2, 2, 0, 1, 2], 20)
+    features = generator.normal(size=(180, 8)) + 8 * np.eye(3, 8)[labels]
+    parts = [np.arange(40), np.arange(40, 120)]
+    fold = Fold("test", *(parts[::-1] if swapped else parts), np.arange(120, 180))
+    result = PROTOCOLS[name].evaluate(features.astype(np.float32), labels, [fold], 3)
+    assert result.rows.tolist() == fold.test.tolist()
+    assert (result.predicted == labels[fold.test]).mean() > 0.95
+
+
+@EVERY
+def test_every_fold_is_what_it_is_alone(protocol: Protocol) -> None:
+    """No fold reads another's rows or selection: each of several tests as it does by itself."""
+    features, labels, folds = made(200)
+    together = protocol.evaluate(features, labels, folds, 5)
+    for i, fold in enumerate(folds):
+        alone = protocol.evaluate(features, labels, [fold], 5)
+        assert alone.selections[0].value == together.selections[i].value
+        same = alone.predicted == together.predicted[np.searchsorted(together.rows, fold.test)]
+        assert same.mean() > 0.98
+
+
+@EVERY
+def test_converged_is_said_of_every_part(protocol: Protocol) -> None:
+    features, labels, folds = made(200)
+    result = protocol.evaluate(features, labels, folds[:1], 5)
+    assert result.converged == all(selection.converged for selection in result.selections)
