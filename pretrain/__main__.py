@@ -1,7 +1,7 @@
 """Train an encoder: python -m pretrain STORE --out runs/NAME [--preset P] [--config F] [--set k=v].
 
-STORE is a folder made by `python -m pretrain.store`. Killed at any moment and started again with
-the same command, the run goes on; `--set optim.steps=N` lengthens it.
+STORE is a folder made by `python -m pretrain.store`. Stopped or killed at any moment and started
+again with the same command, the run goes on; `--set optim.steps=N` lengthens it.
 
 One GPU (or the CPU, where there is none):
     python -m pretrain STORE --out runs/h2
@@ -18,6 +18,9 @@ SLURM, inside sbatch with --nodes=N --ntasks-per-node=1 --gpus-per-node=8:
     srun torchrun --nnodes $SLURM_NNODES --nproc-per-node 8 --rdzv-id $SLURM_JOB_ID \
         --rdzv-backend c10d --rdzv-endpoint $(scontrol show hostnames | head -1):29500 \
         -m pretrain STORE --out runs/h2
+
+Exit code: 0 when done, 1 after an error, 130 or 143 when stopped by Ctrl-C or SIGTERM (the step
+under way is ended and saved; a second signal stops at once).
 """
 
 import argparse
@@ -25,17 +28,15 @@ import logging
 import sys
 from pathlib import Path
 
-from pretrain.config import read_config
-from pretrain.data.store import Store, StoreError
-from pretrain.distributed import process_group
-from pretrain.memory import keep_freed_memory
-from pretrain.state import StateError
-from pretrain.train import DivergedError, train
-from wavebyol_hear.files.settings import SettingsError
+from wavebyol_hear.files.interrupt import run_command
 
 
-def main() -> int:
-    """Run the command and return its exit status."""
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        argv: of the command line; None takes the process's own.
+    """
     summary, _, manual = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         prog="python -m pretrain", description=summary, epilog=manual,
@@ -48,16 +49,28 @@ def main() -> int:
     parser.add_argument("--method", help="byol, byol_a or cola; short for --set method=...")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    words = parser.parse_args()
-    keep_freed_memory()
+    args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    sets = [*words.sets, *([f"method={words.method}"] if words.method else [])]
+    return run_command(lambda: _train(args), "the same command goes on where it was")
+
+
+def _train(args: argparse.Namespace) -> int:
+    """Train as the arguments say and return the exit code."""
+    # Here, so that arguments are checked, and signals handled, before torch is imported.
+    from pretrain.config import read_config
+    from pretrain.data.store import Store
+    from pretrain.distributed import keep_freed_memory, process_group
+    from pretrain.train import DivergedError, train
+    from wavebyol_hear.files.atomic import LockedError
+
+    keep_freed_memory()
+    sets = [*args.sets, *([f"method={args.method}"] if args.method else [])]
     try:
-        config = read_config(words.preset, words.config, sets)
-        store = Store.open(words.store)
-        with process_group(words.device) as device:
-            weights = train(config, store, words.out, device)
-    except (SettingsError, StateError, StoreError, DivergedError, ValueError, OSError) as error:
+        config = read_config(args.preset, args.config, sets)
+        store = Store.open(args.store.expanduser())
+        with process_group(args.device) as device:
+            weights = train(config, store, args.out.expanduser(), device)
+    except (DivergedError, LockedError, ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write(f"weights: {weights}\n")

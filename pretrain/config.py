@@ -65,7 +65,7 @@ class ByolConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and schedule; every length is in steps of the global batch.
+    """Optimizer and schedule; every length is in steps of the global batch.
 
     Args:
         name: `adamw` or `adamp`.
@@ -102,7 +102,7 @@ class RunConfig:
     """How the machine is used and what is written down.
 
     Args:
-        precision: `fp32` or `bf16` (autocast).
+        precision: `fp32`, `bf16` (autocast), or `auto`, bf16 where the device has units for it.
         compile: whether torch.compile is applied to the networks.
         log_every: steps between two lines of the log.
         save_minutes: minutes between two training states.
@@ -110,7 +110,7 @@ class RunConfig:
         probe_every: steps between two tries.
     """
 
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     log_every: int = 20
     save_minutes: float = 5.0

@@ -1,18 +1,23 @@
-"""Seeing a run learn: progress bar, JSON lines, TensorBoard, and the signs of collapse."""
+"""Seeing a run learn: progress bar, JSON lines, TensorBoard, signs of collapse, an online probe."""
 
 import json
 import logging
 import math
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from wavebyol_hear.encoder import Encoder
+from pretrain.methods.method import Method
+from wavebyol_hear.audio import read_audio
+from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.front_end import BankFrontEnd, mel_bands, window_frames
 
 log = logging.getLogger(__name__)
@@ -20,6 +25,8 @@ COLLAPSED = 0.1
 LEAKS = 0.1
 BANDWIDTHS = 4  # to either side of its centre, within which a filter is to hear
 CROPS = 16  # that the leak is measured on
+STEP_PARTS = ("data", "augment", "model")
+NEIGHBORS, PROBE_BATCH = 5, 64
 
 
 def spread(projections: Tensor) -> float:
@@ -30,7 +37,7 @@ def spread(projections: Tensor) -> float:
     Shape:
         projections [B, D].
     """
-    rows = torch.nn.functional.normalize(projections.float(), dim=1)
+    rows = normalize(projections.float(), dim=1)
     return float(rows.std(0).mean() * math.sqrt(rows.shape[1]))
 
 
@@ -48,7 +55,7 @@ def rank_me(projections: Tensor) -> float:
 
 
 @torch.no_grad()
-def filter_bank(encoder: Encoder | None, wave: Tensor) -> dict[str, float]:
+def filter_bank(encoder: object, wave: Tensor) -> dict[str, float]:
     """Return how far a learned filter bank has moved, and how much of what it hears is leak.
 
     `bank/movement` is the norm of the change of its taps over that of the taps at first.
@@ -63,8 +70,8 @@ def filter_bank(encoder: Encoder | None, wave: Tensor) -> dict[str, float]:
     Shape:
         wave [B, 1, T].
     """
-    bank = encoder.front_end if encoder is not None else None
-    if encoder is None or not isinstance(bank, BankFrontEnd):
+    bank = encoder.front_end if isinstance(encoder, Encoder) else None
+    if not isinstance(encoder, Encoder) or not isinstance(bank, BankFrontEnd):
         return {}
     first, taps, config = bank.initial_taps().to(bank.taps), bank.taps, bank.config
     centre, bandwidth = (b.to(taps.device)[:, None] for b in mel_bands(config, bank.sample_rate))
@@ -98,12 +105,20 @@ class Clock:
         self.seconds[part] += now - self.last
         self.last = now
 
+    def restart(self) -> None:
+        """Leave the time since the last lap out."""
+        self.last = perf_counter()
+
     def take(self, clips: int) -> dict[str, float]:
-        """Return clips per second and each part's share of the time, and begin anew."""
+        """Return each part's share of the time, and begin anew; and clips per second.
+
+        What is logged, probed and saved has its own shares and does not count in the latter.
+        """
         total = sum(self.seconds.values())
+        steps = sum(self.seconds[part] for part in STEP_PARTS)
         shares = {f"share/{part}": seconds / total for part, seconds in self.seconds.items()}
         self.seconds.clear()
-        return {"clips_per_second": clips / total, **shares}
+        return {"clips_per_second": clips / steps, **shares}
 
 
 class Monitor:
@@ -176,3 +191,52 @@ class Monitor:
         if about not in self.warned:
             self.warned.add(about)
             log.warning("%s", text)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Labelled clips of one length, on which nearest neighbors show a run learn.
+
+    Shape:
+        waves [N, 1, T], labels [N].
+    """
+
+    waves: Tensor
+    labels: Tensor
+
+
+def read_probe(folder: str, config: EncoderConfig, seconds: float = 2.56) -> Probe:
+    """Read a folder of `class/clip` audio, each clip's first seconds, shorter ones zero-padded.
+
+    Raises:
+        ValueError: fewer than two classes, or no clip.
+    """
+    paths = sorted(p for p in Path(folder).glob("*/*") if p.is_file())
+    names = sorted({p.parent.name for p in paths})
+    if len(names) < 2:
+        raise ValueError(f"run.probe: {folder} holds {len(names)} classes: lay it out class/clip")
+    length = int(seconds * config.sample_rate)
+    waves = np.zeros((len(paths), 1, length), np.float32)
+    for row, path in zip(waves, paths, strict=True):
+        clip = read_audio(path, config.sample_rate)[:length]
+        row[0, : len(clip)] = clip
+    labels = torch.tensor([names.index(p.parent.name) for p in paths])
+    return Probe(torch.from_numpy(waves), labels)
+
+
+@torch.no_grad()
+def knn_accuracy(method: Method, probe: Probe, device: torch.device) -> float:
+    """Return the leave-one-out accuracy (percent) of a majority of 5 neighbors by cosine.
+
+    Features are standardised over the clips. The method is put in evaluation mode and back.
+    """
+    was_training = method.training
+    method.eval()
+    batches = probe.waves.split(PROBE_BATCH)
+    rows = torch.cat([method.embed(batch.to(device)).float().cpu() for batch in batches])
+    method.train(was_training)
+    rows = (rows - rows.mean(0)) / rows.std(0).clamp_min(1e-6)
+    rows = normalize(rows, dim=1)
+    similarity = (rows @ rows.T).fill_diagonal_(-2)
+    nearest = probe.labels[similarity.topk(NEIGHBORS, dim=1).indices]
+    return float((nearest.mode(dim=1).values == probe.labels).float().mean()) * 100

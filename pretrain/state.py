@@ -1,10 +1,15 @@
-"""The training state: everything that a killed run needs to go on as if nothing had happened.
+"""A run's folder: the training state that a killed run goes on from, and where weights come from.
 
-All randomness of a step is seeded by (seed, step, rank), so the step's number stands for the
-random generators of every process and for the place in the data.
+All randomness of a step is seeded by its number, so that number stands for the random generators of
+every process and for the place in the data.
 """
 
-import os
+import functools
+import pickle
+import subprocess
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,8 @@ import torch
 from torch import nn
 
 from pretrain.config import Config
+from pretrain.data.store import SAMPLE_RATE, Store
+from wavebyol_hear.files.atomic import atomic_write
 
 FORMAT = "wavebyol-state/1"
 MAY_CHANGE = ("optim.steps", "optim.decay", "optim.schedule", "run.")
@@ -30,10 +37,10 @@ def save_state(
     config: Config,
     data: str,
 ) -> None:
-    """Write the state beside its place and rename it, so that no half file is ever seen.
+    """Write the training state; the file is the old state or the new one, never half of it.
 
     Args:
-        path: where the state lies.
+        path: of the file.
         step: steps done.
         network: the method with all its networks.
         optimizer: of its trainable parameters.
@@ -51,14 +58,10 @@ def save_state(
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    beside = path.with_suffix(".part")
     try:
-        torch.save(state, beside)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
+        with atomic_write(path, fsync=True) as file:
+            torch.save(state, file)
     except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
-        beside.unlink(missing_ok=True)
         reason = str(error).partition("\n")[0]
         raise StateError(
             f"{path} cannot be written at step {step} ({reason}): make room on the disk and start "
@@ -75,20 +78,14 @@ def load_state(
     config: Config,
     data: str,
 ) -> int:
-    """Put a saved state into network and optimiser and return the number of steps done.
+    """Put a saved state into network and optimizer and return the number of steps done.
 
     Raises:
         StateError: a file of another format, another store, or another configuration; the
             settings of `MAY_CHANGE` (the run's length, what is logged) may differ, but the length
             may not fall below the steps done.
     """
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise StateError(f"{path} cannot be read ({reason}): remove it to start anew") from error
-    if state.get("format") != FORMAT:
-        raise StateError(f"{path} is no {FORMAT} file: choose another --out")
+    state = _read(path, device)
     if state["data"] != data:
         raise StateError(f"{path} was trained on another store: choose another --out")
     before, now = _flat(state["config"]), _flat(config.to_dict())
@@ -104,17 +101,84 @@ def load_state(
             f"{path} is at step {state['step']}, past optim.steps = {config.optim.steps}: "
             "choose another --out or more steps"
         )
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
+    try:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StateError(f"{path} does not fit the run ({reason}): remove it to start anew") from (
+            error
+        )
     return int(state["step"])
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    """Return the state in a file, checked for its entries and their types."""
+    kinds = {"step": int, "config": Mapping, "data": str, "network": Mapping, "optimizer": Mapping}
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's message advises to run the file's code
+        raise StateError(f"{path} is no file of plain tensors: remove it to start anew") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise StateError(f"{path} cannot be read ({reason}): remove it to start anew") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise StateError(f"{path} is no {FORMAT} file: choose another --out")
+    wrong = [key for key, kind in kinds.items() if not isinstance(state.get(key), kind)]
+    if wrong:
+        raise StateError(f"{path} lacks {', '.join(wrong)}: remove it to start anew")
+    return state
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested settings as {dotted key: value}, tuples as lists."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def provenance(config: Config, store: Store, steps: int) -> dict[str, Any]:
+    """Return the record that travels in a weights file: configuration, data, length and code.
+
+    Args:
+        config: of the run.
+        store: its data.
+        steps: steps done.
+    """
+    return {
+        "config": config.to_dict(),
+        "steps": steps,
+        "crops": steps * config.optim.batch,
+        "data_hash": store.hash,
+        "data_clips": len(store),
+        "data_hours": round(float(store.lengths.sum()) / SAMPLE_RATE / 3600, 2),
+        "data_kinds": dict(Counter(store.kinds)),
+        "git_revision": git_revision(),
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+@functools.cache
+def git_revision(file: Path = Path(__file__)) -> str:
+    """Return the commit that tracks a file of this code, `+` behind it where files differ from it.
+
+    `unknown` where no repository tracks the file, such as for a package installed inside a
+    stranger's repository.
+    """
+
+    def git(*args: str) -> str:
+        run = subprocess.run(
+            ["git", *args], cwd=file.parent, capture_output=True, text=True, check=True
+        )
+        return run.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", file.name)
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -3,26 +3,36 @@
 import logging
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
+import adamp
 import torch
 from torch import Tensor, nn
 
 from pretrain.augment.layer import AugmentationLayer
-from pretrain.config import Config
-from pretrain.data.crops import CropSampler
-from pretrain.data.data_order import batch_of_step, check_batch, step_seed
+from pretrain.config import Config, OptimConfig
+from pretrain.data.crops import CropSampler, batch_of_step, check_batch, step_seed
 from pretrain.data.store import Store
-from pretrain.distributed import parallel, rank, share
-from pretrain.methods.method import Method, build_method
-from pretrain.monitor import Clock, Monitor, filter_bank, rank_me, spread
-from pretrain.optimizer import build_optimizer, set_learning_rate
-from pretrain.probe import Probe, knn_accuracy, read_probe
-from pretrain.provenance import provenance
-from pretrain.run_folder import only_run
-from pretrain.schedule import learning_rate, target_decay
-from pretrain.state import load_state, save_state
+from pretrain.distributed import maxima, mean_over_processes, parallel, rank, share
+from pretrain.methods.method import build_method
+from pretrain.monitor import (
+    Clock,
+    Monitor,
+    filter_bank,
+    knn_accuracy,
+    rank_me,
+    read_probe,
+    spread,
+)
+from pretrain.state import StateError, load_state, provenance, save_state
+from wavebyol_hear.files.atomic import lock
+from wavebyol_hear.files.interrupt import deferred_signals
+from wavebyol_hear.precision import resolve
+
+FILTERS = ("front_end.taps", "front_end.averaging")
+WEIGHTS = "weights.safetensors"
 
 log = logging.getLogger(__name__)
 
@@ -31,81 +41,170 @@ class DivergedError(RuntimeError):
     """The loss is no longer finite; the last good state is kept."""
 
 
-class Views:
+def learning_rate(
+    step: int,
+    *,
+    peak: float,
+    steps: int,
+    warmup: int,
+    schedule: Literal["constant", "cosine", "wsd"],
+    decay: float = 0.2,
+) -> float:
+    """Return the learning rate of a step, a function of its number so that nothing is to be saved.
+
+    A linear warm-up to `peak`, then constant; a cosine to zero; or `wsd`, constant until the last
+    `decay` share of the steps and from there linear to zero, so that a run can be lengthened by
+    going on from a state before the decay.
+
+    Args:
+        step: 0 to steps - 1.
+        peak: learning rate after the warm-up.
+        steps: length of the run.
+        warmup: steps of the warm-up.
+        schedule: the shape after the warm-up.
+        decay: share of the run, 0 to 1, for `wsd`.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if schedule == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    if schedule == "wsd":
+        return peak * min(1.0, (steps - step) / max(1.0, decay * steps))
+    return peak
+
+
+def target_decay(step: int, *, first: float, last: float, steps: int) -> float:
+    """Return tau, the share of the target kept at a step: a cosine from `first` to `last`.
+
+    Source: BYOL (arXiv 2006.07733), section 3.3.
+    """
+    return last - (last - first) * (math.cos(math.pi * min(1.0, step / steps)) + 1) / 2
+
+
+class AdamP(adamp.AdamP):
+    """AdamP that also takes weights in channels_last, whose rows cannot be viewed as one."""
+
+    def _channel_view(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), -1)
+
+    def _layer_view(self, x: Tensor) -> Tensor:
+        return x.reshape(1, -1)
+
+
+def build_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """Return the optimizer of a network's trainable parameters.
+
+    Each group carries `scale`, the factor on the schedule's learning rate: the parameters of a
+    front end (centre frequencies in Hz, taps) take `config.front_end_scale`. Vectors (biases and
+    norms) and a filter bank's taps and averaging, which begin as what they are to stay near, get
+    no weight decay.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            in_front = "front_end." in name and not name.endswith(("norm.weight", "norm.bias"))
+            decays = parameter.ndim > 1 and not name.endswith(FILTERS)
+            groups.setdefault((in_front, decays), []).append(parameter)
+    described = [
+        {
+            "params": parameters,
+            "scale": config.front_end_scale if in_front else 1.0,
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (in_front, decays), parameters in groups.items()
+    ]
+    kind = {"adamw": torch.optim.AdamW, "adamp": AdamP}[config.name]
+    return kind(described, lr=config.lr, betas=config.betas, eps=config.eps)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group the schedule's learning rate times its own scale."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+
+
+class ViewSampler:
     """Draws the two views of a step: crops of the store through the Augmentation Layer.
 
     Args:
         store: the clips; in a GPU's memory where they fit in half of what is free there.
         config: of the run.
         device: where the views are made.
-        clock: told what was spent on `data` and on `augment`.
+
+    Raises:
+        ValueError: fewer clips than a batch, or a batch that the processes cannot share.
     """
 
-    def __init__(self, store: Store, config: Config, device: torch.device, clock: Clock) -> None:
-        self.config, self.clock, self.clips = config, clock, len(store.starts)
-        check_batch(self.clips, config.optim.batch)
-        self.part = share(config.optim.batch)
-        self.chance = torch.Generator()
-        self.chance_there = torch.Generator(device)
-        self.device = device
-        self.crops = CropSampler(
-            _near(store.samples, device),
+    def __init__(self, store: Store, config: Config, device: torch.device) -> None:
+        check_batch(len(store), config.optim.batch)
+        self.config, self.device, self.clips = config, device, len(store)
+        self.share = share(config.optim.batch)
+        self.generator = torch.Generator()
+        self.device_generator = torch.Generator(device)
+        self.sampler = CropSampler(
+            _on_device_if_room(store.samples, device),
             store.starts,
             store.lengths,
             crop_samples=config.encoder.crop_samples,
             two_crops=config.views.two_crops,
             speed=config.views.speed,
-            generator=self.chance,
+            generator=self.generator,
         )
-        self.augment = AugmentationLayer(config.views.augment).to(device)
+        self.layer = AugmentationLayer(config.views.augment).to(device)
 
-    def draw(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return this process's two views of a step, [B, 1, T] each."""
+    def crops(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return two crops of each of this process's clips of a step, [B, 1, T] each."""
         seed = self.config.seed
-        # Seeds apart: with one, the places of crops would go with the parameters of effects.
-        self.chance.manual_seed(step_seed(seed, step, 2 * rank()))
-        self.chance_there.manual_seed(step_seed(seed, step, 2 * rank() + 1))
+        self.generator.manual_seed(step_seed(seed, step, 2 * rank()))
         clips = batch_of_step(step, self.clips, self.config.optim.batch, seed)
-        view_a, view_b = (v.to(self.device) for v in self.crops.draw(clips[self.part]))
-        self.clock.lap("data")
-        views = self.augment(view_a, self.chance_there), self.augment(view_b, self.chance_there)
-        self.clock.lap("augment")
-        return views
+        crop_a, crop_b = self.sampler.draw(clips[self.share])
+        return crop_a.to(self.device), crop_b.to(self.device)
+
+    def augment(self, step: int, crop_a: Tensor, crop_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the crops through the Augmentation Layer, [B, 1, T] each.
+
+        The seed is not that of the crops: with one, their positions would go with the parameters
+        of effects.
+        """
+        self.device_generator.manual_seed(step_seed(self.config.seed, step, 2 * rank() + 1))
+        view_a = self.layer(crop_a, self.device_generator)
+        return view_a, self.layer(crop_b, self.device_generator)
 
 
 class Learner:
-    """The networks and their optimiser, and what one step does to them."""
+    """The networks and their optimizer, and what one step does to them.
+
+    Args:
+        config: of the run.
+        device: of this process.
+        clips: in the store.
+    """
 
     def __init__(self, config: Config, device: torch.device, clips: int) -> None:
         torch.manual_seed(config.seed)
         self.config, self.device = config, device
-        self.network = build_method(config).to(device)
-        self.optimizer = build_optimizer(self.network, config.optim)
+        self.bf16 = resolve(config.run.precision, device) == "bf16"
+        self.method = build_method(config).to(device)
+        self.optimizer = build_optimizer(self.method, config.optim)
         self.epoch_steps = max(1, clips // config.optim.batch)
-
-    @property
-    def method(self) -> Method:
-        """The networks under the name of what they do."""
-        return cast(Method, self.network)
 
     def wrap(self) -> None:
         """Make the networks ready to run: over all processes, compiled where asked for."""
-        self.network, self.runner = parallel(self.network, self.device)
+        self.method, self.runner = parallel(self.method, self.device)
         if self.config.run.compile:
             self.runner = cast(nn.Module, torch.compile(self.runner))
 
     def step(self, step: int, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Do one step of the optimiser and of the target; return loss and projections."""
+        """Do one step of the optimizer and of the target; return loss and projections."""
         optim = self.config.optim
         torch.manual_seed(step_seed(self.config.seed, step, rank()))
         set_learning_rate(self.optimizer, self.rate(step))
-        bf16 = self.config.run.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss, projections = self.runner(view_a, view_b)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if optim.clip_norm:
-            nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm)
+            nn.utils.clip_grad_norm_(self.method.parameters(), optim.clip_norm)
         self.optimizer.step()
         self.method.update_target(self.tau(step))
         return loss.detach(), projections
@@ -135,6 +234,8 @@ class Learner:
 def train(config: Config, store: Store, out: Path, device: torch.device) -> Path:
     """Train, or go on with, a run and return the path of its weights file.
 
+    Ctrl-C or SIGTERM ends the step under way, saves, and raises KeyboardInterrupt.
+
     Args:
         config: the run; `optim.batch` is the batch over all processes.
         store: the clips.
@@ -144,77 +245,134 @@ def train(config: Config, store: Store, out: Path, device: torch.device) -> Path
     Raises:
         ValueError: fewer clips than a batch, or a batch that the processes cannot share.
         DivergedError: a loss that is not finite; the state saved last is kept.
-        StateError: `out` holds the state of another run, another run is at work there, or the
-            state cannot be written.
+        StateError: `out` holds the state of another run, or the state cannot be written.
+        LockedError: another run is training in `out`.
     """
-    views = Views(store, config, device, Clock(device))
-    learner = Learner(config, device, len(store.starts))
-    with only_run(out):
-        return _go_on(store, out, views, learner)
+    views = ViewSampler(store, config, device)
+    learner = Learner(config, device, len(store))
+    out.mkdir(parents=True, exist_ok=True)
+    alone = lock(out / "run.lock", "the run's folder", "choose another --out")
+    with alone if rank() == 0 else nullcontext():
+        return _Run(config, store, out, views, learner).finish()
 
 
-def _go_on(store: Store, out: Path, views: Views, learner: Learner) -> Path:
-    """Do the steps that a run still lacks, write its weights and return their path."""
-    config, clock, device = views.config, views.clock, views.device
-    state, start, steps = out / "state.pt", 0, config.optim.steps
-    if state.is_file():
-        start = load_state(
-            state, learner.network, learner.optimizer, device, config=config, data=store.hash
+class _Run:
+    """A run under way: its loop, its log and what it saves."""
+
+    def __init__(
+        self, config: Config, store: Store, out: Path, views: ViewSampler, learner: Learner
+    ) -> None:
+        self.config, self.store, self.views, self.learner = config, store, views, learner
+        self.state, self.weights, self.out = out / "state.pt", out / WEIGHTS, out
+        self.clock, self.losses = Clock(learner.device), list[Tensor]()
+
+    def finish(self) -> Path:
+        """Do the steps that the run still lacks, write its weights and return their path."""
+        start, steps, learner = self._resume(), self.config.optim.steps, self.learner
+        learner.wrap()
+        folder, probe_every = self.config.run.probe, self.config.run.probe_every
+        probe = read_probe(folder, self.config.encoder) if folder else None
+        monitor = Monitor(self.out, start, steps, active=rank() == 0)
+        with monitor, deferred_signals() as request:
+            saved = time.monotonic()
+            self.clock.restart()
+            for step in range(start, steps):
+                done = step + 1
+                projections, view_a = self._step(step)
+                if done % self.config.run.log_every == 0 or done == steps:
+                    monitor.write(done, self._figures(step, projections, view_a))
+                    self.clock.lap("log")
+                if probe is not None and done % probe_every == 0 and rank() == 0:
+                    accuracy = knn_accuracy(learner.method, probe, learner.device)
+                    monitor.write(done, {"knn": accuracy})
+                    self.clock.lap("probe")
+                late = rank() == 0 and time.monotonic() - saved > 60 * self.config.run.save_minutes
+                due, stop = maxima(late, request.number, device=learner.device)
+                if due or stop or done == steps:
+                    self._save(done)
+                    saved = time.monotonic()
+                    self.clock.lap("save")
+                monitor.advance()
+                if stop:
+                    request.number = stop
+                    raise request.error(f"saved at step {done}; the same command goes on from it")
+        if rank() == 0:
+            record = provenance(self.config, self.store, steps)
+            learner.method.save(self.weights, record, self.store)
+        return self.weights
+
+    def _resume(self) -> int:
+        """Return the steps done, zero or those of the state, which is then loaded."""
+        here = self.state.is_file()
+        somewhere, absent = maxima(here, not here, device=self.learner.device)
+        if somewhere and absent:
+            raise StateError(
+                f"{self.state} is seen by some processes only: put --out on a disk that all share"
+            )
+        if not here:
+            return 0
+        return load_state(
+            self.state, self.learner.method, self.learner.optimizer, self.learner.device,
+            config=self.config, data=self.store.hash,
         )
-    learner.wrap()
-    probe = read_probe(config.run.probe, config.encoder) if config.run.probe else None
-    saved, losses = time.monotonic(), []
-    with Monitor(out, start, steps, active=rank() == 0) as monitor:
-        for step in range(start, steps):
-            view_a, view_b = views.draw(step)
-            loss, projections = learner.step(step, view_a, view_b)
-            losses.append(loss)
-            clock.lap("model")
-            done = step + 1
-            if done % config.run.log_every == 0 or done == steps:
-                mean = _finite_mean(losses, done, state)
-                monitor.write(done, {
-                    "loss": mean,
-                    "spread": spread(projections),
-                    "rank_me": rank_me(projections),
-                    **filter_bank(getattr(learner.method, "encoder", None), view_a),
-                    "lr": learner.rate(step),
-                    "tau": learner.tau(step),
-                    "crops": float(done * config.optim.batch),
-                    **clock.take(len(losses) * config.optim.batch),
-                })
-                losses.clear()
-            _try_probe(probe, learner, monitor, done)
-            due = time.monotonic() - saved > 60 * config.run.save_minutes
-            if (due or done == steps) and rank() == 0:
-                if losses:
-                    _finite_mean(losses, done, state)
-                save_state(
-                    state, done, learner.network, learner.optimizer, config=config, data=store.hash
-                )
-                saved = time.monotonic()
-            monitor.advance()
-    weights = out / "weights.safetensors"
-    if rank() == 0:
-        learner.method.save(weights, provenance(config, store, steps), store)
-    return weights
+
+    def _step(self, step: int) -> tuple[Tensor, Tensor]:
+        """Do one step; return its projections and its first view."""
+        crops = self.views.crops(step)
+        self.clock.lap("data")
+        view_a, view_b = self.views.augment(step, *crops)
+        self.clock.lap("augment")
+        loss, projections = self.learner.step(step, view_a, view_b)
+        self.losses.append(loss)
+        self.clock.lap("model")
+        return projections, view_a
+
+    def _figures(self, step: int, projections: Tensor, view_a: Tensor) -> dict[str, float]:
+        """Return a line of the log: the steps since the last one, and what this one shows."""
+        batch = self.config.optim.batch
+        loss, clips = self._finite_loss(step + 1), len(self.losses) * batch
+        self.losses.clear()
+        return {
+            "loss": loss,
+            "spread": spread(projections),
+            "rank_me": rank_me(projections),
+            **filter_bank(getattr(self.learner.method, "encoder", None), view_a),
+            "lr": self.learner.rate(step),
+            "tau": self.learner.tau(step),
+            "crops": float((step + 1) * batch),
+            **self.clock.take(clips),
+        }
+
+    def _finite_loss(self, done: int) -> float:
+        """Return the mean loss since the last line of the log, over all processes.
+
+        Raises:
+            DivergedError: on all processes, where it is not finite on one.
+        """
+        mean = float(mean_over_processes(torch.stack(self.losses).mean()))
+        if not math.isfinite(mean):
+            raise DivergedError(
+                f"the loss is {mean} at step {done}; the state in {self.state} is kept"
+            )
+        return mean
+
+    def _save(self, done: int) -> None:
+        """Write the state and the weights so far, which get their whitening when the run ends."""
+        if self.losses:
+            self._finite_loss(done)
+        if rank() != 0:
+            return
+        save_state(
+            self.state, done, self.learner.method, self.learner.optimizer,
+            config=self.config, data=self.store.hash,
+        )
+        try:
+            self.learner.method.save(self.weights, provenance(self.config, self.store, done))
+        except (ValueError, OSError) as error:
+            log.warning("step %d: no weights are written: %s", done, error)
 
 
-def _finite_mean(losses: list[Tensor], step: int, state: Path) -> float:
-    """Return the mean of the losses; DivergedError where it is not finite."""
-    mean = float(torch.stack(losses).mean())
-    if not math.isfinite(mean):
-        raise DivergedError(f"the loss is {mean} at step {step}; the state in {state} is kept")
-    return mean
-
-
-def _try_probe(probe: Probe | None, learner: Learner, monitor: Monitor, done: int) -> None:
-    """Try the online probe where its time has come."""
-    if probe is not None and done % learner.config.run.probe_every == 0 and rank() == 0:
-        monitor.write(done, {"knn": knn_accuracy(learner.network, probe, learner.device)})
-
-
-def _near(samples: Tensor, device: torch.device) -> Tensor:
+def _on_device_if_room(samples: Tensor, device: torch.device) -> Tensor:
     """Return the samples on the device where it is a GPU with room for twice their size."""
     if device.type != "cuda":
         return samples

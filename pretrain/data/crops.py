@@ -1,10 +1,48 @@
-"""Crops: a batch of random crops from the store in one gather, each at its own speed."""
+"""Crops: which clips a step sees, and a batch of random crops of them in one gather.
 
+All that is drawn is a function of seed, step and process, so that nothing is to be saved.
+"""
+
+import numpy as np
 import torch
 from torch import Tensor
 
 FULL_SCALE = 32767.0  # the store's scale, see pretrain.data.store_build.decode
 _CPU_ROWS = 32  # crops gathered at a time on a CPU: what they need stays in its cache
+_ORDER = 1_000_000  # stands in a seed where a process's number stands in others
+
+
+def step_seed(seed: int, step: int, process: int) -> int:
+    """Return the seed of one step of one process, 32 well-mixed bits.
+
+    torch's generator on the CPU takes the low 32 bits of a seed and drops the others without a
+    word, so that seeds built by multiplication would repeat.
+    """
+    return int(np.random.SeedSequence([seed, step, process]).generate_state(1)[0])
+
+
+def check_batch(clips: int, batch: int) -> None:
+    """Raise ValueError where a store has fewer clips than a batch."""
+    if clips < batch:
+        raise ValueError(
+            f"the store has {clips} clips, fewer than a batch of {batch}; "
+            f"give it more, or --set optim.batch={max(2, clips)}"
+        )
+
+
+def batch_of_step(step: int, clips: int, batch: int, seed: int) -> Tensor:
+    """Return the clip numbers of a step's global batch: [batch] int64.
+
+    Every epoch is a permutation of the clips; the few that fill no whole batch sit it out.
+
+    Raises:
+        ValueError: fewer clips than a batch.
+    """
+    check_batch(clips, batch)
+    epoch, index = divmod(step, clips // batch)
+    generator = torch.Generator().manual_seed(step_seed(seed, epoch, _ORDER))
+    order = torch.randperm(clips, generator=generator)
+    return order[index * batch : (index + 1) * batch]
 
 
 def gather_crops(

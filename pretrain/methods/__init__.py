@@ -1,1 +1,1 @@
-"""methods."""
+"""What is trained: WaveBYOL's own method and those of the baselines."""

@@ -1,19 +1,79 @@
-"""BYOL on the WaveBYOL encoder: online network, target network, and the loss between two views."""
+"""BYOL on the WaveBYOL encoder: losses between two views, heads, online and target networks."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
 
-from pretrain.batch_norm import split_views
 from pretrain.config import ByolConfig, Config
 from pretrain.data.store import Store
-from pretrain.methods.losses import cosine_loss, infonce
+from pretrain.distributed import gather, split_views
+from pretrain.methods.method import Method
 from pretrain.whiten import whiten_file
 from wavebyol_hear.checkpoint import save_encoder
 from wavebyol_hear.encoder import Encoder
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cosine_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return 2 - 2 cos, averaged over the batch; 0 to 4.
+
+    Shape:
+        prediction and target [B, D] -> scalar.
+
+    Source: BYOL (arXiv 2006.07733), equation 2.
+
+    Example:
+        >>> float(cosine_loss(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 1.0]])))
+        2.0
+    """
+    return 2 - 2 * (normalize(prediction, dim=1) * normalize(target, dim=1)).sum(1).mean()
+
+
+def infonce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """Return InfoNCE: `matching_loss` of directions, their cosines divided by the temperature.
+
+    Shape:
+        queries and keys [B, D] -> scalar.
+
+    Source: CPC (arXiv 1807.03748); without negatives of the same view, as MoCo v3.
+    """
+    return matching_loss(normalize(queries, dim=1), normalize(keys, dim=1), temperature)
+
+
+def matching_loss(queries: Tensor, keys: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return the cross-entropy of identifying each query's key among the whole batch's keys.
+
+    Over several processes the keys of all are compared, so that the number of processes does
+    not change the loss; its mean over processes is the loss of the joined batch.
+
+    Args:
+        queries: one view.
+        keys: the other view, in the same order.
+        temperature: divides the scalar products, > 0.
+
+    Shape:
+        queries and keys [B, D] -> scalar.
+    """
+    all_keys, first = gather(keys)
+    own_key = torch.arange(len(queries), device=queries.device) + first
+    return cross_entropy(queries @ all_keys.T / temperature, own_key)
+
+
+def both_ways(loss: Loss, predictions: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss of view a against view b's target plus that of b against a's.
+
+    Shape:
+        predictions and targets [2B, D], view a's rows first -> scalar.
+    """
+    prediction_a, prediction_b = predictions.float().chunk(2)
+    target_a, target_b = targets.float().chunk(2)
+    return loss(prediction_a, target_b) + loss(prediction_b, target_a)
 
 
 def head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -29,15 +89,39 @@ def pool(maps: Tensor) -> Tensor:
     Source: waverDeep/WaveBYOL, the pretext pooling.
     """
     maps = maps.flatten(2).float()
-    return nn.functional.normalize(maps.amax(-1) + maps.mean(-1), dim=1)
+    return normalize(maps.amax(-1) + maps.mean(-1), dim=1)
 
 
-class Byol(nn.Module):
-    """Online and target networks; `infonce` has neither target nor predictor.
+class Projection(nn.Module):
+    """An encoder, a pooling of its maps, and a projector.
+
+    Args:
+        encoder: of the inputs.
+        pool: maps to vectors [B, C].
+        projector: of the vectors.
 
     Shape:
-        two views [B, 1, T] -> scalar loss, projections [2B, D] of the online network (view a's,
-        then view b's) for the monitor.
+        what the encoder takes -> [B, D].
+    """
+
+    def __init__(
+        self, encoder: nn.Module, pool: Callable[[Tensor], Tensor], projector: nn.Module
+    ) -> None:
+        super().__init__()
+        self.encoder, self.pool, self.projector = encoder, pool, projector
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the projections; see the class."""
+        projections: Tensor = self.projector(self.pool(self.encoder(inputs)))
+        return projections
+
+
+class Byol(Method):
+    """WaveBYOL's online and target networks; `infonce` has neither target nor predictor.
+
+    Args:
+        encoder: of waveforms.
+        config: heads and loss.
 
     Source: BYOL (arXiv 2006.07733); MoCo v3 (arXiv 2104.02057) for InfoNCE with a target.
     """
@@ -46,12 +130,10 @@ class Byol(nn.Module):
         super().__init__()
         self.config = config
         hidden, outputs = config.projector
-        self.online = nn.Sequential()
-        self.online.add_module("encoder", encoder)
-        self.online.add_module("projector", head(encoder.config.out_channels, hidden, outputs))
+        projector = head(encoder.config.out_channels, hidden, outputs)
+        self.online: Projection = Projection(encoder, pool, projector)
         if not config.mix_views:
             split_views(self.online)
-        self.target: nn.Sequential | None = None
         self.predictor: nn.Module = nn.Identity()
         if config.loss != "infonce":
             self.target = copy.deepcopy(self.online).requires_grad_(False)
@@ -60,7 +142,7 @@ class Byol(nn.Module):
                 split_views(self.predictor)
 
     @classmethod
-    def from_config(cls, config: Config) -> "Byol":
+    def from_config(cls, config: Config) -> Self:
         """Return the networks of a run, the Conv2d stack in channels_last."""
         encoder = Encoder(config.encoder)
         encoder.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -69,45 +151,24 @@ class Byol(nn.Module):
     @property
     def encoder(self) -> Encoder:
         """The online encoder, which the weights file will hold."""
-        encoder = self.online.get_submodule("encoder")
+        encoder = self.online.encoder
         assert isinstance(encoder, Encoder)
         return encoder
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch and its projections; see the class."""
+        """Return the loss of a batch and its projections; see `Method`."""
         views = torch.cat([view_a, view_b])
-        projections = self._project(self.online, views)
-        predictions = self.predictor(projections).float()
+        projections = self.online(views)
+        predictions = self.predictor(projections).float()  # once: both uses share its gradient
         with torch.no_grad():
-            targets = self._project(self.target, views) if self.target is not None else None
-        if targets is None:
-            targets = predictions
-        prediction_a, prediction_b = predictions.chunk(2)
-        target_a, target_b = targets.float().chunk(2)
-        if self.config.loss == "byol":
-            loss = cosine_loss(prediction_a, target_b) + cosine_loss(prediction_b, target_a)
-        else:
-            scale = self.config.temperature
-            loss = infonce(prediction_a, target_b, scale) + infonce(prediction_b, target_a, scale)
+            targets = self.target(views) if self.target is not None else None
+        loss = both_ways(self._loss, predictions, predictions if targets is None else targets)
         return loss, projections.detach()
 
-    @staticmethod
-    def _project(network: nn.Sequential, views: Tensor) -> Tensor:
-        encoder, projector = network
-        projections: Tensor = projector(pool(encoder(views)))
-        return projections
-
-    @torch.no_grad()
-    def update_target(self, tau: float) -> None:
-        """Move the target to tau * target + (1 - tau) * online.
-
-        BatchNorm's running statistics are the target's own, as it sees every batch itself.
-        """
-        if self.target is None:
-            return
-        torch._foreach_lerp_(
-            list(self.target.parameters()), list(self.online.parameters()), 1 - tau
-        )
+    def _loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        if self.config.loss == "byol":
+            return cosine_loss(prediction, target)
+        return infonce(prediction, target, self.config.temperature)
 
     def embed(self, wave: Tensor) -> Tensor:
         """Return mean and max over time of every block: [B, 1, n] -> [B, D], for the probe."""
@@ -115,15 +176,10 @@ class Byol(nn.Module):
         return torch.cat([m.mean(-1) for m in maps] + [m.amax(-1) for m in maps], dim=1)
 
     def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
-        """Write the online encoder's weights, which `wavebyol_hear.load_model` reads.
+        """Write the online encoder, which `wavebyol_hear.load_model` reads; see `Method`.
 
-        Args:
-            path: where to.
-            provenance: kept in the file.
-            store: the clips that the whitening of embeddings is fitted on; without it the file
-                holds none.
+        With a store the file holds the whitening of embeddings, fitted on its clips.
         """
         save_encoder(path, self.encoder, provenance)
         if store is not None:
-            device = next(self.encoder.parameters()).device
-            whiten_file(path, store, device=device)
+            whiten_file(path, store, device=next(self.encoder.parameters()).device)

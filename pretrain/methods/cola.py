@@ -1,35 +1,32 @@
 """COLA as a method of the training loop: two crops of a clip must find each other in the batch.
 
 Source: Saeed et al. (arXiv 2010.10915) and google-research/cola (contrastive.py, network.py).
-Departure: each crop is L2-normalised, as in the authors' evaluation; their pretraining normalises
+Departure: each crop is L2-normalized, as in the authors' evaluation; their pretraining normalizes
 the whole clip, so that the level of a crop, and with it the noise, depends on the clip's length.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from baselines.cola import KIND, LogMel, pool
 from baselines.efficientnet import FEATURES, EfficientNetB0
 from baselines.weights_file import write_weights
 from pretrain.config import Config
 from pretrain.data.store import Store
-from pretrain.distributed import gather
+from pretrain.methods.byol import matching_loss
+from pretrain.methods.method import Method
 
 PROJECTED = 512
 NOISE = 1e-3
 
 
-class Cola(nn.Module):
-    """Encoder, projection and bilinear similarity; there is no target.
+class Cola(Method):
+    """Encoder, projection [2B, 512] and bilinear similarity; there is no target.
 
     Both views share BatchNorm's statistics, as in the authors' code.
-
-    Shape:
-        two views [B, 1, T] -> scalar loss, projections [2B, 512].
     """
 
     def __init__(self) -> None:
@@ -42,29 +39,24 @@ class Cola(nn.Module):
         self.similarity = nn.Parameter(0.05 * torch.randn(PROJECTED, PROJECTED))
 
     @classmethod
-    def from_config(cls, config: Config) -> "Cola":
+    def from_config(cls, config: Config) -> Self:
         """Return the networks of a run."""
         return cls()
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch and its projections; see the class."""
+        """Return the loss of a batch and its projections; see `Method`."""
         with torch.no_grad(), torch.autocast(view_a.device.type, enabled=False):
             images = torch.cat([self.log_mel(view_a[:, 0]), self.log_mel(view_b[:, 0], NOISE)])
         projections = self.projector(pool(self.encoder(images)))
         anchors, positives = projections.float().chunk(2)
-        everyone, first = gather(positives)
         with torch.autocast(view_a.device.type, enabled=False):
-            scores = anchors @ self.similarity @ everyone.T
-        answer = torch.arange(len(anchors), device=anchors.device) + first
-        return cross_entropy(scores, answer), projections.detach()
-
-    def update_target(self, tau: float) -> None:
-        """Do nothing: COLA has no target network."""
+            loss = matching_loss(anchors @ self.similarity, positives)
+        return loss, projections.detach()
 
     def embed(self, wave: Tensor) -> Tensor:
         """Return the embedding: [B, 1, n] -> [B, 1280]."""
         return pool(self.encoder(self.log_mel(wave[:, 0])))
 
     def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
-        """Write the encoder's weights, which `baselines.cola` reads."""
+        """Write the encoder's weights, which `baselines.cola` reads; see `Method`."""
         write_weights(path, self.encoder, kind=KIND, settings={}, provenance=provenance)

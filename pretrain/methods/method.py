@@ -2,8 +2,9 @@
 
 import importlib
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Self, cast
 
+import torch
 from torch import Tensor, nn
 
 from pretrain.config import Config
@@ -17,33 +18,61 @@ METHODS = {
 }
 
 
-class Method(Protocol):
-    """An nn.Module that gives the loss of two views and writes its encoder's weights.
+class Method(nn.Module):
+    """Networks that give the loss of two views and write their encoder's weights.
+
+    Attributes:
+        online: the network that is trained, where there is a target.
+        target: its moving average, of the same shape; None where the method has none.
 
     Shape:
-        view_a, view_b [B, 1, T] -> loss (scalar), projections [2B, D].
+        view_a, view_b [B, 1, T] -> loss (scalar), projections [2B, D] of the online network (view
+        a's, then view b's) for the monitor.
     """
 
-    def __call__(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss and the projections."""
+    online: nn.Module
+    target: nn.Module | None  # set by __init__: a default here would hide the module from torch
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.target = None
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Return the networks of a run."""
+        raise NotImplementedError
+
+    def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss and the projections; see the class."""
+        raise NotImplementedError
+
+    @torch.no_grad()
     def update_target(self, tau: float) -> None:
-        """Move the target network, if there is one."""
+        """Move the target, if there is one, to tau * target + (1 - tau) * online.
+
+        BatchNorm's running statistics are the target's own, as it sees every batch itself.
+        """
+        if self.target is not None:
+            target: list[Tensor] = list(self.target.parameters())
+            torch._foreach_lerp_(target, list[Tensor](self.online.parameters()), 1 - tau)
 
     def embed(self, wave: Tensor) -> Tensor:
         """Return frozen features for the online probe: [B, 1, n] -> [B, D]."""
+        raise NotImplementedError
 
     def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
         """Write the weights file that the method's HEAR module loads.
 
         Args:
-            path: where to.
+            path: of the file.
             provenance: kept in the file.
-            store: the clips, for a method that keeps statistics of embeddings in its file.
+            store: the clips, for a method that keeps statistics of embeddings in its file; without
+                it the file holds none.
         """
+        raise NotImplementedError
 
 
-def build_method(config: Config) -> nn.Module:
-    """Return the networks of a run; the module is a `Method`."""
+def build_method(config: Config) -> Method:
+    """Return the networks of a run."""
     module, name = METHODS[config.method].split(":")
-    return cast(nn.Module, getattr(importlib.import_module(module), name).from_config(config))
+    return cast(Method, getattr(importlib.import_module(module), name).from_config(config))

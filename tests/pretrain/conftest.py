@@ -12,11 +12,11 @@ import soundfile
 def store(tmp_path_factory):
     """Twenty-four made-up clips, decoded by the command itself."""
     root = tmp_path_factory.mktemp("clips")
-    chance = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for number in range(24):
-        tone = np.sin(np.arange(6000) * chance.uniform(0.02, 0.8))
+        tone = np.sin(np.arange(6000) * generator.uniform(0.02, 0.8))
         soundfile.write(
-            root / f"{number:02}.wav", 0.3 * tone + 0.01 * chance.normal(size=6000), 16_000
+            root / f"{number:02}.wav", 0.3 * tone + 0.01 * generator.normal(size=6000), 16_000
         )
     out = tmp_path_factory.mktemp("store")
     subprocess.run(

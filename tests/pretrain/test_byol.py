@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import math
 import os
 import subprocess
 import sys
@@ -12,15 +13,15 @@ import torch
 from torch import nn
 
 from pretrain.config import ByolConfig
-from pretrain.methods.byol import Byol, pool
+from pretrain.methods.byol import Byol, cosine_loss, infonce, pool
 from pretrain.monitor import spread
 from wavebyol_hear.encoder import PRESETS, Encoder
 
 _spec = importlib.util.spec_from_file_location(
-    "one_of_two", Path(__file__).with_name("one_of_two.py")
+    "process_of_two", Path(__file__).with_name("process_of_two.py")
 )
-one_of_two = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(one_of_two)
+process_of_two = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(process_of_two)
 
 TINY = dataclasses.replace(PRESETS["slim"], widths="4 P 8 P", crop_samples=2560)
 HEADS = ByolConfig(projector=(16, 8), predictor=16)
@@ -46,8 +47,8 @@ def test_byol_loss_equals_four_plain_passes():
     model, plain = make(), make(mix_views=True)  # one call a view: its norms see that view alone
     a, b = two_views()
     loss, projections = model(a, b)
-    online = [plain.online[1](pool(plain.online[0](v))) for v in (a, b)]
-    target = [plain.target[1](pool(plain.target[0](v))) for v in (a, b)]
+    online = [plain.online.projector(pool(plain.online.encoder(v))) for v in (a, b)]
+    target = [plain.target.projector(pool(plain.target.encoder(v))) for v in (a, b)]
     predicted = [plain.predictor(o) for o in online]
     cos = nn.functional.cosine_similarity
     want = (2 - 2 * cos(predicted[0], target[1]).mean()) + (
@@ -111,7 +112,7 @@ def two(tmp_path_factory):
 
 def both_done(folder):
     """Run two processes; return whether they ended within a minute, where a try takes 4 s."""
-    command = [sys.executable, Path(__file__).with_name("one_of_two.py"), folder]
+    command = [sys.executable, Path(__file__).with_name("process_of_two.py"), folder]
     base = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}
     started = [
         subprocess.Popen(command, env={**base, "RANK": str(rank)}, stderr=subprocess.PIPE)
@@ -130,9 +131,9 @@ def both_done(folder):
     return True
 
 
-@pytest.mark.parametrize("loss", one_of_two.LOSSES)
+@pytest.mark.parametrize("loss", process_of_two.LOSSES)
 def test_two_processes_have_the_loss_gradients_and_target_of_one(loss, two):
-    want = one_of_two.step(*one_of_two.joined(loss))
+    want = process_of_two.step(*process_of_two.joined(loss))
     parts = [part[loss] for part in two]
     torch.testing.assert_close((parts[0]["loss"] + parts[1]["loss"]) / 2, want["loss"])
     for part in parts:
@@ -140,3 +141,24 @@ def test_two_processes_have_the_loss_gradients_and_target_of_one(loss, two):
         torch.testing.assert_close(part["target"], want["target"])
     assert want["gradients"]
     assert bool(want["target"]) == (loss != "infonce")
+
+
+def test_cosine_loss_is_zero_two_four_for_same_orthogonal_opposite():
+    same, across = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 0.5]])
+    assert float(cosine_loss(same, 7 * same)) == pytest.approx(0)
+    assert float(cosine_loss(same, across)) == pytest.approx(2)
+    assert float(cosine_loss(same, -same)) == pytest.approx(4)
+
+
+def test_infonce_equals_its_definition_in_a_loop():
+    torch.manual_seed(0)
+    queries, keys = torch.randn(5, 7), torch.randn(5, 7)
+    total = 0.0
+    for i in range(5):
+        cosines = [float(torch.cosine_similarity(queries[i], keys[j], dim=0)) for j in range(5)]
+        total -= cosines[i] / 0.2 - math.log(sum(math.exp(c / 0.2) for c in cosines))
+    assert float(infonce(queries, keys, 0.2)) == pytest.approx(total / 5, rel=1e-5)
+
+
+def test_infonce_of_equal_keys_is_log_of_the_batch():
+    assert float(infonce(torch.randn(8, 4), torch.ones(8, 4), 0.1)) == pytest.approx(math.log(8))

@@ -1,13 +1,19 @@
-"""Signs of collapse, at the two ends of their scales."""
+"""Signs of collapse at the two ends of their scales, and the online probe."""
 
+import dataclasses
 import json
 import logging
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from torch import nn
 
-from pretrain.monitor import Monitor, filter_bank, rank_me, spread
+from pretrain.monitor import Monitor, filter_bank, knn_accuracy, rank_me, read_probe, spread
 from wavebyol_hear.encoder import PRESETS, Encoder
+
+CONFIG = dataclasses.replace(PRESETS["slim"], widths="4 P")
 
 
 def test_spread_is_one_for_even_directions_and_zero_for_one():
@@ -57,8 +63,8 @@ def test_filters_move_by_what_they_changed_and_leak_where_it_lets_loud_bands_in(
         taps += 0.1 * noise * taps.norm() / noise.norm()
     values = filter_bank(encoder, wave)
     assert values["bank/movement"] == pytest.approx(0.1, rel=1e-4)
-    spoilt = values["bank/leak"]
-    assert spoilt > 0.03
+    leak = values["bank/leak"]
+    assert leak > 0.03
     with torch.no_grad():  # A change within a band is movement and no leak.
         taps.copy_(encoder.front_end.initial_taps() * 1.1)
     values = filter_bank(encoder, wave)
@@ -72,3 +78,40 @@ def test_an_inactive_monitor_writes_nothing(tmp_path):
         monitor.write(1, {"loss": 0.5})
         monitor.advance()
     assert not list(tmp_path.iterdir())
+
+
+class Spectrum(nn.Module):
+    """A method whose features are the magnitude spectrum, or nothing but noise."""
+
+    def __init__(self, blind):
+        super().__init__()
+        self.blind = blind
+
+    def embed(self, wave):
+        if self.blind:
+            return torch.randn(len(wave), 16)
+        return torch.fft.rfft(wave[:, 0, :4096]).abs()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    generator = np.random.default_rng(0)
+    for name, hertz in (("low", 300), ("high", 3000)):
+        (tmp_path / name).mkdir()
+        for number in range(20):
+            tone = np.sin(2 * np.pi * (hertz + generator.normal()) * np.arange(8000) / 16_000)
+            soundfile.write(tmp_path / name / f"{number}.wav", 0.5 * tone, 16_000)
+    return str(tmp_path)
+
+
+def test_seeing_features_are_right_and_blind_ones_at_chance(folder):
+    probe = read_probe(folder, CONFIG)
+    assert probe.waves.shape == (40, 1, 40_960)
+    torch.manual_seed(0)
+    assert knn_accuracy(Spectrum(blind=False), probe, torch.device("cpu")) > 90
+    assert 20 < knn_accuracy(Spectrum(blind=True), probe, torch.device("cpu")) < 80
+
+
+def test_a_folder_without_classes_is_named(tmp_path):
+    with pytest.raises(ValueError, match="holds 0 classes: lay it out class/clip"):
+        read_probe(str(tmp_path), CONFIG)

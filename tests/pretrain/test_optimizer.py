@@ -1,18 +1,21 @@
-"""Parameter groups: who decays, and whose learning rate is scaled."""
+"""Schedules where their formulas can be read off; parameter groups: decay and scaled rates."""
 
+import copy
 import dataclasses
+import math
 
 import pytest
 import torch
 
 from pretrain.config import OptimConfig
-from pretrain.optimizer import build_optimizer, set_learning_rate
+from pretrain.train import build_optimizer, learning_rate, set_learning_rate, target_decay
 from wavebyol_hear.encoder import PRESETS, Encoder
 from wavebyol_hear.front_end import GaborFrontEndConfig
 
 SMALL = dataclasses.replace(
     PRESETS["slim"], widths="4 P 8 P", front_end=GaborFrontEndConfig(trained=True)
 )
+SHAPE = {"peak": 2.0, "steps": 110, "warmup": 10}
 
 
 @pytest.mark.parametrize("name", ["adamw", "adamp"])
@@ -70,3 +73,52 @@ def test_filters_do_not_decay_and_have_their_own_rate():
         for parameter in group["params"]
     }
     assert scaled == {"front_end.taps": 0.0, "front_end.averaging": 0.0}
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "wsd"])
+def test_warm_up_is_linear_and_ends_at_the_peak(schedule):
+    rates = [learning_rate(s, schedule=schedule, **SHAPE) for s in range(10)]
+    assert rates == pytest.approx([0.2 * (s + 1) for s in range(10)])
+
+
+def test_cosine_is_half_way_at_half_time_and_ends_near_zero():
+    assert learning_rate(60, schedule="cosine", **SHAPE) == pytest.approx(1.0)
+    assert learning_rate(109, schedule="cosine", **SHAPE) < 0.001
+
+
+def test_wsd_is_flat_then_falls_in_a_line_to_one_step_before_zero():
+    rate = [learning_rate(s, schedule="wsd", decay=0.2, **SHAPE) for s in range(110)]
+    assert rate[10:88] == [2.0] * 78
+    assert rate[99] == pytest.approx(2.0 * 11 / 22)
+    assert 0 < rate[109] == pytest.approx(2.0 / 22)
+
+
+def test_lengthening_a_wsd_run_leaves_its_stable_part_as_it_was():
+    longer = {**SHAPE, "steps": 1000}
+    for step in range(88):
+        assert learning_rate(step, schedule="wsd", **SHAPE) == learning_rate(
+            step, schedule="wsd", **longer
+        )
+
+
+def test_target_decay_goes_from_first_to_last_by_a_cosine():
+    tau = [target_decay(s, first=0.9, last=1.0, steps=100) for s in (0, 50, 100)]
+    assert tau == pytest.approx([0.9, 0.95, 1.0])
+    assert target_decay(25, first=0.0, last=1.0, steps=100) == pytest.approx(
+        (1 - math.cos(math.pi / 4)) / 2
+    )
+
+
+def test_adamp_takes_weights_in_channels_last_as_it_takes_others():
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(3, 4, 3)
+    last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    images = torch.randn(2, 3, 8, 8)
+    for network in (plain, last):
+        optimizer = build_optimizer(network, OptimConfig(name="adamp", weight_decay=0.1, lr=0.1))
+        for _ in range(3):
+            optimizer.zero_grad()
+            network(images).square().mean().backward()
+            optimizer.step()
+    assert not last.weight.is_contiguous()
+    torch.testing.assert_close(last.weight, plain.weight)

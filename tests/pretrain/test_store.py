@@ -16,7 +16,7 @@ from pretrain.data.store import Store, StoreError
 from pretrain.data.store_build import build, decode, decode_part
 from pretrain.data.store_sources import SourceError, parts_of
 from pretrain.store import main
-from tests.pretrain.made_sources import build_here, sound, wav, write_tar
+from tests.pretrain.synthetic_sources import build_here, sound, wav, write_tar
 
 ROOT = Path(__file__).resolve().parents[2]
 

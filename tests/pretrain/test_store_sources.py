@@ -12,7 +12,7 @@ import torch
 from pretrain.data.store_build import decode_part
 from pretrain.data.store_sources import Meta, SourceError, parts_of
 from pretrain.store import main
-from tests.pretrain.made_sources import build_here, sound, wav, write_tar
+from tests.pretrain.synthetic_sources import build_here, sound, wav, write_tar
 
 
 def test_fsd50k_keeps_labels_and_licence_and_leaves_the_test_set_alone(tmp_path: Path) -> None:

@@ -23,14 +23,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.augment.layer import AugmentationLayer
 from pretrain.config import Config, read_config
-from pretrain.data.data_order import batch_of_step
+from pretrain.data.crops import batch_of_step
 from pretrain.data.store import Store, StoreError
-from pretrain.memory import keep_freed_memory
+from pretrain.distributed import keep_freed_memory
 from pretrain.monitor import Clock
-from pretrain.optimizer import build_optimizer
-from pretrain.train import Learner, Views
+from pretrain.train import Learner, ViewSampler, build_optimizer
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.files.settings import SettingsError
+from wavebyol_hear.precision import resolve
 
 ROOF_SIZE = 2048
 PLAIN_CLIPS = 8
@@ -42,7 +42,7 @@ def matmul_roof(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) 
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     clock, best, end = Clock(device), 0.0, perf_counter() + seconds
     while perf_counter() < end or not best:
-        clock.lap("rest")
+        clock.restart()
         torch.mm(left, right)
         clock.lap("product")
         best = max(best, 2 * size**3 / clock.seconds.pop("product"))
@@ -63,15 +63,19 @@ def time_ours(config: Config, store: Store, device: torch.device, steps: int) ->
     The first step is not counted; the figures are the median step's.
     """
     clock = Clock(device)
-    views = Views(store, config, device, clock)
-    learner = Learner(config, device, len(store.starts))
+    views = ViewSampler(store, config, device)
+    learner = Learner(config, device, len(store))
     learner.wrap()
-    flop = step_flop(learner, *views.draw(0))
+    flop = step_flop(learner, *views.augment(0, *views.crops(0)))
     laps: list[dict[str, float]] = []
     for step in range(steps + 1):
         clock.seconds.clear()
-        clock.lap("rest")
-        learner.step(step, *views.draw(step))
+        clock.restart()
+        crops = views.crops(step)
+        clock.lap("data")
+        both = views.augment(step, *crops)
+        clock.lap("augment")
+        learner.step(step, *both)
         clock.lap("model")
         laps.append({part: clock.seconds[part] for part in ("data", "augment", "model")})
     middle = sorted(laps[1:], key=lambda lap: sum(lap.values()))[steps // 2]
@@ -93,9 +97,9 @@ def time_plain(config: Config, store: Store, steps: int) -> float:
         run=dataclasses.replace(config.run, precision="fp32", compile=False),
     )
     learner = Learner(small, device, len(store.starts))
-    for parameter in learner.network.parameters():
+    for parameter in learner.method.parameters():
         parameter.data = parameter.data.contiguous()
-    optimizer = build_optimizer(learner.network, small.optim)
+    optimizer = build_optimizer(learner.method, small.optim)
     augment = AugmentationLayer(config.views.augment)
     generator = torch.Generator().manual_seed(0)
     times = []
@@ -105,8 +109,8 @@ def time_plain(config: Config, store: Store, steps: int) -> float:
             begin = perf_counter()
             both = [[augment(_plain_crop(path, config, generator), generator) for path in paths]
                     for _ in range(2)]
-            learner.network.train()
-            loss, _ = learner.network(torch.cat(both[0]), torch.cat(both[1]))
+            learner.method.train()
+            loss, _ = learner.method(torch.cat(both[0]), torch.cat(both[1]))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -147,18 +151,18 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=5, help="counted steps of each (5)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
-    words = parser.parse_args()
-    if words.steps < 1:
-        parser.error(f"--steps is {words.steps}: give 1 or more")
+    args = parser.parse_args()
+    if args.steps < 1:
+        parser.error(f"--steps is {args.steps}: give 1 or more")
     keep_freed_memory()
     try:
-        config = read_config(words.preset, None, words.sets)
-        store = Store.open(words.store)
-        device = torch.device(words.device)
-        bf16 = config.run.precision == "bf16"
+        config = read_config(args.preset, None, args.sets)
+        store = Store.open(args.store)
+        device = torch.device(args.device)
+        bf16 = resolve(config.run.precision, device) == "bf16"
         roof = matmul_roof(device, torch.bfloat16 if bf16 else torch.float32)
-        figures = time_ours(config, store, device, words.steps)
-        plain = time_plain(config, store, words.steps)
+        figures = time_ours(config, store, device, args.steps)
+        plain = time_plain(config, store, args.steps)
     except (SettingsError, StoreError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -169,11 +173,11 @@ def main() -> int:
         "ratio_to_plain": figures["clips_per_second"] / plain,
     }
     cpu = torch.backends.cpu.get_cpu_capability()
-    sys.stdout.write(f"{words.preset}, {config.run.precision}, {device}, CPU {cpu}\n")
+    sys.stdout.write(f"{args.preset}, {'bf16' if bf16 else 'fp32'}, {device}, CPU {cpu}\n")
     for name, value in figures.items():
         sys.stdout.write(f"{name:>24}  {value:.4g}\n")
-    if words.json:
-        words.json.write_text(json.dumps({"machine": cpu, "device": str(device), **figures}))
+    if args.json:
+        args.json.write_text(json.dumps({"machine": cpu, "device": str(device), **figures}))
     return 0
 
 

@@ -31,10 +31,10 @@ MODULES = {"byol_a": byol_a, "cola": cola}
 
 def tones(batch, samples, seed=0):
     """Tones of different pitches with some noise: [B, 1, samples]."""
-    chance = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     pitch = torch.linspace(0.05, 1.5, batch)[:, None, None]
     return 0.2 * (pitch * torch.arange(samples)).sin() + 0.02 * torch.randn(
-        batch, 1, samples, generator=chance
+        batch, 1, samples, generator=generator
     )
 
 

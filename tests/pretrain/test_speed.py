@@ -60,7 +60,7 @@ def test_the_flop_of_a_step_is_that_of_three_forwards_of_both_views():
     learner.wrap()
     view = torch.randn(2, 1, 4096)
     counted = step_flop(learner, view, view)
-    frames = learner.network.encoder.frames(4096)
+    frames = learner.method.encoder.frames(4096)
     convs = 2 * 9 * (3 * 4 * 32 * frames + 4 * 8 * 16 * (frames // 2))
     gabor = 2 * 192 * 400 * (2 * frames)  # two moduli a frame; frozen, so forward alone
     want = 4 * (gabor + 3 * convs)  # two views of two clips; a backward is two forwards

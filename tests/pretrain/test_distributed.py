@@ -1,11 +1,20 @@
-"""Two views in one pass give what two passes give, running statistics included."""
+"""Two views in one pass give what two passes give; the processes' parts make up the batch."""
 
 import copy
+import sys
 
+import pytest
 import torch
 from torch import nn
 
-from pretrain.batch_norm import SplitBatchNorm2d, split_views
+from pretrain.distributed import (
+    SplitBatchNorm2d,
+    keep_freed_memory,
+    maxima,
+    mean_over_processes,
+    share,
+    split_views,
+)
 
 
 def net():
@@ -47,3 +56,23 @@ def test_evaluation_is_that_of_a_plain_norm_and_keys_stay():
     assert list(apart.state_dict()) == keys
     x = torch.randn(4, 2, 5, 5)
     torch.testing.assert_close(apart.eval()(x), plain.eval()(x))
+
+
+def test_one_process_is_all_there_is():
+    assert maxima(0, 7, device=torch.device("cpu")) == [0, 7]
+    assert float(mean_over_processes(torch.tensor(2.5))) == 2.5
+    assert share(6) == slice(0, 6)
+
+
+@pytest.mark.parametrize(("rank", "part"), [(0, slice(0, 4)), (1, slice(4, 8)), (2, slice(8, 12))])
+def test_each_process_gets_its_own_part_of_the_batch(monkeypatch, rank, part):
+    monkeypatch.setattr("pretrain.distributed.rank", lambda: rank)
+    monkeypatch.setattr("pretrain.distributed.world", lambda: 3)
+    assert share(12) == part
+    with pytest.raises(ValueError, match="a batch of 13 cannot be shared by 3 processes"):
+        share(13)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_glibc_keeps_freed_memory():
+    assert keep_freed_memory()
