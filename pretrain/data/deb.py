@@ -16,7 +16,7 @@ from typing import IO, BinaryIO
 
 MAX_FILE = 256 << 20  # bytes of one audio file; music of ten minutes as WAV has about 100 MiB
 MAX_ZIP = 2 << 30  # bytes of one archive inside a package
-ZIP_SUFFIXES = (".zip", ".pk3", ".pk4", ".jar", ".pyramid")
+ZIP_SUFFIXES = (".zip", ".pk3", ".pk4", ".wz")
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
 
@@ -68,7 +68,7 @@ def _uncompressed(name: str, data: io.RawIOBase, deb: Path) -> Iterator[tarfile.
     stream: IO[bytes] = io.BufferedReader(data, 1 << 20)
     if suffix == "zst":
         try:
-            import zstandard  # noqa: PLC0415  (optional: bookworm's own packages are all xz)
+            import zstandard  # type: ignore[import-not-found,unused-ignore]
         except ImportError:
             raise PackageError(f"{deb.name}: is packed by zstd; pip install zstandard") from None
         stream, suffix = zstandard.ZstdDecompressor().stream_reader(stream), ""

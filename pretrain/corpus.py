@@ -1,0 +1,251 @@
+"""Build the open corpus: download free sound from Debian's archive and make a store of it.
+
+    python -m pretrain.corpus debian --out DIR [--hours H] [--mirror URL] [--workers N]
+
+Every package of the pinned list is downloaded into DIR/debs (its SHA-256 verified), read without
+installing or running anything, and packed into DIR/packed; clips that are in several packages are
+kept once, in DIR/shards (WebDataset tar shards with an index.csv), and DIR/store is the store that
+`python -m pretrain` trains on. Kill the command whenever you like: the same command goes on. A
+package that fails is one line, and the rest goes on; the same command tries it again.
+"""
+
+import argparse
+import csv
+import hashlib
+import io
+import logging
+import multiprocessing
+import os
+import shutil
+import sys
+import tarfile
+from collections import Counter
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pretrain.data.deb import PackageError
+from pretrain.data.debian import KINDS, LIST, Package, fetch, read_list
+from pretrain.data.package_shard import Record, read_record, write_shard
+from pretrain.data.store_build import build
+from pretrain.data.store_sources import SourceError
+from wavebyol_hear.files.atomic import LockedError, atomic_write, lock, write_text
+
+COLUMNS = ("id", "shard", "kind", "source", "seconds", "licence")
+_PLAN = "plan.txt"
+
+Selection = list[tuple[Package, Record, list[str]]]
+"""Packages in the order of the list, with their record and the ids of the clips that are kept."""
+
+
+def prepare(package: Package, out: Path, mirror: str | None) -> Record:
+    """Fetch and pack one package, unless that is done; arguments and errors as of `fetch`."""
+    record = read_record(package, out / "packed")
+    if record is None:
+        record = write_shard(package, fetch(package, out / "debs", mirror), out / "packed")
+    return record
+
+
+def prepare_all(
+    packages: list[Package], out: Path, mirror: str | None, workers: int, hours: float
+) -> tuple[dict[str, Record], list[str]]:
+    """Fetch and pack packages in the order of the list until they have enough hours.
+
+    Args:
+        packages: the list.
+        out: the corpus's folder.
+        mirror: see `fetch`.
+        workers: processes, at least 1.
+        hours: no further package is begun once there are so many; may be infinite.
+
+    Returns:
+        The record of each package by its name, and one line for each that failed.
+    """
+    for name in ("debs", "packed"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    records: dict[str, Record] = {}
+    failures: list[str] = []
+    left = iter(packages)
+    running: dict[Future[Record], Package] = {}
+    pool: Executor = ThreadPoolExecutor(1)
+    if workers > 1:
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    with (
+        pool,
+        tqdm(total=len(packages), unit="package", desc="packages") as bar,
+    ):
+        while True:
+            while len(running) < workers and sum(r.hours for r in records.values()) < hours:
+                package = next(left, None)
+                if package is None:
+                    break
+                running[pool.submit(prepare, package, out, mirror)] = package
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                package = running.pop(future)
+                bar.update()
+                try:
+                    record = records[package.name] = future.result()
+                except (PackageError, OSError) as error:
+                    failures.append(" ".join(str(error).split()))
+                    continue
+                if record.error:
+                    failures.append(f"{package.name}: not read to its end: {record.error}")
+    return records, failures
+
+
+def select(packages: list[Package], records: dict[str, Record], hours: float) -> Selection:
+    """Keep each sound once, at the first package that has it, until there are enough hours."""
+    selection: Selection = []
+    seen: set[str] = set()
+    seconds = 0.0
+    for package in packages:
+        record = records.get(package.name)
+        if record is None or seconds >= hours * 3600:
+            continue
+        kept = [clip for clip in record.clips if clip.audio_hash not in seen]
+        seen.update(clip.audio_hash for clip in kept)
+        seconds += sum(clip.seconds for clip in kept)
+        if kept:
+            selection.append((package, record, [clip.clip_id for clip in kept]))
+    return selection
+
+
+def write_shards(selection: Selection, out: Path) -> bool:
+    """Bring `out/shards` to the selection; return whether anything changed."""
+    index = io.StringIO()
+    writer = csv.writer(index, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for package, record, ids in selection:
+        kept = set(ids)
+        for clip in record.clips:
+            if clip.clip_id in kept:
+                writer.writerow([
+                    clip.clip_id, f"{package.name}.tar", clip.kind,
+                    f"Debian {package.name} {package.version} {clip.path}", clip.seconds,
+                    package.licence,
+                ])  # fmt: skip
+    plan = hashlib.sha256(index.getvalue().encode())
+    plan.update("".join(record.made_of for _, record, _ in selection).encode())
+    shards = out / "shards"
+    plan_file = shards / _PLAN
+    if plan_file.is_file() and plan_file.read_text() == plan.hexdigest():
+        return False
+    shutil.rmtree(shards, ignore_errors=True)
+    shards.mkdir()
+    for package, record, ids in selection:
+        packed = out / "packed" / f"{package.name}.tar"
+        if len(ids) == len(record.clips):
+            _link(packed, shards / packed.name)
+        else:
+            _copy_members(packed, shards / packed.name, set(ids))
+    write_text(shards / "index.csv", index.getvalue())
+    write_text(plan_file, plan.hexdigest())
+    return True
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _copy_members(source: Path, target: Path, kept: set[str]) -> None:
+    """Copy those clips of a shard that are kept."""
+    with (
+        tarfile.open(source, "r|") as old,
+        atomic_write(target) as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as new,
+    ):
+        for member in old:
+            if member.name.removesuffix(".flac") in kept:
+                new.addfile(member, old.extractfile(member))
+
+
+def summary(store: Path) -> str:
+    """Return a table of a store's clips, hours and packages by kind."""
+    clips: Counter[str] = Counter()
+    samples: Counter[str] = Counter()
+    packages: dict[str, set[str]] = {}
+    with (store / "index.csv").open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            for kind in (row["kind"], "all"):
+                clips[kind] += 1
+                samples[kind] += int(row["length"])
+                packages.setdefault(kind, set()).add(row["source"].split(" ")[1])
+    table = [f"{'kind':10}{'hours':>8}{'clips':>8}{'packages':>10}"]
+    for kind in (*KINDS, "all"):
+        hours = samples[kind] / 16_000 / 3600
+        table.append(f"{kind:10}{hours:8.2f}{clips[kind]:8d}{len(packages.get(kind, ())):10d}")
+    return "\n".join(table)
+
+
+def debian(packages: list[Package], args: argparse.Namespace) -> int:
+    """Build the corpus; return the exit code."""
+    out: Path = args.out
+    records, failures = prepare_all(packages, out, args.mirror, args.workers, args.hours)
+    selection = select(packages, records, args.hours)
+    if not selection:
+        raise SourceError(f"no package could be had; first reason: {failures[:1]}")
+    changed = write_shards(selection, out)
+    store = out / "store"
+    if changed and store.exists():
+        # made by this command of other shards; `build` would refuse it
+        shutil.rmtree(store)
+    build([str(out / "shards")], store, args.workers)
+    for failure in failures:
+        sys.stderr.write(f"failed: {failure}\n")
+    bad = sum(len(record.bad) for record in records.values())
+    sys.stdout.write(f"{summary(store)}\n")
+    sys.stdout.write(
+        f"{store}: {len(selection)} of {len(packages)} packages, {len(failures)} failed, "
+        f"{bad} files could not be decoded or are silent or shorter than 0.1 s\n"
+    )
+    return 1 if failures else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 1 something failed, 2 wrong arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pretrain.corpus", description="Build the open corpus."
+    )
+    parser.add_argument("archive", choices=["debian"], help="where the sound comes from")
+    parser.add_argument("--out", type=Path, required=True, help="the corpus's folder")
+    parser.add_argument("--hours", type=float, default=float("inf"), help="stop at so many hours")
+    parser.add_argument(
+        "--mirror", help="root of a mirror of Debian's archive, a URL or a folder that has pool/"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--list", type=Path, default=LIST, help=f"packages (default {LIST.name})")
+    args = parser.parse_args(arguments)
+    if args.workers < 1:
+        parser.error(f"--workers {args.workers}: at least 1")
+    if not args.hours > 0:
+        parser.error(f"--hours {args.hours}: above 0")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        packages = read_list(args.list)
+        args.out.mkdir(parents=True, exist_ok=True)
+        with lock(args.out / ".lock", str(args.out), "choose another --out"):
+            return debian(packages, args)
+    except (PackageError, SourceError, LockedError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on where it was\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
