@@ -1,4 +1,4 @@
-"""Audio out of Debian packages, read as archives: nothing is installed, run or written.
+"""Audio out of Debian packages, read as archives: nothing is installed, run or unpacked.
 
 A .deb is an `ar` archive that holds `data.tar.xz` (or .gz, .zst); games also keep their sound in a
 .zip or .pk3 inside it. Only regular files of a bounded size are read, into memory; links, devices
@@ -6,7 +6,9 @@ and directories are passed over, so no path of an archive ever reaches the disk.
 """
 
 import io
+import shutil
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -93,28 +95,31 @@ def files(deb: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes
     try:
         with _data_tar(deb) as tar:
             for member in tar:
-                path = member.name.removeprefix("./").lstrip("/")
+                path = member.name.encode(errors="replace").decode().removeprefix("./").lstrip("/")
                 nested = path.lower().endswith(ZIP_SUFFIXES)
                 if not member.isreg() or member.size > (MAX_ZIP if nested else MAX_FILE):
                     continue
                 if not (nested or wanted(path)):
                     continue
                 file = tar.extractfile(member)
-                data = file.read() if file else b""
-                if nested:
-                    yield from _zip_files(path, data, wanted)
-                else:
-                    yield path, data
+                if file is None:
+                    continue
+                if not nested:
+                    yield path, file.read()
+                    continue
+                with tempfile.TemporaryFile() as unnamed:  # some games' archives have over 1 GiB
+                    shutil.copyfileobj(file, unnamed)
+                    yield from _zip_files(path, unnamed, wanted)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise PackageError(f"{deb.name}: damaged: {error}") from None
 
 
 def _zip_files(
-    path: str, data: bytes, wanted: Callable[[str], bool]
+    path: str, file: IO[bytes], wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the wanted files of an archive within a package; a damaged archive yields none."""
     try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
+        archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError):
         return
     for entry in archive.infolist():

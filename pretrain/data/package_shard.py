@@ -159,7 +159,8 @@ def decode_excerpt(data: bytes, path: str, cap: float) -> NDArray[np.int16]:
     try:
         with soundfile.SoundFile(io.BytesIO(data), **raw) as sound:
             wanted = int(cap * sound.samplerate)
-            if raw or sound.frames > wanted:
+            # the length that an MP3 states is often an estimate, which `decode` takes at its word
+            if raw or suffix == "mp3" or sound.frames > wanted:
                 start = max(0, (sound.frames - wanted) // 2)
                 if sound.seekable():
                     sound.seek(start)

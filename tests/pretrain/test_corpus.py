@@ -88,6 +88,7 @@ BELLS = {
     f"./{ROOT}/broken.zip": b"PK\x03\x04 is all there is",
     "../../../../tmp/escaped.wav": sound(800),
     "/tmp/absolute.wav": sound(900),
+    "./no-utf8-\udcff.txt": b"no sound",
 }
 LINKS = {f"./{ROOT}/link.wav": "/etc/passwd", f"./{ROOT}/loop.wav": "loop.wav"}
 RULES = "-=*/unwanted/* speech=*/voice/* music=*/music/* everyday=*"
@@ -159,6 +160,11 @@ class TestPackages:
         assert not Path("/tmp/escaped.wav").exists()
         assert not Path("/tmp/absolute.wav").exists()
         assert not Path("/tmp/was-run").exists()
+
+    def test_a_name_that_is_no_unicode_is_replaced(self, tmp_path):
+        path = tmp_path / "a.deb"
+        path.write_bytes(deb({"./b\udcffll.wav": sound(440)}))
+        assert [name for name, _ in files(path, lambda path: True)] == ["b?ll.wav"]
 
     @pytest.mark.parametrize("suffix", ["xz", "gz", "bz2"])
     def test_every_compression_gives_the_same(self, tmp_path, suffix):
