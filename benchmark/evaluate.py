@@ -16,8 +16,7 @@ from benchmark.data.split import SplitError, make_folds
 from benchmark.embed.cache import CacheError
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.embedder import EmbedError
-from benchmark.embed.model import HearError, load
-from benchmark.embed.untrained import noting_untrained
+from benchmark.embed.model import HearError, capture_untrained_warning, load
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
 from benchmark.measure import measure, probe
@@ -187,7 +186,7 @@ def _embed(job: Job, settings: Settings) -> Embedded:
     if task.convention:
         notes.append(f"{task.name}: {task.convention(job.root)}")
     where: dict[str, Any] = {"cache_dir": settings.cache, "workers": settings.workers}
-    with noting_untrained(notes) as untrained:
+    with capture_untrained_warning(notes) as untrained:
         model = load(job.model, settings.place)
         clean = embed_task(task, job.clips, job.root, model, **where)
         corrupted = embed_corrupted(

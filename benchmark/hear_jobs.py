@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark.data.hear_catalogue import PREFIX, HearTaskError, known_name, resolve
 from benchmark.data.hear_folder import HearTask, read_task
-from benchmark.embed.untrained import noting_untrained
+from benchmark.embed.model import capture_untrained_warning
 from benchmark.evaluate import EXPECTED, ResultKey, Settings
 from benchmark.evaluate_hear import event_score, probe_protocol, scene_result
 from benchmark.hear_labels import label_score
@@ -88,7 +88,7 @@ def _measure_one(
     place = task.folder.name, spec
     notes: list[str] = []
     try:
-        with noting_untrained(notes) as untrained:
+        with capture_untrained_warning(notes) as untrained:
             embedded = embed(task, spec, settings)
     except (HearTaskError, *EXPECTED) as error:
         found.missing[*place, version] = str(error)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.embed.cache import write_beside
 from benchmark.results.schema import LONGEST, ResultError
+from wavebyol_hear.files.atomic import write_text
 
 FOLDER = "hear"
 """Below the folder of the results, where no other result is looked for."""
@@ -133,7 +133,7 @@ def write_score(score: HearScore, out: Path) -> Path:
     except ValueError as error:
         raise ResultError(f"{path}: {error}") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_beside(path, [text, "\n"])
+    write_text(path, text + "\n")
     return path
 
 

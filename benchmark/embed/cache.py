@@ -1,6 +1,8 @@
 """Embeddings on disk: one memory-mapped array, with a checked mark for every row that is done."""
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -8,18 +10,24 @@ import mmap
 import os
 import shutil
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from wavebyol_hear.files.atomic import PART, LockedError, lock, write_text
+
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 BLOCK_BYTES = 1 << 24
 DONE = 1 << 32  # above the 32 bits of the row's checksum, so that no finished row is marked 0
+LOCK = "in-use.lock"
+WAIT_SECONDS = 24 * 3600.0
+"""How long to wait for another process that fills the same array."""
+REMEDY = "choose another --cache-dir"
 
 
 class CacheError(ValueError):
@@ -31,9 +39,9 @@ def cache_folder(cache_dir: Path, model: str, task: str, **parts: object) -> Pat
 
     Args:
         cache_dir: of all arrays.
-        model: spec of the HEAR module.
+        model: specification of the HEAR module.
         task: name of the task's data folder.
-        parts: hashes of the weights and the sound, rate, options; anything JSON holds.
+        parts: hashes of the weights and the audio, rate, options; anything JSON holds.
     """
     key = {"format": FORMAT, "model": model, "task": task, **parts}
     text = json.dumps(key, sort_keys=True)
@@ -42,12 +50,34 @@ def cache_folder(cache_dir: Path, model: str, task: str, **parts: object) -> Pat
     return cache_dir / task / f"{readable}-{digest}"
 
 
-def write_beside(path: Path, parts: Iterable[str]) -> None:
-    """Write the parts of a text to a file, whole or not at all."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    with beside.open("w") as file:
-        file.writelines(parts)
-    beside.replace(path)
+@contextlib.contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Have an array's folder for this process alone; wait while another process fills it.
+
+    A folder that cannot be written, such as a cache on a read-only disk, is used without a lock.
+
+    Args:
+        folder: of the array; made if absent.
+
+    Raises:
+        CacheError: where it can be neither made nor read, or the other process takes a day.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(lock(folder / LOCK, str(folder), REMEDY))
+            except LockedError as error:
+                logger.warning("waiting: %s", error)
+                stack.enter_context(lock(folder / LOCK, str(folder), REMEDY, timeout=WAIT_SECONDS))
+        except LockedError as error:
+            raise CacheError(str(error)) from error
+        except OSError as error:
+            if not (folder / "embeddings.npy").is_file():
+                raise CacheError(
+                    f"{folder}: the cache cannot be written ({error}); {REMEDY}"
+                ) from error
+        yield
 
 
 @dataclass
@@ -57,15 +87,15 @@ class Progress:
     Attributes:
         seconds: time spent embedding, all runs together.
         clips: rows embedded in that time.
-        errors: message by row, of rows that cannot be embedded.
-        sound: seconds of sound in those rows; None where an earlier version did not count it.
+        errors: message by row, of rows whose file is no audio that can be embedded.
+        audio_seconds: of those rows; None where an earlier version did not count it.
         cost: what embedding took, see `benchmark.embed.cost`: numbers, or reasons why not.
     """
 
     seconds: float = 0.0
     clips: int = 0
     errors: dict[int, str] = field(default_factory=dict)
-    sound: float | None = 0.0
+    audio_seconds: float | None = 0.0
     cost: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,15 +103,21 @@ class EmbeddingArray:
     """A float32 array on disk that is filled row by row, in any order, by interruptible runs.
 
     A row is done when its mark holds the checksum of what is on disk: a half-done array goes on
-    where it was, and a row damaged on disk counts as not done and is embedded again.
+    where it was, and a row damaged on disk counts as not done and is embedded again. Only a verdict
+    about a file's content is kept as an error; what failed for another reason (no memory, an
+    input/output error, the encoder) is tried again by the next run.
 
     Args:
-        folder: of this array alone; made if absent.
+        folder: of this array alone, see `sole_use`.
         count: number of rows, >= 1.
         size: values of a row, >= 1.
 
+    Attributes:
+        failures: message by row, of what this run could not embed and the next one tries again.
+
     Raises:
-        CacheError: where the folder cannot be written or the disk is too small.
+        CacheError: where the folder cannot be written and the array in it is not complete, or the
+            disk is too small.
 
     Shape:
         embeddings `[count, size]`.
@@ -91,57 +127,80 @@ class EmbeddingArray:
         """Open the array, or make it where it is absent or of another shape."""
         self.folder = folder
         self.shape = (count, size)
+        self.failures: dict[int, str] = {}
         self._written = 0  # bytes of rows since they last left the memory
+        self._writable = True
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                for left in folder.glob(f"*{PART}"):  # by a run that was killed
+                    left.unlink(missing_ok=True)
             self.embeddings = self._open("embeddings.npy", self.shape, np.float32)
             self.marks = self._open("marks.npy", (count,), np.uint64)
         except OSError as error:
             raise CacheError(
-                f"{folder}: the cache cannot be written ({error}); choose another --cache-dir"
+                f"{folder}: the cache cannot be written ({error}); {REMEDY}"
             ) from error
         self.progress = self._read_progress()
         self._drop_damaged()
+        if not self._writable and len(self.todo()):
+            raise CacheError(f"{folder}: the cache cannot be written and lacks rows; {REMEDY}")
 
-    def _open(self, name: str, shape: tuple[int, ...], kind: type) -> np.memmap:
+    def _open(self, name: str, shape: tuple[int, ...], kind: type) -> np.ndarray:
         path = self.folder / name
         if path.exists():
+            mode = "r+"
+            if not os.access(path, os.W_OK):
+                mode, self._writable = "c", False  # changes stay in this process
             try:
-                array = np.lib.format.open_memmap(path, mode="r+")
+                array = np.lib.format.open_memmap(path, mode=mode)
             except ValueError:
                 array = None
             if array is not None and array.shape == shape and array.dtype == kind:
                 return array
             logger.warning("%s is damaged and is made anew", path)
+        array = self._new(name, shape, kind)
+        Path(str(array.filename)).replace(path)
+        return array
+
+    def _new(self, name: str, shape: tuple[int, ...], kind: type) -> np.memmap:
+        """Return a new array of zeros, in a file beside, with its place on the disk reserved."""
+        path = self.folder / f"{name}{PART}"
         needed = int(np.prod(shape)) * np.dtype(kind).itemsize
         free = shutil.disk_usage(self.folder).free
-        if free < needed:
+        try:
+            if free < needed:
+                raise OSError(errno.ENOSPC, "too small")
+            path.unlink(missing_ok=True)
+            # A new file reads as zeros, which no mark of a finished row is.
+            array = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
+            _reserve(path)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
             raise CacheError(
-                f"{path}: needs {needed / 1e9:.1f} GB where {free / 1e9:.1f} GB are free; make "
-                "room or choose another --cache-dir"
-            )
-        beside = path.with_name(f"{name}.{os.getpid()}")
-        # A new file reads as zeros, which no mark of a finished row is.
-        np.lib.format.open_memmap(beside, mode="w+", dtype=kind, shape=shape).flush()
-        beside.replace(path)
-        return np.lib.format.open_memmap(path, mode="r+")
+                f"{self.folder / name}: needs {needed / 1e9:.1f} GB where {free / 1e9:.1f} GB are "
+                f"free; make room or {REMEDY}"
+            ) from error
+        return array
 
     def _read_progress(self) -> Progress:
         path = self.folder / "progress.json"
         try:
-            kept = json.loads(path.read_text())
+            kept = json.loads(path.read_text(encoding="utf-8"))
             errors = {int(row): str(message) for row, message in kept["errors"].items()}
-            sound = kept.get("sound")
+            audio = kept.get("audio_seconds")
             return Progress(
                 seconds=float(kept["seconds"]),
                 clips=int(kept["clips"]),
-                errors=errors,
-                sound=None if sound is None else float(sound),
+                errors={row: why for row, why in errors.items() if 0 <= row < self.shape[0]},
+                audio_seconds=None if audio is None else float(audio),
                 cost=dict(kept.get("cost", {})),
             )
         except FileNotFoundError:
             return Progress()
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             logger.warning("%s is damaged and is made anew", path)
             return Progress()
 
@@ -157,7 +216,7 @@ class EmbeddingArray:
                 if mark and mark != DONE | zlib.crc32(block[row - start]):
                     self.marks[row] = 0
                     damaged += 1
-            self._let_go()
+            self._release()
         if damaged:
             logger.warning("%s: %d damaged rows are embedded again", self.folder, damaged)
 
@@ -176,48 +235,65 @@ class EmbeddingArray:
         self.marks[row] = DONE | zlib.crc32(np.asarray(values, dtype=np.float32).tobytes())
         self._written += self.embeddings[row].nbytes
         if self._written > BLOCK_BYTES:
-            self._let_go()
+            self._release()
 
-    def _let_go(self) -> None:
-        """Let rows leave the process's memory, which would grow with the task else.
+    def _release(self) -> None:
+        """Release rows from the process's memory, which would grow with the task otherwise.
 
         The kernel keeps what was written, and brings it to the disk.
         """
         mapped: object = self.embeddings.base
-        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        if self._writable and isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
         self._written = 0
 
     def save(self) -> None:
         """Bring rows, marks and progress to the disk; the rows before the marks."""
-        self.embeddings.flush()
-        self._let_go()
-        self.marks.flush()
-        write_beside(
-            self.folder / "progress.json",
-            [json.dumps(dataclasses.asdict(self.progress))],
-        )
+        if not self._writable:
+            return
+        for array in (self.embeddings, self.marks):
+            if isinstance(array, np.memmap):
+                array.flush()
+            self._release()
+        text = json.dumps(dataclasses.asdict(self.progress))
+        write_text(self.folder / "progress.json", text)
 
     def finished(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows that are done, read-only and still on disk, and their numbers.
+        """Return the rows that are done, read-only and still on disk, and their indices.
 
         Where some rows are errors the others are copied to a second file, block by block, as a
-        selection of a memory map would be held in memory whole.
+        selection of a memory map would be held in memory whole. That file has no name any more when
+        this returns, so nothing is left of it, and no other process can change it.
 
         Shape:
             embeddings float32 `[n, size]`, rows int64 `[n]` with n <= count.
         """
         rows = np.flatnonzero(self.marks != 0)
-        path = self.folder / "embeddings.npy"
+        whole = self.embeddings
         if 0 < len(rows) < len(self.marks):
-            path = self.folder / "embeddings-done.npy"
-            shape = (len(rows), self.shape[1])
-            beside = path.with_name(f"{path.name}.{os.getpid()}")
-            copy = np.lib.format.open_memmap(beside, mode="w+", dtype=np.float32, shape=shape)
-            step = max(1, BLOCK_BYTES // (4 * self.shape[1]))
-            for start in range(0, len(rows), step):
-                copy[start : start + step] = self.embeddings[rows[start : start + step]]
-            copy.flush()
-            beside.replace(path)
-        whole = np.lib.format.open_memmap(path, mode="r")
-        return whole[: len(rows)], rows
+            if not self._writable:
+                whole = np.array(whole[rows])
+            else:
+                copy = self._new("embeddings-done.npy", (len(rows), self.shape[1]), np.float32)
+                step = max(1, BLOCK_BYTES // (4 * self.shape[1]))
+                for start in range(0, len(rows), step):
+                    copy[start : start + step] = self.embeddings[rows[start : start + step]]
+                copy.flush()
+                with contextlib.suppress(OSError):  # Windows keeps the names of open files
+                    Path(str(copy.filename)).unlink()
+                whole = copy
+        done = whole[: len(rows)]
+        done.flags.writeable = False
+        return done, rows
+
+
+def _reserve(path: Path) -> None:
+    """Reserve a file's place on the disk: writing to a map of a full disk ends the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(path, "r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:  # some file systems cannot do it
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise

@@ -1,14 +1,46 @@
-"""What a model costs: parameters, arithmetic, speed and memory, each a number or a reason."""
+"""What a model costs: parameters, arithmetic, speed and memory, each a number or a reason.
 
+torch's counter of operations passes over what it has no formula for: an LSTM or a product of a
+matrix and a vector counts nothing there. A sum that lacks such a part is a wrong number, so
+everything that runs is looked at, and one operation of that kind makes the answer a reason.
+"""
+
+import ctypes
+import gc
+import math
+import re
+import sys
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from benchmark.embed.arithmetic import COUNTED, CountError, gflop_per_second
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
 from benchmark.embed.cache import Progress
-from benchmark.embed.model import HearModel
-from benchmark.embed.peak_memory import PeakMemory
+from benchmark.embed.model import HearModel, one_line
 
 EARLIER = "embedded by an earlier version, which did not measure it"
+SECONDS = 4.0
+COUNTED = (
+    f"convolutions and matrix products of one scene embedding of {SECONDS:g} s, multiply and add "
+    "as 2; no FFT, resampling or element-wise work"
+)
+PRODUCT = re.compile(
+    r"rnn|lstm|gru|attention|transformer|conv(olution|\d)|linalg|cdist|einsum|matmul|mkldnn"
+    r"|(^|_)(add|b|addb|int_|scaled_)?m[mv](_|$)|(^|_)v?dot(_|$)|(^|_)(bi|tri)?linear$"
+)
+"""Names of operations that multiply and add, wherever they have no formula."""
+AUDIO_SIZE = 1000
+"""Values from which a tensor that leaves torch is taken to be audio and not a setting."""
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -20,12 +52,12 @@ class Cost:
 
     Attributes:
         parameters: of the loaded model, all of them.
-        gflop_per_second: 10^9 operations a second of sound, see `counted`.
-        real_time_factor: seconds of sound embedded in a second, decoding included.
-        peak_bytes: most resident memory of the embedding process.
+        gflop_per_second: 10^9 operations per second of audio, see `counted`.
+        real_time_factor: seconds of audio embedded per second, decoding included.
+        peak_bytes: maximum of resident memory of the embedding process.
         held_bytes: of these, what was held when it began: interpreter, libraries, weights, and
             what earlier models of the same run left.
-        gpu_bytes: most memory of tensors on the GPU; None where there was none.
+        gpu_bytes: maximum of memory of tensors on the GPU; None where there was none.
         counted: what `gflop_per_second` counts.
         missing: why a number is None, by its name.
     """
@@ -40,6 +72,73 @@ class Cost:
     missing: dict[str, str]
 
 
+class PeakMemory:
+    """Watches this process's peak memory from the moment it is made.
+
+    The kernel keeps one peak for a process's whole life, and `getrusage` starts it at the parent's:
+    either would hand an earlier model's memory to a later one. So it is set back first, and where
+    the kernel refuses, a peak counts only if it rose meanwhile. Libraries and fragments of the heap
+    that earlier work left cannot be set back: `held` says how much was there at the start.
+
+    Args:
+        device: whose own memory is watched too, where it is a GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """Give back what is free, set the peaks back and see what is held."""
+        self.device = device
+        give_back()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        try:
+            RESET.write_text("5")  # proc(5): sets back the peak resident set size
+            self.floor = 0
+        except OSError:
+            self.floor = kernel_size("VmHWM") or 0
+        self.held = kernel_size("VmRSS")
+
+    def process_bytes(self) -> int | str:
+        """Return the peak of this process's resident memory in bytes, or why it is not known.
+
+        It holds interpreter, libraries, weights and audio, and the pages of the embeddings' file
+        that were in memory.
+        """
+        peak = kernel_size("VmHWM")
+        if peak is None:
+            return f"{STATUS} states no peak on this system"
+        if peak <= self.floor:
+            return f"hidden below {self.floor >> 20} MiB that this process needed earlier"
+        return peak
+
+    def gpu_bytes(self) -> int | None:
+        """Return the peak of what tensors took on the GPU in bytes; None where there is none."""
+        if self.device.type != "cuda":
+            return None
+        return int(torch.cuda.max_memory_allocated(self.device))
+
+
+def kernel_size(name: str) -> int | None:
+    """Return a size that the kernel states of this process, in bytes; None where it does not.
+
+    Args:
+        name: "VmHWM" is the peak of resident memory, "VmRSS" what is resident now.
+    """
+    try:
+        line = re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text())
+    except OSError:
+        return None
+    return 1024 * int(line[1]) if line else None
+
+
+def give_back() -> None:
+    """Return freed memory to the system where the C library can: it keeps some for later."""
+    gc.collect()
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    trim = getattr(library, "malloc_trim", None)  # glibc has it, musl has not
+    if trim is not None:
+        trim(0)
+
+
 def note_peak(progress: Progress, peak: PeakMemory) -> None:
     """Keep the peak memory of a run, or the larger of it and an earlier run's.
 
@@ -47,12 +146,12 @@ def note_peak(progress: Progress, peak: PeakMemory) -> None:
         progress: of the array that was filled.
         peak: made before the run.
     """
-    found, before = peak.process_bytes(), progress.cost.get("peak_bytes", 0)
-    if isinstance(found, str) or isinstance(before, str):
-        progress.cost["peak_bytes"] = found if isinstance(found, str) else before
+    now, before = peak.process_bytes(), progress.cost.get("peak_bytes", 0)
+    if isinstance(now, str) or isinstance(before, str):
+        progress.cost["peak_bytes"] = now if isinstance(now, str) else before
         progress.cost["held_bytes"] = None
-    elif found > before:
-        progress.cost |= {"peak_bytes": found, "held_bytes": peak.held}
+    elif now > before:
+        progress.cost |= {"peak_bytes": now, "held_bytes": peak.held}
     gpu = peak.gpu_bytes()
     if gpu is not None:
         progress.cost["gpu_bytes"] = max(gpu, progress.cost.get("gpu_bytes") or 0)
@@ -86,15 +185,128 @@ def cost_of(progress: Progress, model: HearModel) -> Cost:
     if not parameters and isinstance(gflop, str):
         parameters = "no torch parameters, and it may compute elsewhere"
     factor: float | str = EARLIER
-    if progress.sound is not None and progress.seconds > 0:
-        factor = progress.sound / progress.seconds
-    found: dict[str, Any] = {
+    if progress.audio_seconds is not None and progress.seconds > 0:
+        factor = progress.audio_seconds / progress.seconds
+    values: dict[str, Any] = {
         "parameters": parameters,
         "gflop_per_second": gflop,
         "real_time_factor": factor,
         "peak_bytes": progress.cost.get("peak_bytes", EARLIER),
     }
-    missing = {name: value for name, value in found.items() if isinstance(value, str)}
-    numbers = {name: None if name in missing else value for name, value in found.items()}
+    missing = {name: value for name, value in values.items() if isinstance(value, str)}
+    numbers = {name: None if name in missing else value for name, value in values.items()}
     more = {name: progress.cost.get(name) for name in ("held_bytes", "gpu_bytes")}
     return Cost(**numbers, **more, counted=COUNTED, missing=missing)
+
+
+def _product(_: Sequence[int], left: Sequence[int], right: Sequence[int], **__: object) -> int:
+    """Return the operations of a product that is added to what is there."""
+    return 2 * math.prod(left) * right[-1]
+
+
+IN_PLACE = dict.fromkeys((torch.ops.aten.addmm_, torch.ops.aten.baddbmm_), _product)
+"""Operations that torch's counter knows only where they return something new."""
+
+
+class CountError(ValueError):
+    """A module whose arithmetic cannot be counted; the message is the reason."""
+
+
+class _Watch(TorchDispatchMode):
+    """Notes operations that compute products and that the counter has no formula for."""
+
+    def __init__(self, formulas: Container[object]) -> None:
+        super().__init__()
+        self.formulas = formulas
+        self.uncounted: set[str] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """Run an operation and look at its name."""
+        space, _, name = func.name().partition("::")
+        name = name.partition(".")[0]
+        known = space in ("aten", "prim", "prims", "profiler") and not PRODUCT.search(name)
+        if not known and func.overloadpacket not in self.formulas:
+            self.uncounted.add(f"{space}::{name}")
+        return func(*args, **(kwargs or {}))
+
+
+class _Exit(TorchFunctionMode):
+    """Notes audio that leaves torch for code that cannot be seen from here."""
+
+    DOORS = ("numpy", "__array__", "__dlpack__", "tolist")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: set[str] = set()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """Call a function and note whether it is a way out."""
+        name = getattr(func, "__name__", "")
+        if name in self.DOORS and isinstance(args[0], Tensor) and args[0].numel() >= AUDIO_SIZE:
+            self.left.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+def gflop_per_second(model: HearModel, seconds: float = SECONDS) -> float:
+    """Count what one scene embedding of noise computes, in 10^9 operations per second of audio.
+
+    Args:
+        model: loaded.
+        seconds: of the audio; a module that pads to a longer window counts its padding.
+
+    Raises:
+        CountError: the module fails, leaves torch, is compiled, or computes products of a kind
+            that has no formula.
+    """
+    compiled = [type(part).__name__ for part in model.model.modules() if _is_compiled(part)]
+    if compiled:
+        raise CountError(f"its {compiled[0]} is compiled, and what runs inside cannot be seen")
+    samples = round(seconds * model.sample_rate)
+    audio = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
+    audio = audio.to(model.device)
+    counter = FlopCounterMode(display=False, custom_mapping=IN_PLACE)
+    watch, exit_mode = _Watch(counter.flop_registry), _Exit()
+    try:
+        with torch.inference_mode():
+            # The first call may prepare things once, such as try which precision is faster.
+            model.module.get_scene_embeddings(audio, model.model)
+            with _open_attention(), watch, counter, exit_mode:
+                model.module.get_scene_embeddings(audio, model.model)
+    except Exception as error:  # foreign code may raise anything, under the counter more so
+        raise CountError(f"it failed while it was counted ({one_line(error)})") from error
+    if exit_mode.left:
+        raise CountError(f"audio leaves torch (by {', '.join(sorted(exit_mode.left))})")
+    if watch.uncounted:
+        raise CountError(f"no formula for {', '.join(sorted(watch.uncounted))}")
+    if not counter.get_total_flops():
+        raise CountError("no convolution and no matrix product was seen")
+    return counter.get_total_flops() / seconds / 1e9
+
+
+def _is_compiled(part: nn.Module) -> bool:
+    """Return whether a module runs outside what torch's modes see."""
+    return isinstance(part, torch.jit.ScriptModule | torch._dynamo.OptimizedModule)
+
+
+@contextmanager
+def _open_attention() -> Iterator[None]:
+    """Compute attention by plain matrix products: the fused kernels of a CPU have no formula."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

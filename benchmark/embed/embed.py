@@ -1,7 +1,12 @@
 """From a task's clips to one embedding each: read ahead, batched by length, cached, resumable."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import datetime
+import itertools
+import json
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +14,22 @@ import numpy as np
 
 from benchmark.data.clip import Clip, Task, split_valid_clips
 from benchmark.data.corrupt import CorruptedClips, Corruption
-from benchmark.embed.cache import EmbeddingArray, cache_folder
+from benchmark.embed.cache import EmbeddingArray, cache_folder, sole_use
 from benchmark.embed.cost import Cost, cost_of, note_arithmetic
-from benchmark.embed.embedder import Embedder, EmbedError, fill
-from benchmark.embed.fingerprint import content_hashes, data_fingerprint, sound_fingerprint
+from benchmark.embed.embedder import Embedder, EmbedError
+from benchmark.embed.fingerprint import (
+    UNAVAILABLE,
+    contents,
+    data_fingerprint,
+    library_versions,
+    sound_fingerprint,
+)
 from benchmark.embed.model import HearModel
+from wavebyol_hear.files.atomic import atomic_write, write_text
+
+NOISE, PROVENANCE = "noise.npy", "provenance.json"
+TOLERANCE, TOLERANCE_16 = 1e-3, 3e-2
+"""Of the largest value: the same noise embedded again in 32 and in 16 bit."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +38,7 @@ class EmbeddedTask:
 
     Attributes:
         embeddings: float32, memory-mapped, read-only.
-        labels: class numbers, places in `task.classes`.
+        labels: class numbers, indices in `task.classes`.
         splits: as published.
         groups: what may never be separated.
         clip_ids: of the rows.
@@ -31,9 +47,10 @@ class EmbeddedTask:
         clips_per_second: rows over that time, decoding included; 0 where nothing was embedded.
         encoder_calls: calls of the encoder in this run, 0 when all came from the cache.
         weights_hash: content hash of weights and code.
-        data_hash: content hash of sound, labels, splits and groups.
+        data_hash: content hash of audio, labels, splits and groups.
         cost: of the model, as measured when the embeddings were made.
         precision: in which the model says it computes, else "as loaded".
+        provenance: of the run that began to embed: versions, device, host, time.
 
     Shape:
         embeddings `[n, D]`; labels, splits, groups, clip_ids `[n]`.
@@ -52,32 +69,7 @@ class EmbeddedTask:
     data_hash: str
     cost: Cost
     precision: str
-
-
-def _open(
-    model: HearModel,
-    cache_dir: Path,
-    folder: str,
-    sound: str,
-    n_clips: int,
-    spoil: CorruptedClips | None,
-) -> EmbeddingArray:
-    """Open the cached array of a model on the clips with a fingerprint; new where all is new."""
-    options: dict[str, Any] = {
-        "device": model.device.type,
-        "precision": model.precision,
-        "size": model.size,
-    } | (spoil.key if spoil else {})
-    place = cache_folder(
-        cache_dir,
-        model.spec,
-        folder,
-        weights=model.weights_hash,
-        sound=sound,
-        rate=model.sample_rate,
-        options=options,
-    )
-    return EmbeddingArray(place, n_clips, model.size)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 def embed_task(
@@ -97,11 +89,10 @@ def embed_task(
         task: whose classes number the labels.
         clips: what `task.index(root)` listed.
         root: of the task.
-        model: a loaded HEAR module; the kind of its device is part of the cache's key, as is its
-            precision where it says so: results differ in the last digits.
-        cache_dir: of the cache.
+        model: a loaded HEAR module.
+        cache_dir: of the cache; `array_key` says what an array of it depends on.
         workers: threads that read ahead, >= 0.
-        batch_seconds: most sound in one batch, in seconds; a longer clip goes alone.
+        batch_seconds: maximum of audio in one batch, in seconds; a longer clip goes alone.
         corruption: of every clip; None embeds clips as they are.
 
     Raises:
@@ -110,28 +101,43 @@ def embed_task(
         CacheError: where the cache cannot be written.
         EmbedError: where not one clip could be embedded or there is no memory to read ahead.
     """
-    good, errors = split_valid_clips(task, clips)
+    valid, errors = split_valid_clips(task, clips)
     folder = task.folder or task.name
-    memory = cache_dir / folder / "sound-hashes.json"
-    sound, data_hash = _fingerprints(good, root, memory)
-    spoil = CorruptedClips(corruption, [clip.clip_id for clip in good]) if corruption else None
-    array = _open(model, cache_dir, folder, sound, len(good), spoil)
-    embedder = Embedder(model, array)
-    if len(array.todo()):
-        title = f"{task.name}, {model.spec}" + (f", {corruption.name}" if corruption else "")
-        paths = (f"{root}/{clip.path}" for clip in good)
-        # Of the list only `fill` holds on to: what comes after has room in its place.
-        fill(embedder, list(paths), workers, batch_seconds, title, spoil)
-    if not spoil and note_arithmetic(array.progress, model):
-        array.save()
-    errors += [(good[row].clip_id, why) for row, why in sorted(array.progress.errors.items())]
-    embeddings, rows = array.finished()
+    found = contents(valid, root, cache_dir / folder / "sound-hashes.json")
+    ready = np.array([value != UNAVAILABLE for value in found.hashes])
+    errors += [
+        (clip.clip_id, f"{root / clip.path}: cannot be read now; run it again")
+        for clip, is_ready in zip(valid, ready, strict=True)
+        if not is_ready
+    ]
+    valid = [clip for clip, is_ready in zip(valid, ready, strict=True) if is_ready]
+    if not valid:
+        raise EmbedError(f"{task.name}: no clip can be read; the first: {errors[0][1]}")
+    hashes = [value for value in found.hashes if value != UNAVAILABLE]
+    data_hash = data_fingerprint(valid, hashes)
+    corrupted = CorruptedClips(corruption, [c.clip_id for c in valid]) if corruption else None
+    noise = model.noise_embedding  # first: a module may choose its precision at its first call
+    key = array_key(model, sound_fingerprint(valid, hashes), corrupted)
+    stamps = found.stamps[ready]
+    del found, hashes
+    place = cache_folder(cache_dir, model.spec, folder, **key)
+    with open_array(place, len(valid), model, noise) as array:
+        embedder = Embedder(model, array, [f"{root}/{clip.path}" for clip in valid], stamps)
+        if len(array.todo()):
+            name = f", {corruption.name}" if corruption else ""
+            embedder.fill(workers, batch_seconds, f"{task.name}, {model.spec}{name}", corrupted)
+        if not corruption and note_arithmetic(array.progress, model):
+            array.save()
+        reasons = array.progress.errors | array.failures
+        errors += [(valid[row].clip_id, why) for row, why in sorted(reasons.items())]
+        embeddings, rows = array.finished()
+        provenance = read_provenance(array.folder)
     if len(rows) == 0:
         raise EmbedError(f"{task.name}: no clip could be embedded; the first: {errors[0][1]}")
     progress = array.progress
     return EmbeddedTask(
         embeddings=embeddings,
-        **_columns(task, [good[row] for row in rows]),
+        **_columns(task, [valid[row] for row in rows]),
         errors=tuple(errors),
         seconds=progress.seconds,
         clips_per_second=progress.clips / progress.seconds if progress.seconds else 0.0,
@@ -140,13 +146,105 @@ def embed_task(
         data_hash=data_hash,
         cost=cost_of(progress, model),
         precision=model.precision,
+        provenance=provenance,
     )
 
 
-def _fingerprints(clips: Sequence[Clip], root: Path, memory: Path) -> tuple[str, str]:
-    """Return the fingerprints of sound and data; what is known of single files is let go."""
-    hashes = content_hashes(clips, root, memory)
-    return sound_fingerprint(clips, hashes), data_fingerprint(clips, hashes)
+def array_key(model: HearModel, sound: str, corrupted: CorruptedClips | None) -> dict[str, Any]:
+    """Return all that an array of embeddings depends on, for `cache_folder`.
+
+    Specification (with the keyword arguments of `load_model`), weights, code, audio and its
+    corruption; kind of device and precision, as results differ in the last digits; the versions of
+    what decodes, resamples and computes. What a module reads besides shows in `open_array`.
+
+    Args:
+        model: loaded.
+        sound: see `sound_fingerprint`.
+        corrupted: the corrupted clips; None for clips as they are.
+    """
+    return {
+        "weights": model.weights_hash,
+        "sound": sound,
+        "rate": model.sample_rate,
+        "device": model.device.type,
+        "precision": model.precision,
+        "size": model.size,
+        "versions": library_versions(),
+        "corruption": corrupted.key if corrupted else None,
+    }
+
+
+@contextmanager
+def open_array(
+    folder: Path, count: int, model: HearModel, noise: np.ndarray
+) -> Iterator[EmbeddingArray]:
+    """Open a model's cached array for this process alone; a new one where all is new.
+
+    Beside an array lie the model's embedding of fixed noise and the provenance. Where the noise has
+    another embedding today, the module depends on something that no hash knows, such as a file it
+    reads or an environment variable: the array is left and `<folder>-1` taken, and so on.
+
+    Args:
+        folder: that `cache_folder` returned.
+        count: number of rows.
+        model: loaded.
+        noise: its embedding of fixed noise.
+
+    Raises:
+        CacheError: see `EmbeddingArray`.
+    """
+    for number in itertools.count():
+        own = folder.with_name(f"{folder.name}-{number}") if number else folder
+        if not _is_of(own, noise, model.precision):
+            continue
+        with sole_use(own):
+            if not _is_of(own, noise, model.precision):  # made meanwhile
+                continue
+            array = EmbeddingArray(own, count, model.size)
+            if not (own / NOISE).exists():
+                with atomic_write(own / NOISE) as file:
+                    np.save(file, noise)
+                _write_provenance(own, model)
+            yield array
+            return
+
+
+def _is_of(folder: Path, noise: np.ndarray, precision: str) -> bool:
+    """Return whether an array is of a model that embeds noise so, or is not there yet."""
+    try:
+        kept = np.load(folder / NOISE)
+    except FileNotFoundError:
+        return not (folder / "embeddings.npy").exists()
+    except (OSError, ValueError, EOFError):
+        return False
+    if kept.shape != noise.shape or not noise.size:
+        return bool(kept.shape == noise.shape)
+    apart = np.abs(kept - noise).max() / max(float(np.abs(kept).max()), 1e-12)
+    return bool(apart <= (TOLERANCE if "16" not in precision else TOLERANCE_16))
+
+
+def _write_provenance(folder: Path, model: HearModel) -> None:
+    """Write where an array comes from, beside it."""
+    where = {
+        "model": model.spec,
+        "weights_hash": model.weights_hash,
+        "precision": model.precision,
+        "device": str(model.device),
+        "python": platform.python_version(),
+        "packages": library_versions(),
+        "host": platform.node(),
+        "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    write_text(folder / PROVENANCE, json.dumps(where, indent=1) + "\n")
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Return where an array comes from; {} where that is absent or damaged."""
+    try:
+        where = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return where if isinstance(where, dict) else {}
 
 
 def _columns(task: Task, clips: Sequence[Clip]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The encoder over batches of sound: every row written once, or its error kept."""
+"""The encoder over batches of audio: every row written once, or the reason why it is not."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -8,10 +8,16 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmark.embed.cache import EmbeddingArray
-from benchmark.embed.cost import note_peak
+from benchmark.embed.cost import PeakMemory, note_peak
+from benchmark.embed.fingerprint import file_stamp, stamp_number
 from benchmark.embed.model import EncodeError, HearModel, one_line
-from benchmark.embed.peak_memory import PeakMemory
-from wavebyol_hear.files.read_ahead import Batch, Spoil, of_one_length, read_batches
+from wavebyol_hear.files.read_ahead import (
+    Batch,
+    Transform,
+    Unavailable,
+    of_one_length,
+    read_batches,
+)
 
 SAVE_SECONDS = 60.0
 
@@ -26,19 +32,68 @@ class Embedder:
     Args:
         model: the checked HEAR module.
         array: to fill.
+        paths: of the files, by row.
+        stamps: of the files when they were hashed, by row, see `benchmark.embed.fingerprint`.
     """
 
-    def __init__(self, model: HearModel, array: EmbeddingArray) -> None:
+    def __init__(
+        self, model: HearModel, array: EmbeddingArray, paths: Sequence[str], stamps: np.ndarray
+    ) -> None:
         """Start with no call."""
         self.model = model
         self.array = array
+        self.paths = paths
+        self.stamps = stamps
         self.calls = 0
+
+    def fill(
+        self, workers: int, batch_seconds: float, title: str, transform: Transform | None = None
+    ) -> None:
+        """Embed all rows that are not done, with a progress bar; an interruption loses nothing.
+
+        Args:
+            workers: threads that decode; 0 decodes in the caller's.
+            batch_seconds: of audio in one batch.
+            title: of the bar.
+            transform: applied to every file; None reads files as they are.
+
+        Raises:
+            EmbedError: where there is no memory to read ahead.
+        """
+        array, progress = self.array, self.array.progress
+        todo = array.todo()
+        peak = PeakMemory(self.model.device)
+        start = saved = time.monotonic()
+        before = progress.seconds
+        rate = self.model.sample_rate
+        with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar:
+            try:
+                with (
+                    reading_ahead(title),
+                    closing(
+                        read_batches(self.paths, todo, rate, workers, batch_seconds, transform)
+                    ) as batches,
+                ):
+                    for batch in batches:
+                        self.embed(batch)
+                        bar.update(len(batch))
+                        progress.seconds = before + time.monotonic() - start
+                        if time.monotonic() - saved > SAVE_SECONDS:
+                            array.save()
+                            saved = time.monotonic()
+            finally:
+                note_peak(progress, peak)
+                array.save()
 
     def embed(self, batch: Batch) -> None:
         """Embed what was read of a batch and note what could not be read."""
         read = []
         for row, wave in batch:
-            if isinstance(wave, str):
+            if stamp_number(file_stamp(self.paths[row])) != self.stamps[row]:
+                self.array.failures[row] = f"{self.paths[row]}: changed meanwhile; run it again"
+            elif isinstance(wave, Unavailable):
+                self.array.failures[row] = wave
+            elif isinstance(wave, str):
                 self.array.progress.errors[row] = wave
             else:
                 read.append((row, wave))
@@ -57,7 +112,7 @@ class Embedder:
             values = self.model.scenes(waves)
         except EncodeError as error:
             if len(rows) == 1:
-                progress.errors[rows[0]] = str(error)
+                self.array.failures[rows[0]] = str(error)
                 return
             for i, row in enumerate(rows):
                 self.encode([row], waves[i : i + 1])
@@ -66,11 +121,12 @@ class Embedder:
             if np.isfinite(value).all():
                 self.array.write(row, value)
                 progress.clips += 1
-                if progress.sound is not None:
-                    progress.sound += waves.shape[1] / self.model.sample_rate
+                if progress.audio_seconds is not None:
+                    progress.audio_seconds += waves.shape[1] / self.model.sample_rate
             else:
-                progress.errors[row] = (
-                    f"{self.model.spec}: the embedding holds NaN or infinity; mend the module"
+                self.array.failures[row] = (
+                    f"{self.model.spec}: the embedding of {self.paths[row]} holds NaN or infinity; "
+                    "fix the module"
                 )
 
 
@@ -88,48 +144,3 @@ def reading_ahead(title: str) -> Iterator[None]:
             f"{title}: reading ahead failed ({one_line(error)}); what is done is kept, run it "
             "again with more memory or with --workers 0"
         ) from error
-
-
-def fill(
-    embedder: Embedder,
-    paths: Sequence[str],
-    workers: int,
-    batch_seconds: float,
-    title: str,
-    spoil: Spoil | None = None,
-) -> None:
-    """Embed all rows that are not done, with a progress bar; an interruption loses nothing.
-
-    Args:
-        embedder: with model and array.
-        paths: of the files, by row.
-        workers: threads that decode; 0 decodes in the caller's.
-        batch_seconds: sound in one batch, in seconds.
-        title: of the bar.
-        spoil: done to every file; None reads files as they are.
-
-    Raises:
-        EmbedError: where there is no memory to read ahead.
-    """
-    array = embedder.array
-    todo = array.todo()
-    rate = embedder.model.sample_rate
-    peak = PeakMemory(embedder.model.device)
-    start = saved = time.monotonic()
-    before = array.progress.seconds
-    with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar:
-        try:
-            with (
-                reading_ahead(title),
-                closing(read_batches(paths, todo, rate, workers, batch_seconds, spoil)) as batches,
-            ):
-                for batch in batches:
-                    embedder.embed(batch)
-                    bar.update(len(batch))
-                    array.progress.seconds = before + time.monotonic() - start
-                    if time.monotonic() - saved > SAVE_SECONDS:
-                        array.save()
-                        saved = time.monotonic()
-        finally:
-            note_peak(array.progress, peak)
-            array.save()

@@ -1,24 +1,40 @@
-"""Content hashes of what embeddings depend on: the model's weights and code, the sound files."""
+"""Content hashes of what embeddings depend on: the model's weights and code, the audio files."""
 
+import errno
 import hashlib
 import json
+import logging
 import os
+import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+import soundfile
+import soxr
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from tqdm import tqdm
 
 from benchmark.data.clip import Clip
-from benchmark.embed.cache import CacheError, write_beside
-from wavebyol_hear.files.ahead import ahead
+from benchmark.embed.cache import REMEDY, CacheError
+from wavebyol_hear.files.atomic import HASH_BYTES, atomic_write, file_hash
+from wavebyol_hear.files.read_ahead import ahead
 
-HASH_BYTES = 16
 HASHING_THREADS = 4
+ABSENT = "absent"
+UNAVAILABLE = ""
+"""In place of the hash of a file that could not be read for a reason that may pass."""
+CONTENT_ERRORS = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+RETRY_SECONDS = (0.05, 0.5)
+
+logger = logging.getLogger(__name__)
 
 
 def source_files(module: ModuleType) -> list[Path]:
@@ -32,59 +48,65 @@ def source_files(module: ModuleType) -> list[Path]:
         module: imported.
     """
     top = module.__name__.partition(".")[0]
-    found: dict[str, ModuleType] = {}
+    seen: dict[str, ModuleType] = {}
     waiting = [module]
     while waiting:
         current = waiting.pop()
-        if current.__name__ in found:
+        if current.__name__ in seen:
             continue
-        found[current.__name__] = current
+        seen[current.__name__] = current
         for value in vars(current).values():
             is_module = isinstance(value, ModuleType)
             origin = value.__name__ if is_module else getattr(value, "__module__", None)
             # Some foreign objects answer any attribute with something that is no name.
             if isinstance(origin, str) and origin.partition(".")[0] == top:
                 waiting.extend([sys.modules[origin]] if origin in sys.modules else [])
-    files = {Path(m.__file__) for m in found.values() if m.__file__}
+    files = {Path(m.__file__) for m in seen.values() if m.__file__}
     for folder in getattr(module, "__path__", ()):
         files.update(Path(folder).rglob("*.py"))
-    return sorted(files)
+    return sorted(file for file in files if file.is_file())
 
 
 def weights_fingerprint(module: ModuleType, model: nn.Module, weights: str) -> str:
     """Return a hash of what makes the embeddings: the loaded tensors, the weights file, the code.
 
     The tensors are hashed as loaded, so untrained seeded weights have a hash too; the file as
-    well, as it may bring numbers that the module keeps outside its tensors.
+    well, as it may bring numbers that the module keeps outside its tensors. What a module reads
+    besides is known by `HearModel.noise_embedding` only.
 
     Args:
         module: the HEAR module.
         model: as its `load_model` returned it, before it is moved.
         weights: path of the weights file, "" for none.
+
+    Raises:
+        OSError: a file cannot be read.
     """
     digest = hashlib.blake2b(digest_size=HASH_BYTES)
     for name, value in sorted(model.state_dict().items()):
-        if isinstance(value, Tensor):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(flat.numpy().data)
-        else:
+        if not isinstance(value, Tensor):
             digest.update(f"{name} {value!r}".encode())
+            continue
+        if is_lazy(value) or value.is_meta:
+            digest.update(f"{name} without values".encode())
+            continue
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        dense = value.detach().cpu() if value.layout == torch.strided else value.detach().to_dense()
+        digest.update(dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     for file in source_files(module):
         digest.update(f"{file.name} {file_hash(file)}".encode())
     digest.update(file_hash(weights).encode() if weights else b"")
     return digest.hexdigest()
 
 
-def file_hash(path: str | Path) -> str:
-    """Return the hash of a file's bytes, or "unreadable" where it cannot be read."""
-    try:
-        with open(path, "rb") as content:
-            return hashlib.file_digest(
-                content, lambda: hashlib.blake2b(digest_size=HASH_BYTES)
-            ).hexdigest()
-    except OSError:
-        return "unreadable"
+def library_versions() -> dict[str, str]:
+    """Return the versions of what decodes, resamples and computes embeddings."""
+    return {
+        "torch": torch.__version__,
+        "libsndfile": soundfile.__libsndfile_version__,
+        "soxr": soxr.__version__,
+        "numpy": np.__version__,
+    }
 
 
 def file_stamp(path: str) -> str:
@@ -94,32 +116,87 @@ def file_stamp(path: str) -> str:
     time is noticed.
     """
     try:
-        stat = os.stat(path)
+        status = os.stat(path)
     except OSError:
-        return "absent"
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        return ABSENT
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def stamp_number(stamp: str) -> int:
+    """Return a stamp in 63 bits."""
+    return int.from_bytes(hashlib.blake2b(stamp.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def clip_hash(path: str) -> str:
+    """Return the hash of an audio file's bytes, `ABSENT`, or `UNAVAILABLE`.
+
+    What may pass (too many open files, an input/output error, a stale handle of a network disk) is
+    tried again a moment later. A pipe or a device has no content and is never opened.
+    """
+    for wait in (*RETRY_SECONDS, None):
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                return "no regular file"
+            return file_hash(path)
+        except OSError as error:
+            if error.errno in CONTENT_ERRORS:
+                return ABSENT
+            if wait is None:
+                logger.warning("%s: cannot be read now (%s)", path, error.strerror)
+                return UNAVAILABLE
+            time.sleep(wait)
+    raise AssertionError
 
 
 def recall(memory: Path) -> dict[str, list[str]]:
     """Return stamp and hash by path as kept before, or nothing where that is absent or damaged."""
     try:
-        kept = json.loads(memory.read_text())
-    except (OSError, ValueError):
+        kept = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(kept, dict):
         return {}
-    return {p: v for p, v in kept.items() if isinstance(v, list) and len(v) == 2}
+    return {
+        path: value
+        for path, value in kept.items()
+        if isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
+    }
 
 
-def _lines(known: Mapping[str, list[str]]) -> Iterator[str]:
-    """Yield the lines of a JSON object: written whole it would take more memory than all else."""
-    for number, (path, kept) in enumerate(known.items()):
-        yield f"{',' if number else '{'}\n{json.dumps(path)}: {json.dumps(kept)}"
-    yield "\n}\n"
+def _keep(memory: Path, known: Mapping[str, list[str]]) -> None:
+    """Write what is known, line by line: whole it would take more memory than all else."""
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(memory) as file:
+            for number, (path, kept) in enumerate(known.items()):
+                start = "," if number else "{"
+                file.write(f"{start}\n{json.dumps(path)}: {json.dumps(kept)}".encode())
+            file.write(b"\n}\n")
+    except OSError as error:
+        if any(memory.parent.glob("*/embeddings.npy")):  # a cache that may only be read
+            logger.warning("%s: cannot be written (%s)", memory, error)
+            return
+        raise CacheError(
+            f"{memory.parent}: the cache cannot be written ({error}); {REMEDY}"
+        ) from error
 
 
-def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]:
-    """Return the content hash of each clip's file, reading only files that changed since last.
+@dataclass(frozen=True)
+class Contents:
+    """What the files of a list of clips held when they were looked at.
+
+    Attributes:
+        hashes: of the files, see `clip_hash`.
+        stamps: of the files before they were hashed, as `stamp_number`, int64 `[n]`: who reads a
+            file later knows by it whether the hash is still that of the content.
+    """
+
+    hashes: list[str]
+    stamps: np.ndarray
+
+
+def contents(clips: Sequence[Clip], root: Path, memory: Path) -> Contents:
+    """Return the content of each clip's file, reading only files that changed since last.
 
     Args:
         clips: of a task.
@@ -135,55 +212,70 @@ def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]
     # those of changed files are held, as with their stamps they would double what is known.
     base = root.absolute()
     stale = {}
-    for clip in clips:
+    stamps = np.empty(len(clips), np.int64)
+    for row, clip in enumerate(clips):
         path = f"{base}/{clip.path}"
         stamp = file_stamp(path)
+        stamps[row] = stamp_number(stamp)
         if known.get(path, [""])[0] != stamp:
             stale[path] = stamp
+    unavailable = set()
     if stale:
         # Hashing releases the interpreter lock.
-        with closing(ahead(file_hash, stale, HASHING_THREADS)) as hashes:
+        with closing(ahead(clip_hash, stale, HASHING_THREADS)) as hashes:
             look = tqdm(
                 hashes,
-                desc="hashing sound",
+                desc="hashing audio",
                 total=len(stale),
                 unit="file",
                 leave=False,
                 delay=1,
             )
             for (path, stamp), value in zip(stale.items(), look, strict=True):
-                known[path] = [stamp, value]
-        try:
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            write_beside(memory, _lines(known))
-        except OSError as error:
-            raise CacheError(
-                f"{memory.parent}: the cache cannot be written ({error}); choose another "
-                "--cache-dir"
-            ) from error
-    return [known[f"{base}/{clip.path}"][1] for clip in clips]
+                if value == UNAVAILABLE:
+                    unavailable.add(path)
+                    known.pop(path, None)
+                else:
+                    known[path] = [stamp, value]
+        _keep(memory, known)
+    paths = (f"{base}/{clip.path}" for clip in clips)
+    return Contents([UNAVAILABLE if p in unavailable else known[p][1] for p in paths], stamps)
+
+
+def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]:
+    """Return the content hash of each clip's file, see `contents`.
+
+    Raises:
+        CacheError: the JSON file cannot be written.
+        OSError: a file cannot be read for a reason that may pass.
+    """
+    hashes = contents(clips, root, memory).hashes
+    if UNAVAILABLE in hashes:
+        path = root / clips[hashes.index(UNAVAILABLE)].path
+        raise OSError(errno.EIO, "cannot be read now; run it again", str(path))
+    return hashes
 
 
 def sound_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
-    """Return the hash of a list of sound files: their paths below the root and their contents.
+    """Return the hash of a list of audio files: their paths below the root and their contents.
 
-    Labels and splits are left out, so two protocols on the same sound share their embeddings.
+    Labels and splits are left out, so two protocols on the same audio share their embeddings.
 
     Args:
         clips: of a task, in order.
-        hashes: of their files, see `content_hashes`.
+        hashes: of their files, see `contents`.
     """
     return _hash_of(f"{c.path}\t{value}" for c, value in zip(clips, hashes, strict=True))
 
 
 def data_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
-    """Return the hash of all a score rests on: sound, labels, splits and groups, in order.
+    """Return the hash of all a score rests on: audio, labels, splits and groups, in order.
 
     It is the same on every machine that holds the same data.
 
     Args:
         clips: of a task, in order.
-        hashes: of their files, see `content_hashes`.
+        hashes: of their files, see `contents`.
     """
     return _hash_of(
         "\t".join((c.clip_id, c.label, c.split, c.group, value))
@@ -195,5 +287,6 @@ def _hash_of(lines: Iterable[str]) -> str:
     """Return the hash of lines with line ends between them, never all in memory."""
     digest = hashlib.blake2b(digest_size=HASH_BYTES)
     for number, line in enumerate(lines):
-        digest.update(f"\n{line}".encode() if number else line.encode())
+        text = f"\n{line}" if number else line
+        digest.update(text.encode(errors="surrogateescape"))
     return digest.hexdigest()

@@ -1,7 +1,11 @@
 """Loading a HEAR module by its import path and checking what it returns."""
 
+import functools
 import importlib
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +19,7 @@ from benchmark.embed.fingerprint import weights_fingerprint
 
 FUNCTIONS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
 SIZES = ("scene_embedding_size", "timestamp_embedding_size")
+NOISE_SECONDS = 0.5
 SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)
 
 
@@ -120,6 +125,25 @@ class HearModel:
         """Samples to which the model says it zero-pads shorter scenes evenly; 0 says nothing."""
         return int(getattr(self.model, "pads_scenes_to", 0))
 
+    @functools.cached_property
+    def noise_embedding(self) -> np.ndarray:
+        """The scene embedding of fixed noise; empty where the module fails on it or varies.
+
+        It changes with whatever the module reads besides its weights, which no hash would notice.
+
+        Shape:
+            float32 `[size]` or `[0]`.
+        """
+        random = np.random.default_rng(0)
+        noise = random.uniform(-0.1, 0.1, (1, round(NOISE_SECONDS * self.sample_rate)))
+        try:
+            first, again = (self.scenes(noise.astype(np.float32))[0] for _ in range(2))
+        except HearError:
+            return np.zeros(0, np.float32)
+        scale = max(float(np.abs(first).max()), 1e-12)
+        same = np.isfinite(first).all() and np.abs(first - again).max() <= 1e-3 * scale
+        return first if same else np.zeros(0, np.float32)
+
     def scenes(self, waves: np.ndarray) -> np.ndarray:
         """Embed a batch of clips of one length, without gradients.
 
@@ -181,13 +205,13 @@ class HearModel:
         return checked.detach().cpu().numpy(), stamps.detach().cpu().numpy()
 
     def _call(self, function: str, audio: Tensor) -> object:
-        """Return what a function of the module makes of clips of one length.
+        """Return what a function of the module makes of a copy of clips of one length.
 
         Raises:
             EncodeError: where it raises.
         """
         try:
-            return getattr(self.module, function)(audio.to(self.device), self.model)
+            return getattr(self.module, function)(audio.to(self.device, copy=True), self.model)
         except Exception as error:  # foreign code: the batch is lost, not the run
             raise EncodeError(
                 f"{self.spec}: {function} failed on {tuple(audio.shape)} ({one_line(error)})"
@@ -247,3 +271,27 @@ def load(spec: str, device: str = "cpu") -> HearModel:
             f"{spec}: device {device!r} cannot be used ({one_line(error)}); try cpu"
         ) from error
     return HearModel(spec, module, model, place, weights_hash)
+
+
+@contextmanager
+def capture_untrained_warning(notes: list[str]) -> Iterator[list[str]]:
+    """Keep a module's own warning that its weights are untrained; all warnings are shown as ever.
+
+    Args:
+        notes: get the warning's text.
+
+    Yields:
+        the warnings, filled at the end.
+    """
+    captured: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        # Python shows a warning once per line of code: the second task must get it too.
+        warnings.filterwarnings("always", message="(?i).*untrained", category=UserWarning)
+        yield captured
+    for warning in caught:
+        warnings.showwarning(
+            warning.message, warning.category, warning.filename, warning.lineno, line=""
+        )
+        if "untrained" in str(warning.message).lower():
+            captured.append(str(warning.message))
+    notes += dict.fromkeys(captured)

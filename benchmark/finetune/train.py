@@ -21,8 +21,7 @@ from benchmark.embed.model import HearModel
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.model import AudioClips, Classifier, Head, copy_state, score_clips
 from benchmark.finetune.state import Best, FoldState
-from wavebyol_hear.files.ahead import ahead
-from wavebyol_hear.files.read_ahead import Batch, Reader
+from wavebyol_hear.files.read_ahead import Batch, Reader, ahead
 
 NOISE_RANGE_DB = 30.0
 """By how much the signal-to-noise ratio may exceed its lowest."""

@@ -25,8 +25,7 @@ from benchmark.data.hear_folder import HearTask
 from benchmark.embed.embedder import reading_ahead
 from benchmark.embed.model import EncodeError, HearError, HearModel
 from benchmark.heareval.form import SceneArrays, gather_events, labels_at
-from wavebyol_hear.files.ahead import ahead
-from wavebyol_hear.files.read_ahead import Batch, of_one_length, read_batches
+from wavebyol_hear.files.read_ahead import Batch, ahead, of_one_length, read_batches
 
 DONE = ".done.embeddings"
 
@@ -156,12 +155,14 @@ class Writer:
             workers: see `embed_hear`.
             batch_seconds: see `embed_hear`.
         """
-        least = 0 if self.scenes is None else self.model.pads_scenes_to
+        pad_to = 0 if self.scenes is None else self.model.pads_scenes_to
         rate, title = self.model.sample_rate, f"{self.task.folder.name}, {self.model.spec}"
         with (
             tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar,
             reading_ahead(title),
-            closing(read_batches(paths, todo, rate, workers, batch_seconds, least=least)) as read,
+            closing(
+                read_batches(paths, todo, rate, workers, batch_seconds, min_samples=pad_to)
+            ) as read,
             # Writing two files a clip takes as long as embedding a short one: side by side.
             closing(ahead(self.embedded, read, min(workers, 1))) as done,
         ):

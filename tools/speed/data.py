@@ -12,9 +12,9 @@ import soxr
 import torch
 
 from benchmark.data.clip import Clip, Task
+from benchmark.embed.cost import PeakMemory
 from benchmark.embed.embed import embed_task
 from benchmark.embed.model import load
-from benchmark.embed.peak_memory import PeakMemory
 from tools.speed.clock import Figure, Plan, interleaved
 from wavebyol_hear.files.read_ahead import read_batches
 

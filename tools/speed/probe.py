@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmark.data.split import Fold, make_folds
-from benchmark.embed.peak_memory import PeakMemory
+from benchmark.embed.cost import PeakMemory
 from benchmark.probes.linear import evaluate
 from tools.speed.clock import Figure, Plan, interleaved
 

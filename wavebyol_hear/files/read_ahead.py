@@ -1,13 +1,15 @@
-"""Sound files decoded ahead of the encoder by threads, in batches of one length.
+"""Audio files decoded ahead of the encoder by threads, in batches of one length.
 
 libsndfile and soxr let go of the interpreter while they work, so threads decode side by side as
 processes would, and neither start one nor carry a wave from one to another.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 import soundfile
@@ -15,15 +17,53 @@ import soxr
 from tqdm import tqdm
 
 from wavebyol_hear.audio import AudioError, read_audio
-from wavebyol_hear.files.ahead import ahead
 
 LARGEST_BATCH = 256
+JOBS_AHEAD = 2
+"""Jobs of each thread that are done or under way before their results are asked for."""
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 Batch = list[tuple[int, np.ndarray | str]]
 """Rows with their waves, float32 `[n]`, or with the message of their error."""
 
-Spoil = Callable[[np.ndarray, int, int], np.ndarray]
+
+class Unavailable(str):
+    """The message of a file that cannot be read for a reason that may pass: try again later."""
+
+    __slots__ = ()
+
+
+Transform = Callable[[np.ndarray, int, int], np.ndarray]
 """(wave float32 `[n]`, its sample rate in Hz, row) -> float32 `[n]`."""
+
+
+def ahead(
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
+) -> Generator[Result, None, None]:
+    """Do jobs in threads, a few ahead of whoever takes the results, which come in order.
+
+    Closing the generator drops the jobs that have not begun and waits for those that have.
+
+    Args:
+        work: done to each job; what it raises is raised where its result would be.
+        jobs: to do.
+        workers: threads, >= 0; 0 does each job when its result is asked for.
+    """
+    if workers == 0:
+        yield from map(work, jobs)
+        return
+    pool, begun = ThreadPoolExecutor(workers), deque[Future[Result]]()
+    try:
+        for job in jobs:
+            begun.append(pool.submit(work, job))
+            if len(begun) > JOBS_AHEAD * workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class Reader:
@@ -32,33 +72,33 @@ class Reader:
     Args:
         paths: of the files, by row.
         sample_rate: wanted, in Hz.
-        spoil: done to every file at its own rate; None reads files as they are.
-        least: samples to which a shorter wave is zero-padded, evenly on both sides.
+        transform: applied to every file at its own rate; None reads files as they are.
+        min_samples: samples to which a shorter wave is zero-padded, evenly on both sides.
     """
 
     def __init__(
         self,
         paths: Sequence[str],
         sample_rate: int,
-        spoil: Spoil | None = None,
-        least: int = 0,
+        transform: Transform | None = None,
+        min_samples: int = 0,
     ) -> None:
         """Keep the list."""
         self.paths = paths
-        self.least = least
+        self.min_samples = min_samples
         self.sample_rate = sample_rate
-        self.spoil = spoil
+        self.transform = transform
 
     def read_all(self, rows: list[int]) -> Batch:
         """Return each row with its wave, or with the message of its error."""
         return [(row, self._padded(self.read(row))) for row in rows]
 
     def _padded(self, wave: np.ndarray | str) -> np.ndarray | str:
-        """Return a wave of `least` samples or more, or the message of its error."""
-        if isinstance(wave, str) or len(wave) >= self.least:
+        """Return a wave of `min_samples` samples or more, or the message of its error."""
+        if isinstance(wave, str) or len(wave) >= self.min_samples:
             return wave
-        padded = np.zeros(self.least, dtype=np.float32)
-        left = (self.least - len(wave)) // 2
+        padded = np.zeros(self.min_samples, dtype=np.float32)
+        left = (self.min_samples - len(wave)) // 2
         padded[left : left + len(wave)] = wave
         return padded
 
@@ -66,11 +106,11 @@ class Reader:
         """Return the wave of a row, or why there is none."""
         path, rate = self.paths[row], self.sample_rate
         try:
-            if self.spoil is None:
+            if self.transform is None:
                 return read_audio(path, rate)
-            # Before any resampling: models of all rates then hear the same.
+            # Before any resampling, so that models of all rates get the same.
             own = rate_of(path) or rate
-            wave = self.spoil(read_audio(path, own), own, row)
+            wave = self.transform(read_audio(path, own), own, row)
             return wave if own == rate else soxr.resample(wave, own, rate, quality="HQ")
         except AudioError as error:
             return str(error)
@@ -108,17 +148,17 @@ def length_after(path: str, sample_rate: int) -> int:
         return 0  # reading it will say what is wrong
 
 
-def plan_batches(rows: np.ndarray, lengths: np.ndarray, most_samples: int) -> Iterator[list[int]]:
+def plan_batches(rows: np.ndarray, lengths: np.ndarray, max_samples: int) -> Iterator[list[int]]:
     """Yield rows of equal length, the longest first.
 
-    A HEAR module is not told how long a clip is, so whatever is padded is embedded with its
+    A HEAR module does not know how long a clip is, so whatever is padded is embedded with its
     padding. Only clips of one length share a batch: there is no padding but what the module says it
-    adds itself, and a clip's neighbours cannot change its embedding.
+    adds itself, and what a clip is batched with cannot change its embedding.
 
     Args:
         rows: to embed.
         lengths: of each, in samples.
-        most_samples: of a batch, all clips together; a longer clip goes alone.
+        max_samples: of a batch, all clips together; a longer clip goes alone.
 
     Shape:
         rows and lengths int64 `[n]`.
@@ -128,9 +168,9 @@ def plan_batches(rows: np.ndarray, lengths: np.ndarray, most_samples: int) -> It
     start = 0
     while start < len(rows):
         length = int(lengths[start])
-        most = min(LARGEST_BATCH, max(1, most_samples // max(1, length)))
+        count = min(LARGEST_BATCH, max(1, max_samples // max(1, length)))
         # Lengths fall, so those that equal the first come first.
-        stop = start + int((lengths[start : start + most] == length).sum())
+        stop = start + int((lengths[start : start + count] == length).sum())
         yield rows[start:stop].tolist()
         start = stop
 
@@ -141,8 +181,8 @@ def read_batches(
     sample_rate: int,
     workers: int,
     batch_seconds: float,
-    spoil: Spoil | None = None,
-    least: int = 0,
+    transform: Transform | None = None,
+    min_samples: int = 0,
 ) -> Generator[Batch, None, None]:
     """Decode rows in batches of equal length, the longest first, ahead of whoever takes them.
 
@@ -151,14 +191,15 @@ def read_batches(
         rows: wanted.
         sample_rate: in Hz.
         workers: threads that decode; 0 decodes in the caller's.
-        batch_seconds: most sound in a batch, in seconds; a longer clip goes alone.
-        spoil: done to every file at its own rate; None reads files as they are.
-        least: samples to which the model itself pads a shorter clip, evenly on both sides: it is
-            done here, so that short clips of all lengths share batches.
+        batch_seconds: maximum of audio in a batch, in seconds; a longer clip goes alone.
+        transform: applied to every file at its own rate; None reads files as they are.
+        min_samples: samples to which the model itself pads a shorter clip, evenly on both sides: it
+            is done here, so that short clips of all lengths share batches.
     """
     look = tqdm(rows, desc="reading lengths", unit="clip", leave=False, delay=1)
-    told = (max(least, length_after(paths[row], sample_rate)) for row in look)
-    lengths = np.fromiter(told, np.int64)
+    lengths = np.fromiter(
+        (max(min_samples, length_after(paths[row], sample_rate)) for row in look), np.int64
+    )
     plan = plan_batches(np.asarray(rows), lengths, int(batch_seconds * sample_rate))
     # All threads share each batch: the first comes soon, and none is alone with the last.
     parts = max(1, workers)
@@ -167,7 +208,7 @@ def read_batches(
         for batch in plan
         for part in range(parts)
     )
-    reader = Reader(paths, sample_rate, spoil, least)
+    reader = Reader(paths, sample_rate, transform, min_samples)
     with closing(ahead(reader.read_all, pieces, workers)) as read:
         while batch := list(chain.from_iterable(islice(read, parts))):
             yield batch

@@ -14,7 +14,7 @@ def test_batches_hold_one_length_and_stay_small() -> None:
     rows = np.arange(101) + 7
     samples = np.array([100 * (i % 5 + 1) for i in range(100)] + [5000])
     lengths = dict(zip(rows.tolist(), samples.tolist(), strict=True))
-    batches = list(plan_batches(rows, samples, most_samples=1000))
+    batches = list(plan_batches(rows, samples, max_samples=1000))
     assert sorted(row for batch in batches for row in batch) == rows.tolist()
     for batch in batches:
         assert batch == sorted(batch)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.embed.arithmetic import CountError, gflop_per_second
+from benchmark.embed.cost import CountError, gflop_per_second
 from benchmark.embed.model import HearModel, load
 from wavebyol_hear.encoder import PRESETS, Encoder
 
@@ -57,6 +57,7 @@ def test_h2_counts_what_its_convolutions_add_up_to() -> None:
 def test_products_added_in_place_count_like_others() -> None:
     found = []
     for add in (torch.addmm, Tensor.addmm_):
+
         def embed(audio: Tensor, model: nn.Module, add: Callable[..., Tensor] = add) -> Tensor:
             rows = audio.reshape(-1, 16)
             return add(torch.zeros(len(rows), 8), rows, torch.ones(16, 8))[:1]
