@@ -49,6 +49,7 @@ def test_each_part_of_a_model_leads_to_another_folder(write_module) -> None:
         "weights": folder_of(dataclasses.replace(model, weights_hash="other")),
         "keyword arguments": folder_of(dataclasses.replace(model, spec="keyed?scale=2")),
         "other arguments": folder_of(dataclasses.replace(model, spec="keyed?scale=3")),
+        "a name that reads alike": folder_of(dataclasses.replace(model, spec="keyed_scale_2")),
         "sound": folder_of(model, "t"),
         "corruption": folder_of(model, corruption="clip:10"),
         "its level": folder_of(model, corruption="clip:20"),
