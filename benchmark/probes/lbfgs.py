@@ -18,6 +18,8 @@ SUFFICIENT = 1e-4
 """Armijo's constant: the share of the predicted decrease that a step must reach."""
 ROUNDING = 1e-6
 """Relative error of a loss summed in float32: a rise this small is no failed step."""
+MIN_STEP = 1e-6
+"""A search whose steps fail down to this one, also along the gradient itself, is stuck."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ def minimize(
 
     An iteration evaluates every problem once. A problem whose step lowered its value enough goes
     on to its next direction; another stays and halves its step. So none waits for another's line
-    search. A column of problems leaves the batch when it is done in all folds.
+    search. A column of problems leaves the batch when it is done, or stuck, in all folds.
 
     Args:
         objective: values and gradients at given points, for the active columns.
@@ -72,8 +74,8 @@ def minimize(
     solution = Solution(start.clone(), converged, 0)
     search = _Search(objective, start, baseline)
     while True:
-        done = search.done(tolerance)
-        active = ~done.all(dim=0)
+        done = search.converged(tolerance)
+        active = ~(done | search.stuck).all(dim=0)
         converged[:, search.columns] = done
         if not active.any() or solution.iterations == max_iterations:
             solution.point[:, search.columns] = search.point
@@ -100,17 +102,18 @@ class _Search:
         self.memory = _Memory(start)
         self.direction, self.slope = self.memory.direction(self.gradient)
         self.step = torch.ones_like(self.slope)
+        self.stuck = torch.zeros_like(self.slope, dtype=torch.bool)
 
-    def done(self, tolerance: float) -> Tensor:
+    def converged(self, tolerance: float) -> Tensor:
         """Return which problems have little left to gain, bool `[F, S]`."""
         scale = torch.minimum(self.value, (self.baseline - self.value).clamp(min=0.0))
-        # A step too short to change a float32 sum means that rounding is all that is left.
-        return (-0.5 * self.slope <= tolerance * scale) | (self.step < 1e-6)
+        return -0.5 * self.slope <= tolerance * scale
 
     def keep(self, active: Tensor) -> None:
         """Drop the columns that are done."""
         self.columns = self.columns[active]
-        for name in ("baseline", "value", "step", "slope", "point", "gradient", "direction"):
+        names = ("baseline", "value", "step", "slope", "stuck", "point", "gradient", "direction")
+        for name in names:
             setattr(self, name, getattr(self, name)[:, active])
         self.memory.keep(active)
 
@@ -126,6 +129,11 @@ class _Search:
         self.gradient = torch.where(moved, gradient, self.gradient)
         self.value = torch.where(better, value, self.value)
         self.step = torch.where(better, 1.0, 0.5 * self.step)
+        # No step helps: the search goes on along the gradient alone, and ends if that fails, too.
+        failed = self.step < MIN_STEP
+        self.stuck |= failed & (self.memory.count == 0)
+        self.memory.forget(failed)
+        self.step[failed] = 1.0
         self.direction, self.slope = self.memory.direction(self.gradient)
 
 
@@ -142,27 +150,32 @@ class _Memory:
         self.vectors = like.new_zeros(folds, columns, 2 * MEMORY, size)
         self.products = like.new_zeros(folds, columns, 2 * MEMORY, 2 * MEMORY, dtype=torch.float64)
         self.scale = like.new_ones(folds, columns, dtype=torch.float64)
-        self.order: list[int] = []
+        # Pairs that each problem has stored: the newest lies at slot (count - 1) % MEMORY.
+        self.count = torch.zeros(folds, columns, dtype=torch.int64, device=like.device)
 
     def keep(self, active: Tensor) -> None:
         """Drop the columns that are done."""
-        self.vectors, self.products = self.vectors[:, active], self.products[:, active]
-        self.scale = self.scale[:, active]
+        for name in ("vectors", "products", "scale", "count"):
+            setattr(self, name, getattr(self, name)[:, active])
+
+    def forget(self, problems: Tensor) -> None:
+        """Drop all pairs of some problems, bool `[F, S]`."""
+        self.count[problems], self.scale[problems] = 0, 1.0
 
     def add(self, move: Tensor, change: Tensor, moved: Tensor) -> None:
-        """Store the moves of an iteration; a problem that did not move gets an empty pair."""
-        slot = self.order.pop(0) if len(self.order) == MEMORY else len(self.order)
-        self.order.append(slot)
-        pair = [slot, MEMORY + slot]
-        used = moved[..., None]
-        self.vectors[:, :, slot] = torch.where(used, move, 0.0)
-        self.vectors[:, :, MEMORY + slot] = torch.where(used, change, 0.0)
-        products = self._times(self.vectors[:, :, pair])
-        self.products[:, :, :, pair] = products
-        self.products[:, :, pair, :] = products.transpose(2, 3)
-        curvature = self.products[:, :, slot, MEMORY + slot]
-        energy = self.products[:, :, MEMORY + slot, MEMORY + slot]
-        self.scale = torch.where(curvature > 0, curvature / energy, self.scale)
+        """Store a pair of each problem that moved along positive curvature; others keep theirs."""
+        curvature = (move * change).sum(2, dtype=torch.float64)
+        fold, column = (moved & (curvature > 0)).nonzero(as_tuple=True)
+        slot = self.count[fold, column] % MEMORY
+        for first, vector in ((slot, move), (MEMORY + slot, change)):
+            self.vectors[fold, column, first] = vector[fold, column]
+        for first, vector in ((slot, move), (MEMORY + slot, change)):
+            products = self._times(vector[:, :, None])[fold, column, :, 0]
+            self.products[fold, column, :, first] = products
+            self.products[fold, column, first] = products
+        energy = self.products[fold, column, MEMORY + slot, MEMORY + slot]
+        self.scale[fold, column] = curvature[fold, column] / energy
+        self.count[fold, column] += 1
 
     def direction(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Return minus the inverse Hessian's estimate times the gradient, and the slope along it.
@@ -172,20 +185,22 @@ class _Memory:
         """
         along = self._times(gradient[:, :, None])[..., 0]
         share = torch.zeros_like(along)
-        weights = {}
-        for slot in reversed(self.order):
-            curvature = self.products[:, :, slot, MEMORY + slot]
-            # An empty or a useless pair divides by infinity: it changes nothing.
-            divisor = torch.where(curvature > 0, curvature, torch.inf)
-            inner = along[:, :, slot] + (share * self.products[:, :, slot]).sum(2)
-            weights[slot] = inner / divisor, divisor
-            share[:, :, MEMORY + slot] -= weights[slot][0]
+        weights = []
+        for age in range(MEMORY):  # newest first
+            slot = ((self.count - 1 - age) % MEMORY)[..., None]
+            products = torch.take_along_dim(self.products, slot[..., None], 2)[:, :, 0]
+            # A pair that is not there divides by infinity: it changes nothing.
+            curvature = products.gather(2, MEMORY + slot)
+            divisor = torch.where(age < self.count[..., None], curvature, torch.inf)
+            inner = along.gather(2, slot) + (share * products).sum(2, keepdim=True)
+            share.scatter_add_(2, MEMORY + slot, -inner / divisor)
+            weights.append((slot, inner / divisor, divisor))
         share *= self.scale[..., None]
-        for slot in self.order:
-            weight, divisor = weights[slot]
-            inner = self.scale * along[:, :, MEMORY + slot]
-            inner += (share * self.products[:, :, MEMORY + slot]).sum(2)
-            share[:, :, slot] += weight - inner / divisor
+        for slot, weight, divisor in reversed(weights):
+            products = torch.take_along_dim(self.products, MEMORY + slot[..., None], 2)[:, :, 0]
+            inner = self.scale[..., None] * along.gather(2, MEMORY + slot)
+            inner += (share * products).sum(2, keepdim=True)
+            share.scatter_add_(2, slot, weight - inner / divisor)
         square = gradient.square().sum(2, dtype=torch.float64)
         slope = -(self.scale * square + (share * along).sum(2))
         direction = -self.scale[..., None].to(gradient.dtype) * gradient

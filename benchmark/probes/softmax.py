@@ -31,11 +31,26 @@ def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
         `[n, D] -> [D, r]`, `[r]`, where r is the lesser of n and D.
     """
     if len(rows) >= rows.shape[1]:
-        variance, axes = torch.linalg.eigh(rows.T @ rows / len(rows))
-        return axes, variance.clamp(min=0.0)
+        return _eigenvectors(rows.T @ rows / len(rows))
     basis, triangle = torch.linalg.qr(rows.T)
-    variance, axes = torch.linalg.eigh(triangle @ triangle.T / len(rows))
-    return basis @ axes, variance.clamp(min=0.0)
+    axes, variance = _eigenvectors(triangle @ triangle.T / len(rows))
+    return basis @ axes, variance
+
+
+def _eigenvectors(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the eigenvectors and eigenvalues of a matrix, or its own axes and diagonal.
+
+    Features that repeat make eigenvalues repeat, for which the solver may not converge. Any axes
+    do: they change the speed of a search, not its result.
+    """
+    for matrix in (covariance, covariance.double()):
+        try:
+            variance, axes = (x.to(covariance.dtype) for x in torch.linalg.eigh(matrix))
+        except torch.linalg.LinAlgError:
+            continue
+        if axes.isfinite().all():
+            return axes, variance.clamp(min=0.0)
+    return torch.eye(len(covariance)).to(covariance), covariance.diagonal().clone()
 
 
 class Features:

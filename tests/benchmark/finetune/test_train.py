@@ -24,6 +24,8 @@ from benchmark.finetune.model import (
 from benchmark.finetune.protocol import tune_fold
 from benchmark.finetune.state import FoldState
 from benchmark.finetune.train import Setup, Trainer
+from benchmark.probes.linear import select_c
+from benchmark.probes.rows import Rows
 from wavebyol_hear.files.read_ahead import Reader
 
 NETWORK = """
@@ -320,3 +322,14 @@ def test_batch_norm_is_trained_only_where_it_is_asked_for(
     moved = [name for name, x in state.items() if not torch.equal(x, setup.initial[name])]
     assert any("running_mean" in name for name in moved) == (batch_norm == "train")
     assert any("layers.0.weight" in name for name in moved)
+
+
+def test_the_first_head_is_the_probe_of_training_clips_selected_on_validation_clips(
+    setup: Setup, tmp_path: Path
+) -> None:
+    embeddings = np.random.default_rng(0).normal(size=(192, 3)).astype(np.float32)
+    state = tune_fold(untouched(setup), embeddings, FOLD, tmp_path / "0.pt")
+    np.testing.assert_allclose(state.head["mean"], embeddings[FOLD.train].mean(0), atol=1e-6)
+    parts = ([Rows(embeddings, setup.clips.labels, rows)] for rows in (FOLD.train, FOLD.valid))
+    (selection,), _ = select_c(*parts, 6)
+    assert state.c == selection.value

@@ -153,3 +153,38 @@ def test_c_of_zero_is_refused() -> None:
     features, labels = made(50, 5, 2)
     with pytest.raises(ValueError, match="must be above 0"):
         fit([every(features, labels)], np.array([[0.0]]), 2)
+
+
+@pytest.mark.parametrize("failing", [1, 2], ids=["float32 fails", "float64 fails, too"])
+def test_axes_that_cannot_be_computed_change_nothing(
+    failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's solver may give up where eigenvalues repeat, as they do of features that repeat."""
+    features, labels = made(200, 20, 4)
+    features = np.repeat(features, 3, axis=1)
+    c = np.array([[0.1]])
+    wanted = fit([every(features, labels)], c, 4)
+    eigh, calls = torch.linalg.eigh, []
+
+    def fails(matrix: torch.Tensor) -> object:
+        calls.append(matrix.dtype)
+        if len(calls) <= failing:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return eigh(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    found = fit([every(features, labels)], c, 4)
+    assert calls == [torch.float32, torch.float64]
+    assert found.converged.all()
+    torch.testing.assert_close(found.weight, wanted.weight, rtol=0.01, atol=1e-3)
+
+
+@pytest.mark.parametrize("clips", [60, 400])
+def test_features_that_are_all_alike_are_harmless(clips: int) -> None:
+    """Every feature 64 times over, some constant: rank 2 of 192."""
+    features, labels = made(clips, 2, 3, apart=3.0)
+    features = np.concatenate([np.repeat(features, 64, 1), np.ones((clips, 64), np.float32)], 1)
+    found = fit([every(features, labels)], np.array([[1e-2, 1.0]]), 3)
+    assert torch.isfinite(found.weight).all()
+    # Copies of one feature share its weight evenly.
+    assert found.weight[0, :64].std(dim=0).max() < 0.02 * found.weight.abs().max()
