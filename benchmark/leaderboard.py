@@ -15,8 +15,7 @@ from benchmark.data.hear_catalogue import known_tasks
 from benchmark.hear_scores import HearScore, read_scores
 from benchmark.heareval.predict import protocol
 from benchmark.heareval.published import PublishedRow, read_leaderboard
-from benchmark.report.tables import TableError
-from benchmark.report.text_table import DASH, aligned, in_markdown
+from benchmark.report.render import DASH, TableError, text_table, to_markdown, to_text
 from benchmark.results.schema import ResultError
 
 PUBLISHED = "(published)"
@@ -80,7 +79,7 @@ def _table(
             shown = [DASH if value is None else f"{value:.3f}" for value in values]
             rows.append([f"{row.model} {PUBLISHED}", *shown])
             sources.add(row.source)
-    text = in_markdown(rows) if markdown else aligned(rows)
+    text = (to_markdown if markdown else to_text)(text_table(rows))
     notes = dict.fromkeys(f"{known[n].short}: {known[n].line}" for n in tasks if n in known)
     notes |= dict.fromkeys(note for score in scores for note in score.notes)
     notes |= dict.fromkeys(f"{PUBLISHED}: {source}" for source in sorted(sources))

@@ -52,22 +52,6 @@ def default_models() -> list[str]:
     ]
 
 
-def more_tables(results: Sequence["Result"], *, markdown: bool = False) -> list[str]:
-    """Return the tables of robustness and cost that have something to show.
-
-    Args:
-        results: of any tasks and protocols.
-        markdown: whether to write Markdown; otherwise aligned text.
-    """
-    from benchmark.report.cost_table import cost_table
-    from benchmark.report.robust_table import robust_tables
-
-    if not results:
-        return []
-    robust = robust_tables(results, markdown=markdown)
-    return [part for part in (robust, cost_table(results, markdown=markdown)) if part]
-
-
 def check(
     parser: argparse.ArgumentParser, given: argparse.Namespace
 ) -> tuple[list["Task"], list[str], "Settings"]:
@@ -123,7 +107,7 @@ def check(
 
 def show(results: Sequence["Result"], missing: Mapping["ResultKey", str], out: Path) -> None:
     """Print the tables of results and write them to `table.md` in a folder."""
-    from benchmark.report.tables import tables
+    from benchmark.report.tables import more_tables, tables
 
     sys.stdout.write(f"\n{tables(results, missing)}\n")
     sys.stdout.write("".join(f"\n{part}\n" for part in more_tables(results)))

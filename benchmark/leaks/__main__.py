@@ -22,7 +22,7 @@ from benchmark.data.clip import Clip, TaskDataError
 from benchmark.data.registry import completeness, load_tasks, task_root
 from benchmark.leaks.search import SURE, Leak, find
 from benchmark.leaks.store_reader import StoreError, StoreReader
-from benchmark.report.text_table import aligned
+from benchmark.report.render import text_table, to_text
 
 COLUMNS = "clip,split,label,store_clip,source,offset,seconds,sureness,similarity,correlation,kind"
 
@@ -43,7 +43,7 @@ def row(leak: Leak) -> list[str]:
 
 def report(leaks: Sequence[Leak], skipped: Sequence[str], clips: Sequence[Clip]) -> str:
     """Return what was found, as lines."""
-    lines = [aligned([COLUMNS.split(","), *map(row, leaks)])] if leaks else []
+    lines = [to_text(text_table([COLUMNS.split(","), *map(row, leaks)]))] if leaks else []
     found = {leak.clip.clip_id: leak.clip.split for leak in leaks}
     looked = len(clips) - len(skipped)
     by_split = ", ".join(f"{name} {n}" for name, n in sorted(Counter(found.values()).items()))

@@ -1,8 +1,8 @@
-"""Results as a page for readers: `python -m benchmark.report [RESULTS_DIR] [--out report.html]`.
+"""Results as a page for readers: `python -m benchmark.report [RESULTS] [--out report.html]`.
 
-Writes one self-contained HTML page, and beside it the same tables as Markdown and CSV. Protocols
-never share a table, models are compared with a baseline on the same clips, and figures that others
-published stand apart.
+Writes one self-contained HTML page, and beside it the same tables as Markdown, CSV and LaTeX.
+Protocols never share a table, models are compared with a baseline on the same clips, and figures
+that others published stand apart. Files that are no results are named and left out.
 """
 
 import argparse
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.data.registry import load_tasks
-from benchmark.report.board import boards
+from benchmark.report.leaderboard import leaderboards
 from benchmark.report.page import page
 from benchmark.report.published import FIGURES, PublishedError, read_published
-from benchmark.report.tables import TableError
-from benchmark.report.text import comma_separated, markdown
+from benchmark.report.render import TableError, report_markdown, to_csv, to_latex
+from benchmark.report.tables import about, sections
 from benchmark.results.failures import read_failures
-from benchmark.results.schema import ResultError, read_results
+from benchmark.results.schema import Result, ResultError, read_result
+from wavebyol_hear.files.atomic import write_text
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,29 +40,53 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def read_good(path: Path, bad_files: list[str]) -> list[Result]:
+    """Return the results of a file or folder, and add a line to `bad_files` on each bad file.
+
+    Raises:
+        ResultError: there is no result.
+    """
+    results = []
+    for file in sorted(path.glob("*--*--*.json")) if path.is_dir() else [path]:
+        try:
+            results.append(read_result(file))
+        except (ResultError, RecursionError) as error:
+            bad_files.append(str(error) if file.name in str(error) else f"{file}: {error}")
+    if not results:
+        empty = f"{path}: holds no result; run python -m benchmark.run --out {path}"
+        raise ResultError(next(iter(bad_files), empty))
+    return results
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report and return the exit code, 1 where there is nothing to report.
 
     Args:
         arguments: of the command line; None takes the process's own.
     """
-    given = build_parser().parse_args(arguments)
-    folder = given.results if given.results.is_dir() else given.results.parent
-    out = given.out or folder / "report.html"
+    args = build_parser().parse_args(arguments)
+    folder = args.results if args.results.is_dir() else args.results.parent
+    out = args.out or folder / "report.html"
+    bad_files: list[str] = []
     try:
-        found = boards(read_results(given.results), given.baseline, read_failures(folder))
-        figures = read_published(given.published)
+        results = read_good(args.results, bad_files)
+        boards = leaderboards(results, args.baseline, read_failures(folder))
+        parts = sections(boards, read_published(args.published), load_tasks())
+        all_tables = [table for part in parts for table in (*part.tables, *part.tasks)]
         texts = {
-            out: page(found, figures, load_tasks()),
-            out.with_suffix(".md"): markdown(found, figures),
-            out.with_suffix(".csv"): comma_separated(found, figures),
+            out: page(parts, boards, about=about(results), bad_files=bad_files),
+            out.with_suffix(".md"): report_markdown(parts),
+            out.with_suffix(".csv"): to_csv(all_tables),
+            out.with_suffix(".tex"): "\n\n".join(map(to_latex, all_tables)) + "\n",
         }
         out.parent.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            path.write_text(text, encoding="utf-8")
+            write_text(path, text)
     except (ResultError, TableError, PublishedError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    for line in bad_files:
+        sys.stderr.write(f"left out: {line}\n")
     sys.stdout.write("wrote " + ", ".join(str(path) for path in texts) + "\n")
     return 0
 

@@ -1,170 +1,158 @@
-"""The report as one HTML page that needs nothing else: no font, no script, no picture from afar."""
+"""The report as one HTML page that needs nothing else: no font, script or picture from afar."""
 
-from collections.abc import Mapping, Sequence
-from html import escape
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.data.clip import Task
-from benchmark.report.board import LEVEL, Board, Cell
-from benchmark.report.cost import cost
-from benchmark.report.html import (
-    NONE,
-    Column,
-    Entry,
-    count,
-    mark,
-    model_name,
-    small,
-    sorting_table,
-    span,
-)
-from benchmark.report.published import Figure
-from benchmark.report.robust import robustness
-from benchmark.report.sections import provenance, published, revision
-from benchmark.report.task import task_id, task_section
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from benchmark.report import plots
+from benchmark.report.leaderboard import Leaderboard
+from benchmark.report.render import Cell, Column, Section, Table, clean
+from benchmark.report.tables import MAX_CLASSES, class_table, confusion_table
 from benchmark.results.schema import Result
-from benchmark.stats.metrics import seeds_text
 
-HERE = Path(__file__).parent
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""What the browser may load: what is in the page, and nothing else."""
+FOLDER = Path(__file__).parent
+BLOCK = 9
+"""Columns beside the first that fit a page of 1,280 pixels; more go into a table below."""
 
 
-def page(boards: Sequence[Board], figures: Sequence[Figure], known: Mapping[str, Task]) -> str:
+@dataclass(frozen=True)
+class Panel:
+    """What the page shows of one model on one task.
+
+    Attributes:
+        model: its name.
+        wide: whether the first figure takes the page's width.
+        figures: title, caption and drawing of each.
+        tables: by class, and the commonest confusions.
+    """
+
+    model: str
+    wide: bool
+    figures: Sequence[tuple[str, str, Markup]]
+    tables: Sequence[Table]
+
+
+def page(
+    sections: Sequence[Section],
+    boards: Sequence[Leaderboard],
+    *,
+    about: str = "",
+    bad_files: Sequence[str] = (),
+) -> str:
     """Return the page.
 
     Args:
-        boards: one a protocol, at least one.
-        figures: published by others; shown apart.
-        known: tasks by name, for titles, licences and citations.
+        sections: to show, in their order.
+        boards: whose protocols are among them, for figures and scores by class.
+        about: one line on what was measured, and when.
+        bad_files: a line on each file that was left out.
     """
-    results = [cell.result for board in boards for cell in board.cells.values()]
-    style = (HERE / "report.css").read_text(encoding="utf-8")
-    script = (HERE / "report.js").read_text(encoding="utf-8")
-    sections = [_protocol(board, known) for board in boards]
-    sections += [robustness(results), cost(results), published(figures), provenance(results)]
-    links = "".join(
-        f'<a href="#{escape(board.protocol)}">Protocol {escape(board.protocol)}</a>'
-        for board in boards
+    by_key = {(board.protocol, task): board for board in boards for task in board.tasks}
+    panels = {key: list(_panels(board, key[1])) for key, board in by_key.items()}
+    environment = Environment(
+        autoescape=True,
+        finalize=lambda x: clean(x) if isinstance(x, str) and not isinstance(x, Markup) else x,
+        loader=FileSystemLoader(FOLDER),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    links += '<a href="#robustness">Robustness</a>' if any(r.corrupted for r in results) else ""
-    links += '<a href="#cost">Cost</a>'
-    links += '<a href="#published">Published figures</a>' if figures else ""
-    links += '<a href="#provenance">Provenance</a>'
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>WaveBYOL-HEAR: benchmark report</title><style>\n{style}</style></head>\n<body>"
-        f"<header><h1>Benchmark report</h1>{_lead(results)}<nav>{links}</nav></header>\n"
-        f"<main>{''.join(sections)}</main>\n<script>\n{script}</script></body></html>\n"
+    environment.filters |= {"typeset": _typeset, "breakable": _breakable}
+    return environment.get_template("report.html").render(
+        style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
+        script=Markup((FOLDER / "report.js").read_text(encoding="utf-8")),
+        sections=sections,
+        about=about,
+        bad_files=bad_files,
+        anchor=_anchor,
+        axis_of=_axis,
+        blocks=_blocks,
+        links=lambda section: {table.kind[2]: _anchor(table) for table in section.tasks},
+        panels=lambda table: panels[table.kind[1:]],
+        position=_position,
+        sort_key=lambda cell: "" if cell.value is None else cell.value,
     )
 
 
-def _lead(results: Sequence[Result]) -> str:
-    """Return what was measured, when, and by which revision of the code."""
-    numbers = (
-        (len({r.model for r in results}), "model"),
-        (len({r.task for r in results}), "task"),
-        (len({r.protocol for r in results}), "protocol"),
-    )
-    told = ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in numbers)
-    days = sorted({day for r in results if (day := str(r.provenance.get("written", ""))[:10])})
-    when = f", measured {days[0]}" if days else ""
-    when += f" to {days[-1]}" if len(days) > 1 else ""
-    revisions = sorted({revision(r) for r in results})
-    code = ", ".join(f"<code>{escape(revision)}</code>" for revision in revisions[:4])
-    code += f" and {len(revisions) - 4} more" if len(revisions) > 4 else ""
-    return f'<p>{told}{when}.</p><p class="note">Code at revision {code}.</p>'
+def _panels(board: Leaderboard, task: str) -> Iterator[Panel]:
+    """Yield figures and tables of each model on a task, best first."""
+    results = {entry.result.model: entry.result for entry in board.of_task(task)}
+    baseline = results.get(board.baseline or "")
+    for model, result in results.items():
+        other = None if baseline is result else baseline
+        tables = [class_table(result, other), confusion_table(result)]
+        wide = len(result.classes) > plots.COUNTED_CLASSES
+        yield Panel(model, wide, list(_figures(result, results)), tables)
 
 
-def _protocol(board: Board, known: Mapping[str, Task]) -> str:
-    """Return the table of one protocol and its tasks."""
-    partial = sorted({task for (task, _), cell in board.cells.items() if cell.result.partial})
-    notes = "Accuracy in percent with its 95 % bootstrap interval over clips, groups whole. "
-    if board.baseline and len(board.models) > 1:
-        notes += (
-            f'<span class="better">▲</span> above and <span class="worse">▼</span> below the '
-            f"baseline, {escape(board.baseline)}, by an exact paired test on the same clips at "
-            f"{LEVEL:g} after Holm's correction over all comparisons of this table. "
+def _figures(result: Result, results: dict[str, Result]) -> Iterator[tuple[str, str, Markup]]:
+    """Yield title, caption and drawing of each figure of a result.
+
+    Args:
+        result: to draw.
+        results: of all models on its task, for a map of the same model before whitening.
+    """
+    if len(result.classes) <= MAX_CLASSES:
+        caption = "rows: true class, columns: predicted class, shade: share of the row's clips"
+        yield "Confusion matrix, in clips", caption, plots.confusion(result)
+    if folds := plots.curves(result):
+        caption = "ring: the choice"
+        if len(folds) > 1:
+            caption = "thin: each fold, thick: their mean, rings: the choices"
+        yield f"Choosing {plots.choice(result)[0]}", caption, plots.validation(result)
+    plain = next((r for r in map(results.get, plots.unwhitened(result.model)) if r and r.map), None)
+    if (shown := plain or result).map:
+        along, across = shown.map["explained"]
+        caption = (
+            f"first two principal components of {len(shown.map['x']):,} clips, which hold "
+            f"{along:.0f} and {across:.0f} % of the variance; color: class"
         )
-    if partial:
-        notes += f"Measured on part of the set: {escape(', '.join(partial))}. "
-    name = escape(board.protocol)
-    tasks = "".join(task_section(board, task, known) for task in board.tasks if board.of_task(task))
-    return (
-        f'<section><h2 id="{name}">Protocol {name}</h2>{_overview(board, notes)}{_gaps(board)}'
-        f"<h3>Tasks</h3>{tasks}</section>"
-    )
+        caption += f"; before whitening, of {shown.model}" if plain else ""
+        yield "Map of the embeddings", caption, plots.scatter(shown)
 
 
-def _gaps(board: Board) -> str:
-    """Return why dashes stand in the table, the models of one reason together."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
-    for (task, model), why in board.gaps.items():
-        by_reason.setdefault((task, why), []).append(model)
-    listed = "".join(
-        f"<li>{escape(task)}, {escape(', '.join(models))}: {escape(why)}</li>"
-        for (task, why), models in by_reason.items()
-    )
-    if not listed:
-        return ""
-    return f'<p class="note">{NONE} has no result:</p><ul class="note">{listed}</ul>'
+def _anchor(table: Table) -> str:
+    """Return the anchor of a task's table."""
+    return "--".join(table.kind[1:])
 
 
-def _overview(board: Board, caption: str) -> str:
-    """Return the table of models by tasks."""
-    columns = [Column("Model", text=True)]
-    for task in board.tasks:
-        columns.append(_column(board, task))
-    several = len(board.tasks) > 1
-    if several:
-        columns.append(Column("Mean", below=f"of {len(board.tasks)} tasks"))
-    rows = []
-    for model in board.models:
-        cells = [board.cells.get((task, model)) for task in board.tasks]
-        tags = ["baseline"] if model == board.baseline else []
-        tags += ["untrained"] if any(cell and cell.result.untrained for cell in cells) else []
-        row = [Entry(model_name(model, *tags), model)]
-        for task, cell in zip(board.tasks, cells, strict=True):
-            row.append(_entry(board, task, model, cell))
-        if several:
-            mean = board.means.get(model)
-            shown = NONE
-            if mean:
-                under = _under({"low": mean.low, "high": mean.high})
-                shown = f'<span class="value">{mean.value:.1f}</span>{under}'
-            row.append(Entry(shown, mean.value if mean else None))
-        rows.append(row)
-    return sorting_table(caption, columns, rows)
+def _blocks(table: Table) -> Iterator[list[Column]]:
+    """Yield the columns of a table in parts that fit the page, each with the first column."""
+    first, *rest = table.columns
+    for start in range(0, max(1, len(rest)), BLOCK):
+        yield [first, *rest[start : start + BLOCK]]
 
 
-def _column(board: Board, task: str) -> Column:
-    """Return the column of a task."""
-    cells = board.of_task(task)
-    if not cells:
-        return Column(escape(task), below="no result")
-    result = cells[0].result
-    tag = ' <span class="tag warn">partial</span>' if result.partial else ""
-    about = f"{count(result.n_clips)} clips, {count(len(result.classes))} classes"
-    return Column(escape(task) + tag, below=about)
+def _axis(table: Table, place: int) -> tuple[int, int] | None:
+    """Return the range of a column's dots, in steps of five; None for a column without dots."""
+    cells = [row[place] for row in table.rows]
+    ends = [x for c in cells for x in (c.value, c.low, c.high) if isinstance(x, int | float)]
+    if not table.columns[place].dots or not ends:
+        return None
+    return 5 * math.floor(min(ends) / 5), 5 * math.ceil(max(ends) / 5)
 
 
-def _entry(board: Board, task: str, model: str, cell: Cell | None) -> Entry:
-    """Return what a model scored on a task, or a dash that says why it did not."""
-    if cell is None:
-        return Entry(f'<span title="{escape(board.gaps[task, model])}">{NONE}</span>')
-    accuracy = cell.result.metrics["accuracy"]
-    shown = (
-        f'<a href="#{escape(task_id(board, task))}" class="value">{accuracy["value"]:.1f}</a>'
-        f"{mark(cell)}{_under(accuracy)}"
-    )
-    if cell.result.seeds:
-        mean = seeds_text(cell.result.seeds, "accuracy")
-        shown += small(f"{cell.result.seeds['count']} seeds: {mean}")
-    return Entry(shown, accuracy["value"])
+def _position(cell: Cell, axis: tuple[int, int]) -> Markup:
+    """Return where a value and its interval stand on an axis, as CSS variables in percent."""
+    value = float(cell.value or 0.0)
+    ends = {"low": cell.low, "at": value, "high": cell.high}
+    wide = axis[1] - axis[0] or 1
+    places = {k: 100 * ((value if x is None else x) - axis[0]) / wide for k, x in ends.items()}
+    return Markup(";".join(f"--{name}:{place:.1f}%" for name, place in places.items()))
 
 
-def _under(interval: Mapping[str, float]) -> str:
-    """Return an interval as the small line below a value."""
-    return small(span(interval["low"], interval["high"]))
+def _typeset(text: str, column: Column) -> Markup:
+    """Return a cell's text with real minus signs in numbers, and places to break in names."""
+    if column.numeric:
+        return escape(clean(text).replace("-", "\N{MINUS SIGN}"))
+    return _breakable(text)
+
+
+def _breakable(text: str) -> Markup:
+    """Return a name with places to break it behind its separators."""
+    return Markup("<wbr>").join(re.split(r"(?<=[./_:])", clean(text)))

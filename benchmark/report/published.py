@@ -15,16 +15,10 @@ class PublishedError(ValueError):
 
 @dataclass(frozen=True)
 class Figure:
-    """One published score.
+    """One published accuracy in percent, with the deviation given with it, in points.
 
-    Attributes:
-        model: as its authors call it.
-        pretraining: what it was pretrained on.
-        protocol: how it was scored, such as "EVAR linear"; never one of ours.
-        task: name of the task; "hear:..." where it is the HEAR challenge's variant.
-        score: accuracy in percent.
-        plus_minus: the deviation given with it, in points; None where none is given.
-        source: where the figure stands.
+    `protocol` says how it was scored, such as "EVAR linear", and is never one of ours; `task` is
+    "hear:..." where it is the HEAR challenge's variant.
     """
 
     model: str
@@ -35,6 +29,13 @@ class Figure:
     plus_minus: float | None
     source: str
 
+    @property
+    def text(self) -> str:
+        """The score with its deviation."""
+        return f"{self.score:.1f}" + (
+            f" ± {self.plus_minus:.1f}" if self.plus_minus is not None else ""
+        )
+
 
 def read_published(path: Path = FIGURES) -> list[Figure]:
     """Read published figures from a CSV file, in its order.
@@ -43,45 +44,36 @@ def read_published(path: Path = FIGURES) -> list[Figure]:
         path: of the file; its first line names the columns.
 
     Raises:
-        PublishedError: a column or a source is absent, a number is none, or a cell comes twice.
+        PublishedError: a column or a source is absent, a score is no percentage, or a cell comes
+            twice.
         OSError: the file cannot be read.
     """
+    figures: dict[tuple[str, str, str], Figure] = {}
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise PublishedError(f"{path}: the first line must be {','.join(COLUMNS)}")
-        figures: list[Figure] = []
         for row in reader:
-            figures.append(_figure(row, f"{path}, line {reader.line_num}"))
-    seen: set[tuple[str, str, str]] = set()
-    for figure in figures:
-        key = (figure.model, figure.protocol, figure.task)
-        if key in seen:
-            raise PublishedError(f"{path}: {' / '.join(key)} comes twice; keep one")
-        seen.add(key)
-    return figures
+            figure = _figure(row, f"{path}, line {reader.line_num}")
+            key = (figure.model, figure.protocol, figure.task)
+            if figures.setdefault(key, figure) is not figure:
+                raise PublishedError(f"{path}: {' / '.join(key)} comes twice; keep one")
+    return list(figures.values())
 
 
-def _figure(row: dict[str, str], place: str) -> Figure:
+def _figure(row: dict[str, str], line: str) -> Figure:
     """Return one line as a figure."""
     if None in row or None in row.values():
-        raise PublishedError(f"{place}: needs {len(COLUMNS)} columns")
+        raise PublishedError(f"{line}: needs {len(COLUMNS)} columns")
     for name in ("model", "protocol", "task", "source"):
         if not row[name].strip():
-            raise PublishedError(f"{place}: {name} is empty; a published figure needs one")
+            raise PublishedError(f"{line}: {name} is empty; a published figure needs one")
     try:
         score = float(row["score"])
         deviation = float(row["plus_minus"]) if row["plus_minus"] else None
     except ValueError as error:
-        raise PublishedError(f"{place}: {error}; give numbers in percent") from None
+        raise PublishedError(f"{line}: {error}; give numbers in percent") from None
     if not (math.isfinite(score) and 0 <= score <= 100):
-        raise PublishedError(f"{place}: score is {score}; give a percentage")
-    return Figure(
-        row["model"],
-        row["pretraining"],
-        row["protocol"],
-        row["task"],
-        score,
-        deviation,
-        row["source"],
-    )
+        raise PublishedError(f"{line}: score is {score}; give a percentage")
+    names = {name: row[name] for name in COLUMNS if name not in ("score", "plus_minus")}
+    return Figure(**names, score=score, plus_minus=deviation)

@@ -1,25 +1,23 @@
 "use strict";
 
-// Sorting: a header's button orders its table's rows; a second press turns the order round.
-// Cells without a value stay at the end either way.
+// A header's button sorts its table's rows, a second press the other way; no value comes last.
 function sortBy(header) {
   const table = header.closest("table");
-  const body = table.tBodies[0];
   const column = header.cellIndex;
-  const before = header.getAttribute("aria-sort");
-  const numeric = !header.classList.contains("name");
-  const first = numeric ? "descending" : "ascending";
-  const second = numeric ? "ascending" : "descending";
-  const order = before === first ? second : first;
+  const text = header.classList.contains("name");
+  const first = text ? "ascending" : "descending";
+  const second = text ? "descending" : "ascending";
+  const order = header.getAttribute("aria-sort") === first ? second : first;
   const sign = order === "ascending" ? 1 : -1;
-  const key = (row) => row.cells[column].dataset.value ?? "";
-  const rows = Array.from(body.rows);
+  const key = (row) => row.cells[column].dataset.value;
+  const rows = Array.from(table.tBodies[0].rows);
   rows.sort((a, b) => {
     const [x, y] = [key(a), key(b)];
     if (x === "" || y === "") return (x === "") - (y === "");
-    return sign * (numeric ? Number(x) - Number(y) : x.localeCompare(y));
+    return sign * (text ? x.localeCompare(y) : Number(x) - Number(y));
   });
-  body.append(...rows);
+  table.tBodies[0].append(...rows);
+  table.dataset.sorted = "";
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   header.setAttribute("aria-sort", order);
 }

@@ -15,7 +15,7 @@ from benchmark.heareval.predict import SCORES, HearevalError, protocol, read_sco
 from benchmark.heareval.published import PublishedRow, read_leaderboard
 from benchmark.leaderboard import board
 from benchmark.report.published import PublishedError, read_published
-from benchmark.report.tables import TableError
+from benchmark.report.render import TableError
 from benchmark.results.schema import ResultError, read_results
 
 LEFT = {

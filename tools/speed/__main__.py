@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark.report.text_table import DASH, aligned, in_markdown
+from benchmark.report.render import DASH, text_table, to_markdown, to_text
 from benchmark.results.provenance import git_revision, machine, package_versions
 from tools.speed.clock import (
     Figure,
@@ -157,9 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "figures": [{**dataclasses.asdict(f), "met": f.met} for f in figures],
     }
     given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    table = rows(figures)
-    given.json.with_suffix(".md").write_text(in_markdown(table) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{aligned(table)}\n\n{', '.join(f'{k} {v}' for k, v in place.items())}\n")
+    table = text_table(rows(figures))
+    given.json.with_suffix(".md").write_text(to_markdown(table) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{to_text(table)}\n\n{', '.join(f'{k} {v}' for k, v in place.items())}\n")
     return 0
 
 

@@ -1,0 +1,215 @@
+"""The models of one protocol in the order of their scores, each compared with a baseline."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmark.compare import Comparison, compare_pair
+from benchmark.report.render import TableError
+from benchmark.results.failures import ResultKey
+from benchmark.results.schema import Result, ResultError
+from benchmark.stats.bootstrap import bootstrap_counts
+from benchmark.stats.metrics import Interval
+from benchmark.stats.paired import RESAMPLES, holm
+
+BASELINES = ("baselines.log_mel", "baselines.content_random")
+"""Taken as the baseline where none is named: features without any learning."""
+LEVEL = 0.05
+"""Of significance, after the correction."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model on one task.
+
+    Attributes:
+        result: what was measured.
+        comparison: with the baseline on shared clips; None for the baseline itself.
+        adjusted: the p after Holm's correction over all comparisons of the protocol.
+        reason: why there is no comparison, where there should be one.
+    """
+
+    result: Result
+    comparison: Comparison | None = None
+    adjusted: float | None = None
+    reason: str = ""
+
+    @property
+    def mark(self) -> int:
+        """1 where significantly better than the baseline, -1 where worse, else 0."""
+        if self.comparison is None or self.adjusted is None or self.adjusted >= LEVEL:
+            return 0
+        return 1 if self.comparison.left > self.comparison.right else -1
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The results of one protocol.
+
+    Attributes:
+        protocol: name and version.
+        tasks: by name, ascending.
+        models: highest mean first; models without all tasks come last.
+        baseline: the model that others are compared with; None where it has no result here.
+        entries: by task and model.
+        means: over all tasks by model, for models that have all.
+        ranks: of the models that have all tasks; tied models share the first one's.
+        reasons: why there is no result, by task and model, where that is known.
+    """
+
+    protocol: str
+    tasks: list[str]
+    models: list[str]
+    baseline: str | None
+    entries: dict[tuple[str, str], Entry]
+    means: dict[str, Interval]
+    ranks: dict[str, int]
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> dict[tuple[str, str], str]:
+        """Why there is no result, for every (task, model) that has none."""
+        keys = [(task, model) for task in self.tasks for model in self.models]
+        return {k: self.reasons.get(k, "not run") for k in keys if k not in self.entries}
+
+    def of_task(self, task: str) -> list[Entry]:
+        """Return the entries of a task, highest accuracy first."""
+        present = [self.entries[task, m] for m in self.models if (task, m) in self.entries]
+        return sorted(present, key=lambda entry: -accuracy(entry.result))
+
+
+def accuracy(result: Result) -> float:
+    """Return the accuracy of a result in percent."""
+    return result.metrics["accuracy"]["value"]
+
+
+def protocol_order(protocols: Iterable[str]) -> list[str]:
+    """Return protocols by name and version, the linear probe before all others."""
+    return sorted(protocols, key=lambda protocol: (not protocol.startswith("linear-"), protocol))
+
+
+def leaderboards(
+    results: Sequence[Result],
+    baseline: str | None = None,
+    failures: Mapping[ResultKey, str] | None = None,
+) -> list[Leaderboard]:
+    """Return one leaderboard per protocol.
+
+    Args:
+        results: of any protocols.
+        baseline: the model to compare with; None takes the first of `BASELINES` that has a result
+            under the protocol, or the first model by name.
+        failures: why a (task, model, protocol) has no result; task and model get a column and a
+            row all the same under a protocol that has results.
+
+    Raises:
+        TableError: the baseline has no result, or a model has two on one task under one protocol.
+    """
+    models = sorted({result.model for result in results})
+    if baseline is not None and baseline not in models:
+        raise TableError(f"no result of the baseline {baseline}: choose one of {', '.join(models)}")
+    return [
+        _leaderboard(
+            protocol,
+            [result for result in results if result.protocol == protocol],
+            baseline,
+            {(task, m): why for (task, m, own), why in (failures or {}).items() if own == protocol},
+        )
+        for protocol in protocol_order({result.protocol for result in results})
+    ]
+
+
+def _leaderboard(
+    protocol: str,
+    results: Sequence[Result],
+    baseline: str | None,
+    reasons: dict[tuple[str, str], str],
+) -> Leaderboard:
+    """Return the leaderboard of results of one protocol."""
+    by_key: dict[tuple[str, str], Result] = {}
+    for result in results:
+        if by_key.setdefault((result.task, result.model), result) is not result:
+            raise TableError(
+                f"two results of {result.model} on {result.task} under {protocol}: keep one"
+            )
+    tested = {model for _, model in by_key}
+    baseline = baseline or next((name for name in BASELINES if name in tested), min(tested))
+    tasks = sorted({task for task, _ in [*by_key, *reasons]})
+    means, order = {}, {}
+    for model in sorted(tested | {model for _, model in reasons}):
+        own = [by_key[task, model] for task in tasks if (task, model) in by_key]
+        if len(own) == len(tasks):
+            means[model] = _mean(own)
+        mean = float(np.mean([accuracy(result) for result in own])) if own else 0.0
+        order[model] = (model not in means, -mean)
+    models = sorted(order, key=order.__getitem__)
+    entries = _compared(by_key, baseline)
+    ranks = _ranks([[by_key[task, model] for task in tasks] for model in models if model in means])
+    present = baseline if baseline in tested else None
+    return Leaderboard(protocol, tasks, models, present, entries, means, ranks, reasons)
+
+
+def _compared(by_key: dict[tuple[str, str], Result], baseline: str) -> dict[tuple[str, str], Entry]:
+    """Return all results with their comparison to the baseline."""
+    entries = {key: Entry(result) for key, result in by_key.items()}
+    compared: dict[tuple[str, str], Comparison] = {}
+    for (task, model), result in by_key.items():
+        if model == baseline:
+            continue
+        if (task, baseline) not in by_key:
+            entries[task, model] = Entry(result, reason="the baseline has no result here")
+            continue
+        try:
+            compared[task, model] = compare_pair(result, by_key[task, baseline])
+        except ResultError as error:
+            entries[task, model] = Entry(result, reason=str(error))
+    corrected = holm([comparison.p for comparison in compared.values()])
+    for (key, comparison), adjusted in zip(compared.items(), corrected, strict=True):
+        entries[key] = Entry(by_key[key], comparison, adjusted)
+    return entries
+
+
+def _mean(results: Sequence[Result]) -> Interval:
+    """Return the mean accuracy over tasks; its interval has tasks fixed and clips resampled."""
+    if len(results) == 1:
+        return Interval(**results[0].metrics["accuracy"])
+    shares, sampled = [], []
+    for seed, result in enumerate(results):
+        right = (result.labels() == result.predicted()).astype(np.int64)
+        drawn = np.concatenate(list(bootstrap_counts(right, 2, result.groups(), RESAMPLES, seed)))
+        shares.append(float(right.mean()))
+        sampled.append(drawn[:, 1] / drawn.sum(axis=1))
+    low, high = np.percentile(np.mean(sampled, axis=0), [2.5, 97.5])
+    return Interval(100 * float(np.mean(shares)), 100 * float(low), 100 * float(high))
+
+
+def _ranks(models: Sequence[Sequence[Result]]) -> dict[str, int]:
+    """Return the rank of each model; models tied with the first of a group share its rank.
+
+    Tied means that the paired bootstrap's 95 % interval of the difference in the mean over tasks
+    holds 0.
+
+    Args:
+        models: the results of each on the same tasks, highest mean first.
+    """
+    ranks: dict[str, int] = {}
+    first, rank = models[0] if models else (), 1
+    for place, own in enumerate(models, start=1):
+        if not _tied(first, own):
+            first, rank = own, place
+        ranks[own[0].model] = rank
+    return ranks
+
+
+def _tied(one: Sequence[Result], other: Sequence[Result]) -> bool:
+    """Return whether two models' means over tasks cannot be told apart."""
+    if one is other:
+        return True
+    try:
+        pairs = zip(one, other, strict=True)
+        compared = [compare_pair(a, b, seed=seed) for seed, (a, b) in enumerate(pairs)]
+    except ResultError:  # no clips in common: nothing says that they are tied
+        return False
+    low, high = np.percentile(np.mean([c.resampled for c in compared], axis=0), [2.5, 97.5])
+    return bool(low <= 0 <= high)
