@@ -17,15 +17,37 @@ from wavebyol_hear.files.settings import SettingsError, check_range, load_settin
 
 
 @dataclass(frozen=True)
+class SampleConfig:
+    """Share of each kind of clip in a batch; all 0 draws every clip of the store equally often.
+
+    A store that is mostly music then trains no music model. Within a kind, every clip is drawn
+    equally often; clips of a kind with the share 0, or of no kind, are not drawn.
+    """
+
+    everyday: float = 0.0
+    speech: float = 0.0
+    music: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "everyday", "speech", "music", minimum=0, maximum=1)
+        total = self.everyday + self.speech + self.music
+        if total and abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares sum to {total:g}: give shares with the sum 1, or none")
+
+
+@dataclass(frozen=True)
 class ViewsConfig:
     """How two views come from a clip.
 
     Args:
+        sample: share of each kind of clip in a batch.
         two_crops: each view has its own crop of the clip; else both share one (the authors').
         speed: range of each sample's playback factor, done in the gather of the crop.
         augment: the Augmentation Layer.
     """
 
+    sample: SampleConfig = field(default_factory=SampleConfig)
     two_crops: bool = False
     speed: tuple[float, float] = (1.0, 1.0)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -4,6 +4,7 @@ All randomness of a step is seeded by its number, so that number stands for the 
 every process and for the place in the data.
 """
 
+import dataclasses
 import functools
 import pickle
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretrain.config import Config
+from pretrain.config import Config, SampleConfig
 from pretrain.data.store import SAMPLE_RATE, Store
 from wavebyol_hear.files.atomic import atomic_write
 
@@ -88,7 +89,10 @@ def load_state(
     state = _read(path, device)
     if state["data"] != data:
         raise StateError(f"{path} was trained on another store: choose another --out")
-    before, now = _flat(state["config"]), _flat(config.to_dict())
+    # Code older than `views.sample` drew as its default does
+    before = _flat({"views": {"sample": dataclasses.asdict(SampleConfig())}})
+    before |= _flat(state["config"])
+    now = _flat(config.to_dict())
     for key in sorted(before.keys() | now.keys()):
         same = before.get(key) == now.get(key)
         if not same and not key.startswith(MAY_CHANGE):

@@ -1,5 +1,6 @@
 """The training loop, from a store of clips to a file of weights."""
 
+import dataclasses
 import logging
 import math
 import time
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from pretrain.augment.layer import AugmentationLayer
 from pretrain.config import Config, OptimConfig
-from pretrain.data.crops import CropSampler, batch_of_step, check_batch, step_seed
+from pretrain.data.crops import CropSampler, groups_by_kind, mixed_batch, step_seed
 from pretrain.data.store import Store
 from pretrain.distributed import maxima, mean_over_processes, parallel, rank, share
 from pretrain.methods.method import build_method
@@ -132,12 +133,14 @@ class ViewSampler:
         device: where the views are made.
 
     Raises:
-        ValueError: fewer clips than a batch, or a batch that the processes cannot share.
+        ValueError: fewer clips, or fewer of a kind, than a batch needs, or a batch that the
+            processes cannot share.
     """
 
     def __init__(self, store: Store, config: Config, device: torch.device) -> None:
-        check_batch(len(store), config.optim.batch)
-        self.config, self.device, self.clips = config, device, len(store)
+        shares = dataclasses.asdict(config.views.sample)
+        self.groups = groups_by_kind(store.kinds, shares, config.optim.batch)
+        self.config, self.device = config, device
         self.share = share(config.optim.batch)
         self.generator = torch.Generator()
         self.device_generator = torch.Generator(device)
@@ -156,7 +159,7 @@ class ViewSampler:
         """Return two crops of each of this process's clips of a step, [B, 1, T] each."""
         seed = self.config.seed
         self.generator.manual_seed(step_seed(seed, step, 2 * rank()))
-        clips = batch_of_step(step, self.clips, self.config.optim.batch, seed)
+        clips = mixed_batch(step, self.groups, seed)
         crop_a, crop_b = self.sampler.draw(clips[self.share])
         return crop_a.to(self.device), crop_b.to(self.device)
 

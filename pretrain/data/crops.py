@@ -3,13 +3,15 @@
 All that is drawn is a function of seed, step and process, so that nothing is to be saved.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 FULL_SCALE = 32767.0  # the store's scale, see pretrain.data.store_build.decode
 _CPU_ROWS = 32  # crops gathered at a time on a CPU: what they need stays in its cache
-_ORDER = 1_000_000  # stands in a seed where a process's number stands in others
+_ORDER, _KIND, _MIX = 1_000_000, 1_000_001, 1_000_002  # in a seed, in place of a process's number
 
 
 def step_seed(seed: int, step: int, process: int) -> int:
@@ -43,6 +45,61 @@ def batch_of_step(step: int, clips: int, batch: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(step_seed(seed, epoch, _ORDER))
     order = torch.randperm(clips, generator=generator)
     return order[index * batch : (index + 1) * batch]
+
+
+Groups = list[tuple[Tensor, int]]
+"""Clips of one kind, [n] int64, and how many of them each batch has."""
+
+
+def groups_by_kind(kinds: Sequence[str], shares: Mapping[str, float], batch: int) -> Groups:
+    """Return which clips fill a batch, by kind.
+
+    Args:
+        kinds: of each clip of the store.
+        shares: of each kind in a batch, 0 to 1, with the sum 1; clips of other kinds are not
+            used. Where all are 0, the clips are one group, whatever their kinds.
+        batch: clips a step; the shares are rounded to it, the sum kept.
+
+    Raises:
+        ValueError: fewer clips, or fewer of a kind, than a batch needs.
+    """
+    if not any(shares.values()):
+        check_batch(len(kinds), batch)
+        return [(torch.arange(len(kinds)), batch)]
+    exact = {kind: share * batch for kind, share in shares.items() if share}
+    counts = {kind: int(value) for kind, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda kind: counts[kind] - exact[kind])
+    for kind in by_remainder[: batch - sum(counts.values())]:
+        counts[kind] += 1
+    groups = []
+    for kind, count in counts.items():
+        clips = torch.tensor([i for i, each in enumerate(kinds) if each == kind], dtype=torch.int64)
+        if len(clips) < count:
+            raise ValueError(
+                f"views.sample.{kind}={shares[kind]:g} needs {count} clips of this kind for a "
+                f"batch of {batch}, but the store has {len(clips)}: give it more or lower the share"
+            )
+        groups.append((clips, count))
+    return groups
+
+
+def mixed_batch(step: int, groups: Groups, seed: int) -> Tensor:
+    """Return the clip numbers of a step's global batch, [batch] int64, shuffled over the kinds.
+
+    Each kind has epochs of its own, see `batch_of_step`.
+    """
+    if len(groups) == 1:
+        ((clips, count),) = groups
+        return clips[batch_of_step(step, len(clips), count, seed)]
+    drawn = [
+        clips[batch_of_step(step, len(clips), count, step_seed(seed, i, _KIND))]
+        for i, (clips, count) in enumerate(groups)
+        if count
+    ]
+    batch = torch.cat(drawn)
+    # without this, the processes, which take slices, would see one kind each
+    generator = torch.Generator().manual_seed(step_seed(seed, step, _MIX))
+    return batch[torch.randperm(len(batch), generator=generator)]
 
 
 def gather_crops(

@@ -37,11 +37,15 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
     config = read_config(
         "default",
         str(tmp_path / "mine.yaml"),
-        ["optim.batch=8", "encoder.widths=8 P 16 P", "views.speed=[0.9, 1.1]"],
+        [
+            *("optim.batch=8", "encoder.widths=8 P 16 P", "views.speed=[0.9, 1.1]"),
+            "views.sample={everyday: .5, speech: .25, music: .25}",
+        ],
     )
     assert config.optim == dataclasses.replace(Config().optim, lr=1e-3, batch=8)
     assert config.encoder == dataclasses.replace(PRESETS["slim"], widths="8 P 16 P")
     assert config.views.speed == (0.9, 1.1)
+    assert dataclasses.astuple(config.views.sample) == (0.5, 0.25, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +69,9 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
         ("byol.temperature=0", r"byol\.temperature is 0\.0: give more than 0"),
         ("views.augment.noise.snr=[19, 5]", r"noise\.snr is .*: give \(low, high\)"),
         ("views.augment.clip.probability=2", r"clip\.probability is 2\.0: give 0 to"),
+        ("views.sample.noise=1", r"views\.sample\.noise is no setting"),
+        ("views.sample={everyday: .5, music: .2}", r"views\.sample: the shares sum to 0\.7: give"),
+        ("views.sample={everyday: -1, music: 2}", r"everyday is -1\.0: give 0 to 1"),
         ("run.log_every=0", r"run\.log_every is 0: give 1 or more"),
         ("encoder=3", "encoder is 3: it takes a preset's name or a mapping"),
     ],
