@@ -20,7 +20,7 @@ PACKAGES := wavebyol_hear baselines pretrain benchmark
 PACKS ?= ../shared/data
 TASKS ?= notes,esc50,speech_commands_folds
 RESULTS ?= build/results
-ROWS := baselines.content_random,baselines.log_mel,baselines.cola,baselines.byol_a,wavebyol_hear.untrained,wavebyol_hear.unwhitened,wavebyol_hear:baselines/weights/slim_333k.safetensors,wavebyol_hear
+ROWS := baselines.content_random,baselines.log_mel,baselines.cola,baselines.byol_a,wavebyol_hear?untrained=true,wavebyol_hear?whiten=false,wavebyol_hear:baselines/weights/slim_333k.safetensors,wavebyol_hear
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
 TORCH := $(shell sed -n 's/^torch==//p' $(LOCK))
@@ -54,14 +54,14 @@ env-test: .venv/.test-stamp
 	@touch $@
 
 bench: env
-	$(BIN)/python -m benchmark.run --models $(ROWS) --out $(OUT) $(ARGS)
+	$(BIN)/python -m benchmark.run --models '$(ROWS)' --out $(OUT) $(ARGS)
 	$(BIN)/python -m benchmark.report $(OUT)
 
 # The README's table: the embedded task and the small real packs (esc50.tar, speech_commands.tar).
 results: env
 	$(BIN)/python tools/lay_out_packs.py $(PACKS) build/packs
 	$(BIN)/python -m benchmark.run --tasks $(TASKS) --allow-partial \
-		--data-dir build/packs --out $(RESULTS) --models $(ROWS) --protocol linear,knn $(ARGS)
+		--data-dir build/packs --out $(RESULTS) --models '$(ROWS)' --protocol linear,knn $(ARGS)
 	$(BIN)/python -m benchmark.report $(RESULTS)
 
 test: lint types

@@ -73,7 +73,7 @@ class HearScore:
     def file_name(self) -> str:
         """The name of the file: task, model and protocol, safe on any system."""
         task, model = (re.sub(r"[^A-Za-z0-9._]+", "_", x) for x in (self.task, self.model))
-        if len(model) > LONGEST:
+        if len(model) > LONGEST or "?" in self.model:  # mean=-5 and mean=5 read alike
             model = f"{model[-LONGEST:]}_{hashlib.sha256(self.model.encode()).hexdigest()[:8]}"
         return f"{task[:LONGEST]}--{model}--{self.protocol}.json"
 

@@ -1,9 +1,26 @@
 """WaveBYOL as a HEAR module: raw waveforms to embeddings, with weights that ship.
 
-The common API of HEAR (Holistic Evaluation of Audio Representations) and nothing else.
+The common API of HEAR (Holistic Evaluation of Audio Representations). It is imported when it is
+first used: `import wavebyol_hear.files` and the like do not wait for torch.
 """
 
-from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings
-from wavebyol_hear.load import load_model
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
+if TYPE_CHECKING:
+    from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings, load_model
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Return a function of the API."""
+    if name in __all__:
+        return getattr(importlib.import_module("wavebyol_hear.hear"), name)
+    raise AttributeError(f"module 'wavebyol_hear' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the names of the API beside what is loaded."""
+    return sorted({*globals(), *__all__})

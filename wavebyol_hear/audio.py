@@ -33,14 +33,14 @@ def _decode(source: Path | BinaryIO, name: str) -> tuple[np.ndarray, int]:
     return wave, rate
 
 
-def _mixed(channels: np.ndarray) -> np.ndarray:
+def _mix(channels: np.ndarray) -> np.ndarray:
     """Return the mean of the channels, [n, channels] -> [n].
 
     Column after column: numpy's mean over rows of two takes longer than decoding and resampling.
     """
     if channels.shape[1] == 1:
         return channels[:, 0]
-    wave = channels[:, 0] + channels[:, 1]
+    wave: np.ndarray = channels[:, 0] + channels[:, 1]
     for other in channels.T[2:]:
         wave += other
     wave /= channels.shape[1]
@@ -76,7 +76,7 @@ def read_audio(source: str | Path | BinaryIO, sample_rate: int) -> np.ndarray:
         raise AudioError(f"{name}: holds no samples; replace the file or drop it from the list")
     if not np.isfinite(channels).all():
         raise AudioError(f"{name}: holds NaN or infinite samples; repair or replace the file")
-    wave = _mixed(channels)
+    wave = _mix(channels)
     if rate != sample_rate:
         wave = soxr.resample(wave, rate, sample_rate, quality="HQ")
     if len(wave) == 0:

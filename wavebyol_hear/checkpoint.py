@@ -2,10 +2,12 @@
 
 Our file holds the state dict of an `Encoder` and, where they were fitted, the whitenings of its
 embeddings; its header holds `format`, `config` and `provenance` as JSON, so that a file says by
-itself what it is and where it comes from.
+itself what it is and where it comes from. The authors' file (waverDeep/WaveBYOL, `torch.save`)
+names no architecture: its preset is the one with its shapes.
 """
 
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,16 +17,30 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from wavebyol_hear.authors import load_authors
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.files.atomic import atomic_write
-from wavebyol_hear.fill import WeightsError, check_finite, fill
+from wavebyol_hear.front_end import ConvFrontEndConfig
 from wavebyol_hear.whitening import Whitening, from_tensors, is_whitening, to_tensors
-
-__all__ = ["Weights", "WeightsError", "load_encoder", "load_weights", "save_encoder"]
 
 FORMAT = "wavebyol-hear/1"
 ZIP_MAGIC = b"PK\x03\x04"
+AUTHORS_ENCODER = "online_encoder_network."
+# Theirs -> ours, below `online_encoder_network.`.
+AUTHORS_NAMES = {
+    "feature_extractor_step.encoder_layer_": "front_end.layers.",
+    "feature_encoding_step.feature_extractor_layer.": "features.",
+}
+# What else a full training state of theirs holds; an encoder needs none of it.
+AUTHORS_OTHER = (
+    "online_projector_network.",
+    "online_predictor_network.",
+    "target_encoder_network.",
+    "target_projector_network.",
+)
+
+
+class WeightsError(ValueError):
+    """A weights file that cannot be used; the message is one line and names what is wrong."""
 
 
 class Weights(NamedTuple):
@@ -56,14 +72,26 @@ def save_encoder(
         provenance: whatever JSON can hold: how the weights were made.
         dtype: of convolution weights in the file. Vectors (biases, BatchNorm statistics, centre
             frequencies) stay float32: they are few, and variances near 1e-5 do not fit float16.
-        whitenings: of the encoder's embeddings, by the names of `Embedder`.
+        whitenings: of the encoder's embeddings, by the names of `Embedder`; by default those of
+            the model that the encoder is part of, if any.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "weights.safetensors"
+        >>> save_encoder(path, Encoder(PRESETS["slim"]), {"seed": 0}, dtype=torch.float16)
+        >>> load_encoder(path)[1]
+        {'seed': 0}
     """
+    whitenings = encoder.whitenings if whitenings is None else whitenings
     tensors = {
         name: (value.to(dtype) if value.is_floating_point() and value.dim() > 1 else value)
         .detach()
         .cpu()
         .contiguous()
-        for name, value in {**encoder.state_dict(), **to_tensors(whitenings or {})}.items()
+        for name, value in {**encoder.state_dict(), **to_tensors(whitenings)}.items()
     }
     header = {
         "format": FORMAT,
@@ -86,44 +114,38 @@ def load_encoder(path: str | Path, preset: str | None = None) -> tuple[Encoder, 
         WeightsError: the file is absent, damaged, of another kind, or not exactly the weights of
             the network that it names.
     """
-    encoder, provenance, _ = _load(Path(path), preset)
+    encoder, provenance, _ = load_weights(path, preset)
     return encoder, provenance
 
 
 def load_weights(path: str | Path, preset: str | None = None) -> Weights:
-    """Read all that a weights file holds, in one go; an authors' file holds no whitenings.
+    """Read all that a weights file holds; an authors' file holds no whitenings.
 
     Args:
         path: as of `load_encoder`.
         preset: as of `load_encoder`.
 
     Raises:
-        WeightsError: as of `load_encoder`, or a whitening is not whole.
+        WeightsError: as of `load_encoder`, or a whitening is incomplete.
     """
     path = Path(path)
-    encoder, provenance, rest = _load(path, preset)
-    check_finite(rest, path)
-    try:
-        return Weights(encoder, provenance, from_tensors(rest))
-    except ValueError as error:
-        raise WeightsError(f"weights {path}: {error}") from error
-
-
-def _load(path: Path, preset: str | None) -> tuple[Encoder, dict[str, Any], dict[str, Tensor]]:
-    """Return the encoder, the provenance and the whitenings' tensors in a file of either kind."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(ZIP_MAGIC))
     except OSError as error:
         raise WeightsError(f"weights {path} cannot be read: {error.strerror}") from error
     if magic == ZIP_MAGIC:
-        return *load_authors(path, preset), {}
+        return _load_authors(path, preset)
     tensors, config, provenance = _read_ours(path)
     rest = {name: tensors.pop(name) for name in list(tensors) if is_whitening(name)}
-    encoder = fill(config, tensors, path)
+    encoder = _fill(config, tensors, path)
     if preset is not None and encoder.config != PRESETS[preset]:
         raise WeightsError(f"weights {path} are not of preset {preset!r}: leave the preset out")
-    return encoder, provenance, rest
+    _check_values(rest, path)
+    try:
+        return Weights(encoder, provenance, from_tensors(rest))
+    except ValueError as error:
+        raise WeightsError(f"weights {path}: {error}") from error
 
 
 def _read_ours(path: Path) -> tuple[dict[str, Tensor], EncoderConfig, dict[str, Any]]:
@@ -146,8 +168,102 @@ def _read_ours(path: Path) -> tuple[dict[str, Tensor], EncoderConfig, dict[str, 
     try:
         config = EncoderConfig.from_dict(json.loads(header["config"]))
         provenance = json.loads(header["provenance"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise WeightsError(f"weights {path} have a header this version cannot read: {error}") from (
-            error
-        )
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"weights {path} have an unusable header: {reason}") from error
     return tensors, config, provenance
+
+
+def _load_authors(path: Path, preset: str | None) -> Weights:
+    """Read an authors' checkpoint {model_state_dict, optimizer_state_dict, epoch, loss}."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own message advises to load it all the same, which runs whatever is in it.
+        raise WeightsError(
+            f"weights {path} hold more than plain tensors: save the state dict alone"
+        ) from error
+    except (RuntimeError, OSError, EOFError, LookupError, ValueError) as error:
+        reason = " ".join(str(error).splitlines()[:1])
+        raise WeightsError(f"weights {path} are damaged: {reason}") from error
+    if not isinstance(saved, dict) or not isinstance(saved.get("model_state_dict"), dict):
+        raise WeightsError(f"weights {path} lack 'model_state_dict': not a WaveBYOL checkpoint")
+    tensors, unknown = {}, []
+    for name, value in saved["model_state_dict"].items():
+        ours = _our_name(str(name))
+        if ours is not None and isinstance(value, Tensor):
+            tensors[ours] = value
+        elif not str(name).startswith(AUTHORS_OTHER):
+            unknown.append(str(name))
+    if unknown:
+        raise WeightsError(f"weights {path} have unknown keys: {_some(unknown)}")
+    if not tensors:
+        raise WeightsError(f"weights {path} lack the encoder: no key begins {AUTHORS_ENCODER!r}")
+    authors = [n for n, config in PRESETS.items() if config.front_end == ConvFrontEndConfig()]
+    names = [preset] if preset else authors
+    nearest = min(names, key=lambda name: len(_differences(PRESETS[name], tensors)))
+    provenance = {
+        "source": "a checkpoint in the format of waverDeep/WaveBYOL",
+        "preset": nearest,
+        "epoch": saved.get("epoch"),
+    }
+    return Weights(_fill(PRESETS[nearest], tensors, path), provenance, {})
+
+
+def _our_name(name: str) -> str | None:
+    """Return our name of an encoder tensor of the authors, None for any other."""
+    for theirs, ours in AUTHORS_NAMES.items():
+        if name.startswith(AUTHORS_ENCODER + theirs):
+            return ours + name.removeprefix(AUTHORS_ENCODER + theirs)
+    return None
+
+
+def _differences(config: EncoderConfig, tensors: dict[str, Tensor]) -> list[str]:
+    """Return, in words, how tensors differ from what a config asks for."""
+    with torch.device("meta"):
+        wanted = {name: value.shape for name, value in Encoder(config).state_dict().items()}
+    return [
+        *(f"missing {name}" for name in wanted if name not in tensors),
+        *(f"unknown {name}" for name in tensors if name not in wanted),
+        *(
+            f"{name} is {list(tensors[name].shape)} instead of {list(shape)}"
+            for name, shape in wanted.items()
+            if name in tensors and tensors[name].shape != shape
+        ),
+    ]
+
+
+def _fill(config: EncoderConfig, tensors: dict[str, Tensor], path: Path) -> Encoder:
+    """Return the encoder of a config with exactly these tensors."""
+    try:
+        differences = _differences(config, tensors)
+    except ValueError as error:
+        raise WeightsError(f"weights {path} ask for an impossible network: {error}") from error
+    if differences:
+        raise WeightsError(f"weights {path} do not fit {config.widths!r}: {_some(differences)}")
+    _check_values(tensors, path)
+    with torch.random.fork_rng(devices=[]):  # the first weights are drawn, then overwritten
+        encoder = Encoder(config)
+    encoder.load_state_dict(tensors)
+    return encoder.eval()
+
+
+def _check_values(tensors: dict[str, Tensor], path: Path) -> None:
+    """Raise a WeightsError that names the tensors whose type or values weights cannot have."""
+    kinds = [
+        f"{name} ({value.dtype})"
+        for name, value in tensors.items()
+        # A BatchNorm counts its batches in whole numbers.
+        if not value.is_floating_point() and not name.endswith(".num_batches_tracked")
+    ]
+    if kinds:
+        raise WeightsError(f"weights {path} are not floating-point in {_some(kinds)}")
+    infinite = [name for name, value in tensors.items() if not value.isfinite().all()]
+    if infinite:
+        raise WeightsError(f"weights {path} have NaN or infinite values in {_some(infinite)}")
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    """Return the first few names and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -1,4 +1,4 @@
-"""Clips computed a few at a time where their maps are large, all together where they are small.
+"""Batches of audio: what they must be, and how they are computed a few clips at a time.
 
 glibc, the usual C library, keeps freed memory of up to 32 MiB for the next map; what is larger goes
 back to the system, which hands it out again page by page, for a tenth of h2's time. Late layers
@@ -15,31 +15,48 @@ from torch import Tensor
 KEPT = 2**23
 
 
-def most_at_once(largest: float, device: torch.device) -> int:
+def check_audio(audio: Tensor) -> None:
+    """Raise a ValueError that names what is wrong with a batch of audio."""
+    if not isinstance(audio, Tensor):
+        raise ValueError(f"audio is a {type(audio).__name__}: give a float tensor [batch, samples]")
+    shape = list(audio.shape)
+    if audio.dim() != 2 or not audio.is_floating_point():
+        raise ValueError(f"audio is {audio.dtype} {shape}: give a float tensor [batch, samples]")
+    if 0 in shape:
+        raise ValueError(f"audio is {shape}: give one clip and one sample at least")
+    # A sum is finite where all samples are, except for absurdly large ones: then look at each.
+    if audio.sum().isfinite():
+        return
+    broken = (~audio.isfinite()).any(1).nonzero()
+    if len(broken):
+        raise ValueError(f"audio has NaN or infinite samples in clip {int(broken[0])} of the batch")
+
+
+def max_clips(largest: float, device: torch.device) -> int:
     """Return of how many clips the C library keeps a map; on a GPU there is no such bound.
 
     Args:
-        largest: numbers a clip of the largest map.
+        largest: numbers per clip of the largest map.
         device: where the maps are.
     """
     return max(int(KEPT / largest), 1) if device.type == "cpu" else sys.maxsize
 
 
-def in_shares(call: Callable[[Tensor], Tensor], batch: Tensor, largest: int) -> Tensor:
-    """Return what a call gives for a batch, computed in even shares on a processor.
+def map_chunks(call: Callable[[Tensor], Tensor], batch: Tensor, largest: int) -> Tensor:
+    """Return what a call gives for a batch, computed in even chunks on a processor.
 
     Args:
-        call: computes every clip for itself, so no BatchNorm in training mode.
+        call: treats every clip by itself, so no BatchNorm in training mode.
         batch: of clips.
-        largest: numbers a clip of the largest map on the way.
+        largest: numbers per clip of the largest map on the way.
 
     Shape:
         [B, ...] -> what `call` returns for [B, ...].
     """
-    shares = -(-len(batch) // most_at_once(largest, batch.device))
-    return joined([call(share) for share in batch.tensor_split(shares)])
+    n_chunks = -(-len(batch) // max_clips(largest, batch.device))
+    return cat([call(chunk) for chunk in batch.tensor_split(n_chunks)])
 
 
-def joined(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Return parts as one, without a copy where there is one part."""
-    return torch.cat(tuple(parts), dim) if len(parts) > 1 else parts[0]
+def cat(chunks: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Return chunks as one tensor, without a copy where there is one chunk."""
+    return torch.cat(tuple(chunks), dim) if len(chunks) > 1 else chunks[0]

@@ -5,41 +5,41 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from wavebyol_hear.batch import check_audio
-from wavebyol_hear.chunking import joined, most_at_once
+from wavebyol_hear.chunking import cat, check_audio, max_clips
 from wavebyol_hear.encoder import Encoder, EncoderConfig
-from wavebyol_hear.fast.inference import InferenceCopy
 from wavebyol_hear.layers import pad_to
-from wavebyol_hear.layout import Layout
-from wavebyol_hear.pooling import Pooling, TimeStatistics, name_of, window_statistics
-from wavebyol_hear.precision import DTYPES, Precision, check_precision, resolve
+from wavebyol_hear.pooling import Pooling, TimeStatistics, choose, name_of, window_statistics
+from wavebyol_hear.precision import Precision, check_precision, resolve
 from wavebyol_hear.stream import Frames, pieces, stack_halo, stages_of
-from wavebyol_hear.timestamps import TimeGrid, dense_maps, windows
+from wavebyol_hear.timestamps import TimeGrid, windows
 from wavebyol_hear.whitening import Whitening
 
 
 class Embedder(nn.Module):
     """An encoder with its pooling; `forward` gives scene embeddings and can be trained through.
 
-    Any length from one sample goes; beyond `seconds_at_once` a clip is computed in pieces, to the
+    Any length from one sample works; beyond `chunk_seconds` a clip is computed in pieces, to the
     same numbers, so that memory grows by its front-end channels alone.
 
     Args:
         encoder: the network; put in evaluation mode, its weights in channels-last order.
-        pooling: a `Pooling`, a name in `POOLINGS`, or None: `contrast` for scenes and
-            `maxima` for timestamps, or `global` where the first has more than 8,192 numbers (h1
-            to h5).
+        pooling: a `Pooling`, a name in `POOLINGS`, or None: see `wavebyol_hear.pooling.choose`.
         whitenings: by name, such as `scene.contrast` and `timestamps.maxima`; those of the chosen
-            poolings (`whitening_names`) are used, the others passed over.
-        normalise: whether embeddings are scaled to unit L2 norm, as the authors' probe has it; off
-            by default, since a probe that standardises each number does better without.
-        seconds_at_once: sound computed at once; bounds memory (h2: some 35 MB a second).
-        precision: `fp32`, `bf16`, or `auto`, bf16 where the device has units for it. Gradients and
-            training mode have the precision of the weights.
+            poolings (`whitening_names`) are applied.
+        normalize: whether embeddings are scaled to unit L2 norm, as the authors' probe has it; off
+            by default, since a probe that standardizes each number does better without.
+        chunk_seconds: audio computed at once; bounds memory (h2: some 35 MB per second).
+        precision: `fp32`, `bf16`, or `auto`, bf16 where the device has units for it. Gradients,
+            training mode and `fast=False` have the precision of the weights.
+        fast: whether embeddings are computed by a folded copy of the encoder (`fast/`), to the
+            same numbers up to rounding; False takes the encoder as it is, and no code of `fast/`.
 
     Shape:
         [B, n] -> [B, scene_embedding_size].
     """
+
+    forward_embeds_scenes = True
+    """Says to whoever fine-tunes HEAR models that calling this one is the way."""
 
     def __init__(
         self,
@@ -47,31 +47,38 @@ class Embedder(nn.Module):
         pooling: str | Pooling | None = None,
         *,
         whitenings: Mapping[str, Whitening] | None = None,
-        normalise: bool = False,
-        seconds_at_once: float = 20.48,
+        normalize: bool = False,
+        chunk_seconds: float = 20.48,
         precision: Precision = "fp32",
+        fast: bool = True,
     ) -> None:
-        """Work out the sizes."""
         super().__init__()
         check_precision(precision)
-        if not seconds_at_once > 0:
-            raise ValueError(f"seconds_at_once is {seconds_at_once}: it must be above 0")
+        if precision == "bf16" and not fast:
+            raise ValueError("precision is 'bf16' with fast=False: only fast=True computes in bf16")
+        if not chunk_seconds > 0:
+            raise ValueError(f"chunk_seconds is {chunk_seconds}: it must be above 0")
         self.encoder = encoder
+        self.encoder.whitenings = whitenings or {}
         self.encoder.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stages = stages_of(encoder)
-        self.normalise = normalise
-        self._asked = precision
-        self._copy = InferenceCopy()
+        self.normalize = normalize
+        self._precision = precision if fast else "fp32"
+        self._fast = None
+        if fast:
+            from wavebyol_hear.fast.inference import InferenceCopy
+
+            self._fast = InferenceCopy()
         self.grid = TimeGrid.of(encoder)
-        layout = Layout(self.stages, self.grid)
-        self.pooling, self.timestamp_pooling = layout.choose(pooling)
+        self.pooling, self.timestamp_pooling = choose(pooling, self.stages)
         self.halo = stack_halo(encoder)
         self.sample_rate = encoder.config.sample_rate
         stride = max(self.stages[-1].step, self.grid.step)
-        frames = seconds_at_once * self.sample_rate / encoder.front_end.hop
+        frames = chunk_seconds * self.sample_rate / encoder.front_end.hop
         self.core = max(round(frames / stride), 1) * stride
-        self.scene_embedding_size = layout.size(self.pooling, windowed=False)
-        self.timestamp_embedding_size = layout.size(self.timestamp_pooling, windowed=True)
+        self.scene_embedding_size = self.pooling.size(self.stages)
+        one_column = [self.grid.window(stage)[1] == 1 for stage in self.stages]
+        self.timestamp_embedding_size = self.timestamp_pooling.size(self.stages, one_column)
         sizes = self.scene_embedding_size, self.timestamp_embedding_size
         self.whiten_scene, self.whiten_timestamps = (
             _choose_whitening(whitenings or {}, name, size)
@@ -87,7 +94,7 @@ class Embedder(nn.Module):
     @property
     def precision(self) -> str:
         """The precision in which embeddings are computed: `fp32` or `bf16`."""
-        return resolve(self._asked, self._like.device)
+        return resolve(self._precision, self._like.device)
 
     @property
     def pads_scenes_to(self) -> int:
@@ -104,10 +111,10 @@ class Embedder(nn.Module):
         return f"scene.{name_of(self.pooling)}", f"timestamps.{name_of(self.timestamp_pooling)}"
 
     def _network(self) -> Encoder:
-        """Return what computes: the folded copy where nothing can be learned, else the encoder."""
-        if torch.is_grad_enabled() or self.encoder.training:
+        """Return what computes: the folded copy where nothing can be trained, else the encoder."""
+        if self._fast is None or torch.is_grad_enabled() or self.encoder.training:
             return self.encoder
-        return self._copy.of(self.encoder, DTYPES[self.precision])
+        return self._fast.copy_of(self.encoder, self.precision)
 
     @property
     def _like(self) -> Tensor:
@@ -117,27 +124,27 @@ class Embedder(nn.Module):
     def clips_at_once(self, samples: int) -> int:
         """Return how many clips of a length are computed together."""
         frames = max(samples, self.config.crop_samples) // self.encoder.front_end.hop
-        between = max(s.channels * s.rows / s.step for s in self.stages)  # numbers a frame
-        most = most_at_once(frames * between, self._like.device)
+        largest = max(s.channels * s.rows / s.step for s in self.stages)  # numbers per frame
+        most = max_clips(frames * largest, self._like.device)
         return max(min(self.core // frames, most), 1)
 
-    def _parts(self, audio: Tensor) -> tuple[Tensor, ...]:
-        """Check a batch and cut it evenly in what is computed together."""
+    def _chunks(self, audio: Tensor) -> tuple[Tensor, ...]:
+        """Check a batch and cut it evenly into what is computed together."""
         check_audio(audio)
         return torch.tensor_split(audio, -(-len(audio) // self.clips_at_once(audio.shape[1])))
 
     def scenes(self, audio: Tensor) -> Tensor:
         """Return scene embeddings, computed a few clips after another; see the class."""
         network = self._network()
-        return joined([self(part, network) for part in self._parts(audio)])
+        return cat([self(chunk, network) for chunk in self._chunks(audio)])
 
     def forward(self, audio: Tensor, network: Encoder | None = None) -> Tensor:
         """Return scene embeddings of clips computed together; see the class.
 
         Args:
             audio: of clips of one length.
-            network: what `_network` returned, where it was asked before and the audio checked: it
-                looks at all weights.
+            network: what `_network` returned, where it was called before, since it compares all
+                weights, and the audio checked.
         """
         if network is None:
             check_audio(audio)
@@ -147,7 +154,7 @@ class Embedder(nn.Module):
         running = [TimeStatistics(statistics) for statistics in wanted]
         for piece in pieces(frames.count, self.core, self.halo):
             image = _channels_last(frames.image(piece.start, piece.stop))
-            maps = dense_maps(frames.encoder, image, self.stages[-1].step)
+            maps = frames.encoder.dense_maps(image, self.stages[-1].step)
             for stage, statistics, values in zip(self.stages, running, maps, strict=True):
                 statistics.update(values[..., piece.kept(stage.step, frames.count)])
         parts = [
@@ -164,9 +171,9 @@ class Embedder(nn.Module):
             [B, n] -> ([B, T, timestamp_embedding_size], float64 [B, T]).
         """
         network = self._network()
-        parts = [self._timestamps(part, network) for part in self._parts(audio)]
-        embeddings, times = zip(*parts, strict=True)
-        return joined(embeddings), joined(times)
+        chunks = [self._timestamps(chunk, network) for chunk in self._chunks(audio)]
+        embeddings, times = zip(*chunks, strict=True)
+        return cat(embeddings), cat(times)
 
     def _timestamps(self, audio: Tensor, network: Encoder) -> tuple[Tensor, Tensor]:
         """Return embeddings and instants of clips that are computed together."""
@@ -180,7 +187,7 @@ class Embedder(nn.Module):
         for piece in pieces(step * columns.stop, self.core, self.halo, end):
             image = _channels_last(frames.image(piece.start, piece.stop))
             here = range((piece.first - piece.start) // step, (piece.last - piece.start) // step)
-            maps = dense_maps(frames.encoder, image, step)
+            maps = frames.encoder.dense_maps(image, step)
             self._embed_columns(maps, here, out[:, piece.first // step : piece.last // step])
         times = self.grid.milliseconds(left, samples, self.sample_rate).to(out.device)
         embeddings = self.timestamp_pooling.compressed(out[:, columns.start :])
@@ -201,7 +208,7 @@ class Embedder(nn.Module):
                 statistics = pooling.of_one_column(statistics)
             for part in pooling.parts(window_statistics(local, statistics), statistics):
                 size = part.shape[1] * part.shape[2]
-                place = out[..., filled : filled + size].unflatten(-1, part.shape[1:3])
+                place = torch.unflatten(out[..., filled : filled + size], -1, part.shape[1:3])
                 place.copy_(part.permute(0, 3, 1, 2))
                 filled += size
 
@@ -216,18 +223,18 @@ class Embedder(nn.Module):
         return Frames(network, wave, self.core)
 
     def _finish(self, embeddings: Tensor) -> Tensor:
-        """Normalise if asked to."""
-        return nn.functional.normalize(embeddings, dim=-1) if self.normalise else embeddings
+        """Scale to unit norm if asked to."""
+        return nn.functional.normalize(embeddings, dim=-1) if self.normalize else embeddings
 
 
 def _choose_whitening(whitenings: Mapping[str, Whitening], name: str, size: int) -> nn.Module:
     """Return the whitening of a name, or none."""
-    found = whitenings.get(name)
-    if found is None:
+    whitening = whitenings.get(name)
+    if whitening is None:
         return nn.Identity()
-    if found.size != size:
-        raise ValueError(f"whitening {name} has {found.size} numbers, not {size}")
-    return found
+    if whitening.size != size:
+        raise ValueError(f"whitening {name} has {whitening.size} numbers, not {size}")
+    return whitening
 
 
 def _channels_last(image: Tensor) -> Tensor:

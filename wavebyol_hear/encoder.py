@@ -6,12 +6,13 @@ the Gabor front end of `slim` and the learned filter bank of `slim_bank` and `wi
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from wavebyol_hear.files.settings import check_range, merge
 from wavebyol_hear.front_end import (
     FRONT_ENDS,
     BankFrontEndConfig,
@@ -20,8 +21,18 @@ from wavebyol_hear.front_end import (
     GaborFrontEndConfig,
     build_front_end,
 )
-from wavebyol_hear.layers import TimeNorm, pad_to, pre_emphasize, stack_chunks
+from wavebyol_hear.layers import (
+    DilatedConv2d,
+    TimeNorm,
+    TimePool2d,
+    pad_to,
+    pre_emphasize,
+    stack_chunks,
+)
+from wavebyol_hear.whitening import Whitening
 
+# What no network of ours comes near; a weights file that asks for more is not to be built.
+MAX_LAYERS, MAX_DIGITS, MAX_NUMBER = 64, 5, 2**24
 H2 = "64 128 P 256 512 P 512 512 P 1024 1024 P"
 
 
@@ -31,13 +42,13 @@ class EncoderConfig:
 
     Args:
         front_end: the layers from waveform to channels.
-        widths: the Conv2d stack, a number a 3 x 3 convolution (BatchNorm, ReLU) and `P` a 2 x 2
+        widths: the Conv2d stack, a number per 3 x 3 convolution (BatchNorm, ReLU) and `P` a 2 x 2
             max pool; a block ends at each `P`.
         chunks: planes of the image; divides the front end's channels.
         pre_emphasis: share of the previous sample that is taken off each sample before all else;
             0 leaves the waveform as it is, .97 evens the spectrum of most sounds out.
         input_norm: `l2`, the authors' norm of the waveform over time, or `rms`, unit RMS.
-        image_norm: whether the image is L2-normalised over time, as the authors do.
+        image_norm: whether the image is L2-normalized over time, as the authors do.
         sample_rate: Hz.
         crop_samples: length of a training crop; shorter clips are zero-padded to it.
     """
@@ -53,6 +64,8 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         """Check what can be checked before any weight is made."""
+        check_range(self, "chunks", "sample_rate", minimum=1, maximum=MAX_NUMBER)
+        check_range(self, "crop_samples", minimum=0, maximum=MAX_NUMBER)
         if self.front_end.channels % self.chunks:
             raise ValueError(f"{self.front_end.channels} channels cannot be cut in {self.chunks}")
         if not 0 <= self.pre_emphasis < 1:
@@ -62,6 +75,11 @@ class EncoderConfig:
         tokens = self.widths.split()
         if not tokens or not all(t == "P" or (t.isdigit() and int(t) > 0) for t in tokens):
             raise ValueError(f"widths are {self.widths!r}: write numbers and P, such as {H2!r}")
+        if len(tokens) > MAX_LAYERS or any(len(t) > MAX_DIGITS for t in tokens):
+            raise ValueError(
+                f"widths have {len(tokens)} layers ({self.widths[:20]}...): give at most "
+                f"{MAX_LAYERS}, of at most {MAX_DIGITS} digits"
+            )
         halvings = tokens.count("P")
         if self.rows < 2**halvings:
             raise ValueError(
@@ -94,13 +112,18 @@ class EncoderConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EncoderConfig":
-        """Return the config of `to_dict`'s values; an unknown key is a TypeError."""
-        front = dict(values["front_end"])
-        kind = front.pop("kind")
-        if kind not in FRONT_ENDS:
-            raise ValueError(f"front end {kind!r} is unknown: it is one of {', '.join(FRONT_ENDS)}")
-        front = {k: tuple(v) if isinstance(v, list) else v for k, v in front.items()}
-        return cls(**{**values, "front_end": FRONT_ENDS[kind](**front)})
+        """Return the config of `to_dict`'s values, as a file may hold them.
+
+        Raises:
+            ValueError: an unknown key, or a value of another type or out of range.
+        """
+        front = values.get("front_end") if isinstance(values, dict) else None
+        kind = front.get("kind") if isinstance(front, dict) else None
+        if front is None or not isinstance(kind, str) or kind not in FRONT_ENDS:
+            raise ValueError(f"front_end.kind is {kind!r}: it is one of {', '.join(FRONT_ENDS)}")
+        base = cls(FRONT_ENDS[kind](), widths="1", chunks=1)  # valid with any front end
+        settings = {key: value for key, value in front.items() if key != "kind"}
+        return merge(base, {"widths": H2, "chunks": 3, **values, "front_end": settings})
 
 
 PRESETS: dict[str, EncoderConfig] = {
@@ -147,13 +170,15 @@ class Encoder(nn.Module):
         self.input_norm = TimeNorm(config.crop_samples if config.input_norm == "l2" else 1)
         self.image_norm = TimeNorm(self.frames(config.crop_samples)) if config.image_norm else None
         self.features = nn.Sequential(*_conv_stack(config))
+        # Of the model that the encoder is part of, by the names of `Embedder`.
+        self.whitenings: Mapping[str, Whitening] = {}
 
     def frames(self, samples: int) -> int:
         """Return the number of front-end frames of a clip of `samples`."""
         return self.config.front_end.frames(samples)
 
     def emphasize(self, wave: Tensor) -> Tensor:
-        """Return the waveform that is normalised first of all, of the same shape."""
+        """Return the waveform that is normalized first of all, of the same shape."""
         return pre_emphasize(wave, self.config.pre_emphasis)
 
     def image(self, wave: Tensor) -> Tensor:
@@ -182,6 +207,36 @@ class Encoder(nn.Module):
             maps.append(block(maps[-1]))
         return maps
 
+    def dense_maps(self, image: Tensor, step: int) -> Iterator[Tensor]:
+        """Yield the image and each block's map with no time stride above `step` frames.
+
+        A pool that would step further keeps every column, and what follows is dilated: the columns
+        between are what the strided network gives for a clip that begins later.
+
+        Shape:
+            image [B, chunks, rows, T] -> [B, C, rows of the block, T // stride]; beyond `step`
+            there is one column less (the pool that pairs adjacent columns).
+        """
+        yield image
+        image = image.to(next(self.features.parameters()).dtype)
+        stride = 1  # that the strided network has before the block
+        for block in self.blocks():
+            image = self._dense_block(block, image, stride, step)
+            stride *= 2
+            yield image
+
+    def _dense_block(self, block: nn.Sequential, image: Tensor, stride: int, step: int) -> Tensor:
+        """Return a block's map with no time stride above `step`."""
+        dilation = max(stride // step, 1)
+        for layer in block:
+            if isinstance(layer, DilatedConv2d):
+                image = layer(image, dilation)
+            elif isinstance(layer, TimePool2d) and stride >= step:
+                image = layer.dense(image, dilation)
+            else:
+                image = layer(image)
+        return image
+
     def forward(self, wave: Tensor) -> Tensor:
         """Return the last map; see the class."""
         last: Tensor = self.features(self.image(wave))
@@ -193,9 +248,9 @@ def _conv_stack(config: EncoderConfig) -> Iterator[nn.Module]:
     inputs = config.chunks
     for token in config.widths.split():
         if token == "P":
-            yield nn.MaxPool2d(2)
+            yield TimePool2d()
             continue
-        yield nn.Conv2d(inputs, int(token), 3, padding=1)
+        yield DilatedConv2d(inputs, int(token))
         yield nn.BatchNorm2d(int(token))
         yield nn.ReLU(inplace=True)
         inputs = int(token)

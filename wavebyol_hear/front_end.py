@@ -10,6 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from wavebyol_hear.files.settings import check_range
+
+# What no network of ours comes near; a weights file that asks for more is not to be built.
+MAX_LAYERS, MAX_CHANNELS = 16, 4096
+
 
 @dataclass(frozen=True)
 class ConvFrontEndConfig:
@@ -19,6 +24,17 @@ class ConvFrontEndConfig:
     kernels: tuple[int, ...] = (10, 8, 4, 2, 2)
     strides: tuple[int, ...] = (5, 4, 2, 2, 2)
     paddings: tuple[int, ...] = (2, 2, 2, 2, 1)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before any weight is made."""
+        check_range(self, "channels", "kernels", "strides", minimum=1, maximum=MAX_CHANNELS)
+        check_range(self, "paddings", minimum=0, maximum=MAX_CHANNELS)
+        lengths = {len(self.kernels), len(self.strides), len(self.paddings)}
+        if len(lengths) > 1 or not 1 <= len(self.kernels) <= MAX_LAYERS:
+            raise ValueError(
+                f"kernels, strides and paddings are {len(self.kernels)}, {len(self.strides)} and "
+                f"{len(self.paddings)} numbers: give as many of each, at most {MAX_LAYERS}"
+            )
 
     @property
     def hop(self) -> int:
@@ -53,6 +69,12 @@ class FilterBankConfig:
     low_hz: float = 60.0
     high_hz: float = 7800.0
     floor: float = 1e-4
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before any weight is made."""
+        check_range(self, "channels", "taps", minimum=2, maximum=MAX_CHANNELS)
+        check_range(self, "stride", "pool", minimum=1, maximum=MAX_CHANNELS)
+        check_range(self, "floor", above=0.0)
 
     @property
     def hop(self) -> int:
@@ -156,7 +178,8 @@ class GaborFrontEnd(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         """Return the normalised log energies of a waveform; see the class."""
-        return self.norm(self.log_energy(wave))
+        normalized: Tensor = self.norm(self.log_energy(wave))
+        return normalized
 
     def log_energy(self, wave: Tensor) -> Tensor:
         """Return log(mean squared modulus + floor): [B, 1, n] -> [B, channels, frames]."""

@@ -1,34 +1,109 @@
-"""The HEAR functions: embeddings of audio, without gradients and in bounded memory.
+"""The HEAR API: a model from a weights file, and embeddings of audio in bounded memory."""
 
-Whoever puts the model in training mode and leaves gradients on gets scene embeddings to train
-through, as of any torch module; everything else is evaluation.
-"""
+import contextlib
+import warnings
+from collections.abc import Iterator
+from importlib import resources
 
 import torch
 from torch import Tensor
 
+from wavebyol_hear.checkpoint import Weights, load_weights
 from wavebyol_hear.embed import Embedder
+from wavebyol_hear.encoder import PRESETS, Encoder
+from wavebyol_hear.pooling import Pooling
+from wavebyol_hear.precision import Precision
+
+DEFAULT_PRESET = "slim"
+
+
+def load_model(
+    model_file_path: str = "",
+    *,
+    preset: str | None = None,
+    pooling: str | Pooling | None = None,
+    whiten: bool = True,
+    normalize: bool = False,
+    chunk_seconds: float = 20.48,
+    precision: Precision = "auto",
+    fast: bool = True,
+    untrained: bool = False,
+) -> Embedder:
+    """Return a model for `get_scene_embeddings` and `get_timestamp_embeddings`, on the CPU.
+
+    Args:
+        model_file_path: weights, in the project's safetensors format or the authors' `.pt`. Empty:
+            the weights that ship with the package for the preset; where none ship, seeded
+            untrained weights, with a warning.
+        preset: one of h1, h2, h3, h4, h5, slim (the default), slim_bank, wide_bank. With a file it
+            need not be given; if it is, the file must hold that network.
+        pooling: `contrast` (front end and each block: max and deviation over time, rows kept),
+            `stages` (front end: mean, max and deviation; each block: mean and max), `bands` (last
+            map, rows kept, mean + max added), `maxima` (front end and each block: max) or `global`
+            (as `bands`, over rows too); by default `contrast` for slim's scenes, `maxima` for its
+            timestamps, and `global` for h1 to h5.
+        whiten: whether embeddings are whitened by the statistics of the training corpus, where the
+            weights file holds them for the pooling (the shipped one: for the default poolings).
+        normalize: whether embeddings are scaled to unit L2 norm, as the authors' probe does.
+        chunk_seconds: audio computed at once, > 0; less takes less memory.
+        precision: `fp32`, `bf16` or `auto`, bf16 where the device has units for it; the model's
+            attribute `precision` says which it is. Training through the model is in fp32.
+        fast: whether embeddings are computed by a folded copy of the network (`fast/`), to the same
+            numbers up to rounding; False runs the network as it is written, in fp32.
+        untrained: whether the preset's network keeps its seeded random weights, with a warning:
+            what training must beat. Random filters under generous pooling are no weak baseline.
+
+    Raises:
+        WeightsError: the file cannot be used.
+        ValueError: the preset, the pooling or the precision is unknown, or `untrained` weights are
+            asked for beside a file.
+
+    Example:
+        >>> model = load_model()
+        >>> model.sample_rate, model.scene_embedding_size, model.timestamp_embedding_size
+        (16000, 4800, 2400)
+    """
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} is unknown: it is one of {', '.join(PRESETS)}")
+    if untrained and model_file_path:
+        raise ValueError(f"untrained=True beside the weights {model_file_path}: drop one of them")
+    if model_file_path:
+        weights = load_weights(model_file_path, preset)
+    else:
+        weights = _shipped(preset or DEFAULT_PRESET, untrained)
+    return Embedder(
+        weights.encoder.float(),  # whatever torch's default type is
+        pooling,
+        whitenings=weights.whitenings if whiten else None,
+        normalize=normalize,
+        chunk_seconds=chunk_seconds,
+        precision=precision,
+        fast=fast,
+    )
 
 
 def get_scene_embeddings(audio: Tensor, model: Embedder) -> Tensor:
-    """Return one embedding a clip, in bounded memory and without gradients.
+    """Return one embedding per clip, in bounded memory and without gradients.
+
+    The model evaluates whatever mode it is in, and stays in that mode. To train through embeddings,
+    call the model itself: `model.train(); model(audio)`.
 
     Args:
         audio: mono at `model.sample_rate`, full scale 1; of any length from one sample.
-        model: from `load_model`. In training mode, where gradients are on, the batch is computed
-            whole and with gradients; otherwise the model is put in evaluation mode.
+        model: from `load_model`.
 
     Shape:
         [B, n] -> float32 [B, model.scene_embedding_size].
 
     Raises:
         ValueError: the audio is no float tensor [B, n], is empty or not finite.
+
+    Example:
+        >>> model = load_model()
+        >>> get_scene_embeddings(torch.zeros(2, 16000), model).shape
+        torch.Size([2, 4800])
     """
-    if model.training and torch.is_grad_enabled():
-        embeddings: Tensor = model(audio)
-        return embeddings
-    model.eval()
-    with torch.no_grad():
+    with _evaluating(model):
         return model.scenes(audio)
 
 
@@ -37,14 +112,55 @@ def get_timestamp_embeddings(audio: Tensor, model: Embedder) -> tuple[Tensor, Te
 
     Args:
         audio: mono at `model.sample_rate`, full scale 1; of any length from one sample.
-        model: from `load_model`; put in evaluation mode.
+        model: from `load_model`; evaluates and stays in its mode, as of `get_scene_embeddings`.
 
     Shape:
         [B, n] -> float32 [B, T, model.timestamp_embedding_size], float64 [B, T] in ms.
 
     Raises:
         ValueError: the audio is no float tensor [B, n], is empty or not finite.
+
+    Example:
+        >>> model = load_model()
+        >>> embeddings, times = get_timestamp_embeddings(torch.zeros(1, 16000), model)
+        >>> embeddings.shape, times[0, :3].tolist()
+        (torch.Size([1, 25, 2400]), [19.96875, 59.96875, 99.96875])
     """
-    model.eval()
-    with torch.no_grad():
+    with _evaluating(model):
         return model.timestamps(audio)
+
+
+@contextlib.contextmanager
+def _evaluating(model: Embedder) -> Iterator[None]:
+    """Have a model evaluate, without gradients; every module's mode is put back after."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _shipped(preset: str, untrained: bool) -> Weights:
+    """Return the weights in the package, or untrained ones."""
+    weights = resources.files("wavebyol_hear").joinpath("weights", f"{preset}.safetensors")
+    if weights.is_file() and not untrained:
+        with resources.as_file(weights) as path:
+            return load_weights(path, preset)
+    why = "as asked for" if untrained else "no weights ship for it"
+    warnings.warn(
+        f"wavebyol_hear: {preset} is UNTRAINED ({why}) and its embeddings say little: give "
+        "load_model a weights file",
+        UserWarning,
+        stacklevel=3,
+    )
+    return Weights(untrained_encoder(preset), {}, {})
+
+
+def untrained_encoder(preset: str, seed: int = 0) -> Encoder:
+    """Return a preset's network with seeded random weights; the global generator stays put."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Encoder(PRESETS[preset])

@@ -1,7 +1,8 @@
-"""Norms over time that do not depend on a clip's length, and the image made of channel chunks."""
+"""The encoder's layers: norms over time, the image of channel chunks, dilated convolution, pool."""
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class TimeNorm(nn.Module):
@@ -40,7 +41,8 @@ class TimeNorm(nn.Module):
 
         Streaming code sums the energy piece by piece and asks for the factor afterwards.
         """
-        return (length / self.reference) ** 0.5 / energy.sqrt().clamp_min(self.eps)
+        factor: Tensor = (length / self.reference) ** 0.5 / energy.sqrt().clamp_min(self.eps)
+        return factor
 
     def extra_repr(self) -> str:
         """Return what `repr` shows."""
@@ -71,41 +73,66 @@ def pad_to(wave: Tensor, samples: int) -> Tensor:
     missing = samples - wave.shape[-1]
     if missing <= 0:
         return wave
-    return torch.nn.functional.pad(wave, (missing // 2, missing - missing // 2))
+    return functional.pad(wave, (missing // 2, missing - missing // 2))
 
 
 def pre_emphasize(wave: Tensor, share: float) -> Tensor:
-    """Take a share of the previous sample off each sample; before the first one is silence.
+    """Subtract a share of the previous sample from each sample; silence precedes the first.
 
     Shape:
         [..., n] -> [..., n].
     """
     if not share:
         return wave
-    return wave - share * torch.nn.functional.pad(wave, (1, 0))[..., :-1]
+    return wave - share * functional.pad(wave, (1, 0))[..., :-1]
 
 
-class RectifiedMaxPool2d(nn.MaxPool2d):
-    """ReLU and max pool 2 x 2, as maxima of every second row and column that are rectified then.
+class DilatedConv2d(nn.Conv2d):
+    """A 3 x 3 convolution whose taps may lie several columns apart in time.
 
-    torch's own pool also notes where each maximum lay and wants a map in one piece: two to four
-    times the time with channels innermost. The ReLU has a quarter of the work behind the pool.
+    Args:
+        inputs: channels in.
+        outputs: channels out.
 
     Shape:
-        [B, C, rows, T] -> [B, C, rows // 2, T // 2].
+        [B, inputs, R, T] -> [B, outputs, R, T].
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, device: str | None = None) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, device=device)
+
+    def forward(self, maps: Tensor, dilation: int = 1) -> Tensor:
+        """Return the convolution, its taps `dilation` columns apart."""
+        apart = 1, dilation
+        return functional.conv2d(maps, self.weight, self.bias, padding=apart, dilation=apart)
+
+
+class TimePool2d(nn.MaxPool2d):
+    """A 2 x 2 max pool that can keep every column.
+
+    Shape:
+        [B, C, R, T] -> [B, C, R // 2, T // 2].
     """
 
     def __init__(self) -> None:
         super().__init__(2)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return the rectified maxima; see the class."""
+    def dense(self, maps: Tensor, dilation: int) -> Tensor:
+        """Return the maxima of every pair of columns that lie `dilation` apart.
+
+        Pairs of adjacent columns lie half a column right of the first. Wider pairs are put on the
+        column in their middle, with zeros past the ends, which no ReLU's output is below.
+
+        Shape:
+            [B, C, R, T] -> [B, C, R // 2, T - 1] at dilation 1, else [B, C, R // 2, T].
+        """
         maps = pool_rows(maps)
-        columns = maps.shape[3] // 2 * 2
-        return torch.maximum(maps[..., 0:columns:2], maps[..., 1:columns:2]).relu_()
+        if dilation > 1:
+            maps = functional.pad(maps, (dilation // 2, dilation // 2))
+        return torch.maximum(maps[..., :-dilation], maps[..., dilation:])
 
 
 def pool_rows(maps: Tensor) -> Tensor:
-    """Return the maxima of pairs of rows: [B, C, rows, T] -> [B, C, rows // 2, T]."""
+    """Return the maxima of pairs of rows: [B, C, R, T] -> [B, C, R // 2, T]."""
     rows = maps.shape[2] // 2 * 2
     return torch.maximum(maps[:, :, 0:rows:2], maps[:, :, 1:rows:2])

@@ -13,11 +13,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from wavebyol_hear.stream import Stage
+
 Statistic = Literal["mean", "max", "std"]
 # Added to a variance under the root: its gradient is finite where a row stands still.
 VARIANCE_FLOOR = 1e-10
-# The most numbers for which every stage is pooled by default.
-MOST_BY_DEFAULT = 8192
+# Maximum size for which every stage is pooled by default.
+MAX_DEFAULT_SIZE = 8192
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,29 @@ class Pooling:
     def __post_init__(self) -> None:
         """Check that the statistics can be joined."""
         if not self.rows and "std" in {*self.image, *self.blocks, *self.last}:
-            raise ValueError("a deviation over the rows is not to be had from those of the rows")
+            raise ValueError("a deviation over all rows does not follow from those of each row")
 
     def of_stages(self, count: int) -> list[tuple[Statistic, ...]]:
         """Return the statistics of each of `count` stages, the image first."""
         return [self.image, *[self.blocks] * (count - 2), self.last]
+
+    def size(self, stages: Sequence[Stage], one_column: Sequence[bool] = ()) -> int:
+        """Return the length of an embedding.
+
+        Args:
+            stages: shapes of the maps, the image first.
+            one_column: of each stage, whether statistics are over windows of one column; by
+                default over the whole clip.
+        """
+        size = 0
+        for index, (stage, wanted) in enumerate(
+            zip(stages, self.of_stages(len(stages)), strict=True)
+        ):
+            if one_column and one_column[index]:
+                wanted = self.of_one_column(wanted)
+            numbers = stage.channels * (stage.rows if self.rows else 1)
+            size += numbers * (min(len(wanted), 1) if self.add else len(wanted))
+        return size
 
     def of_one_column(self, wanted: tuple[Statistic, ...]) -> tuple[Statistic, ...]:
         """Return the statistics of a window of one column, where mean and max are the same."""
@@ -84,7 +104,25 @@ POOLINGS: dict[str, Pooling] = {
     "maxima": Pooling(image=("max",), blocks=("max",), last=("max",)),
 }
 OF_SCENES, OF_TIMESTAMPS = "contrast", "maxima"
-"""The poolings of every stage that are the default."""
+
+
+def choose(pooling: str | Pooling | None, stages: Sequence[Stage]) -> tuple[Pooling, Pooling]:
+    """Return the poolings of scenes and of timestamps that an argument stands for.
+
+    None stands for `contrast` and `maxima`, or `global` where the first is too large.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if isinstance(pooling, Pooling):
+        return pooling, pooling
+    if pooling is None:
+        if POOLINGS[OF_SCENES].size(stages) <= MAX_DEFAULT_SIZE:
+            return POOLINGS[OF_SCENES], POOLINGS[OF_TIMESTAMPS]
+        pooling = "global"
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling {pooling!r} is unknown: it is one of {', '.join(POOLINGS)}")
+    return POOLINGS[pooling], POOLINGS[pooling]
 
 
 def name_of(pooling: Pooling) -> str:

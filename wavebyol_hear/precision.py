@@ -1,4 +1,4 @@
-"""Which precision the convolutions compute in: what the machine is made for, or what is asked."""
+"""Which precision convolutions compute in: what is asked for, or what the device is made for."""
 
 from functools import cache
 from typing import Literal, get_args

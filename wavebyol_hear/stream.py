@@ -3,8 +3,8 @@
 Two passes over a clip. The first runs the front end piece by piece, keeps its channels (float32:
 2 kB a frame for h2, 246 MB for 20 minutes) and sums the energies that the norms over time need of
 the whole clip. The second runs the Conv2d stack over pieces of those channels. A piece begins on a
-multiple of the time stride, so that its pools pair the same columns as in the whole, and reaches
-into its neighbours by what a last column sees; a clip's own ends are left to the convolutions'
+multiple of the time stride, so that its pools pair the same columns as in the whole, and overlaps
+its neighbors by what a last column sees; a clip's own ends are left to the convolutions'
 padding.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from wavebyol_hear.chunking import joined
+from wavebyol_hear.chunking import cat
 from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.front_end import FilterBankConfig, FrontEndConfig
 from wavebyol_hear.layers import stack_chunks
@@ -127,7 +127,7 @@ class Frames:
             stop = samples if piece.stop == self.count else piece.stop * hop
             part = encoder.front_end(wave[..., piece.start * hop : stop] * gain)
             parts.append(part[..., piece.kept(1, self.count)])
-        self.channels = joined(parts, -1)
+        self.channels = cat(parts, -1)
         self.gain: Tensor | None = None
         if encoder.image_norm is not None:
             energy = sum(part.square().sum(-1, keepdim=True) for part in parts)

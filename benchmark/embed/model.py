@@ -1,10 +1,12 @@
 """Loading a HEAR module by its import path and checking what it returns."""
 
+import ast
 import functools
 import importlib
+import inspect
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,93 @@ class HearError(ValueError):
 
 class EncodeError(HearError):
     """A batch that the module could not embed; other batches may still work."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model as users write it: `module[:weights][?key=value&...]`.
+
+    Attributes:
+        module: import path of a HEAR module.
+        weights: path of its weights file, "" for none.
+        options: keyword arguments for its `load_model`.
+    """
+
+    module: str
+    weights: str
+    options: dict[str, bool | int | float | str]
+
+
+def parse_spec(spec: str) -> ModelSpec:
+    """Return the parts of a model specification.
+
+    The module ends at the first `:` or `?`, the options begin behind the last `?`. So a path may
+    hold `:`; one that holds `?` is written with a `?` at its end. A value is true, false, a number,
+    a quoted text, or else the text as it stands.
+
+    Raises:
+        HearError: no module, or an option that is no `key=value`.
+
+    Example:
+        >>> parse_spec("baselines.byol_a:C:/w.pth?mean=-5.5&std=5")
+        ModelSpec(module='baselines.byol_a', weights='C:/w.pth', options={'mean': -5.5, 'std': 5})
+        >>> parse_spec("wavebyol_hear?whiten=false&pooling=bands").options
+        {'whiten': False, 'pooling': 'bands'}
+        >>> parse_spec("wavebyol_hear:odd?name.safetensors?").weights
+        'odd?name.safetensors'
+    """
+    place, _, query = spec.rpartition("?") if "?" in spec else (spec, "", "")
+    module, _, weights = place.partition(":")
+    options: dict[str, bool | int | float | str] = {}
+    for option in query.split("&") if query else ():
+        key, equals, text = option.partition("=")
+        if not equals or not key.isidentifier():
+            raise HearError(
+                f"{spec}: {option!r} is no option key=value; a path that holds ? is written with "
+                "a ? at its end"
+            )
+        options[key] = _literal(text)
+    if not module:
+        raise HearError(f"{spec!r} names no module; write module[:weights][?key=value&...]")
+    return ModelSpec(module, weights, options)
+
+
+def _literal(text: str) -> bool | int | float | str:
+    """Return what a text says as a truth value, a number or a quoted text, else the text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if isinstance(value, int | float | str) else text
+
+
+def check_options(
+    spec: str, function: Callable[..., object], options: Mapping[str, object]
+) -> None:
+    """Raise unless a module's `load_model` takes these keyword arguments.
+
+    Args:
+        spec: for the error.
+        function: `load_model`; its first parameter is the weights file.
+        options: of the specification.
+
+    Raises:
+        HearError: naming the option and those that exist, or the value of a switch that is
+            neither true nor false.
+    """
+    parameters = list(inspect.signature(function).parameters.values()) if options else []
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {each.name: each for each in parameters[1:] if each.kind in named}
+    for name, value in options.items():
+        if name not in known:
+            exist = f"it has {', '.join(known)}" if known else "it has none"
+            raise HearError(f"{spec}: load_model has no option {name!r}; {exist}")
+        if isinstance(known[name].default, bool) and not isinstance(value, bool):
+            raise HearError(f"{spec}: {name} is {value!r}; give true or false")
 
 
 def one_line(error: BaseException) -> str:
@@ -92,7 +181,7 @@ class HearModel:
     """A HEAR module loaded on a device, whose answers are checked.
 
     Attributes:
-        spec: `module[:weights]` as it was asked for.
+        spec: `module[:weights][?key=value&...]` as it was asked for.
         module: the imported module.
         model: what its `load_model` returned, in evaluation mode on the device.
         device: where it runs.
@@ -160,6 +249,9 @@ class HearModel:
     def embed(self, audio: Tensor) -> Tensor:
         """Embed a batch of clips of one length, with gradients where the caller has them on.
 
+        In training mode a model that says `forward_embeds_scenes` is called itself, so that its
+        HEAR function can evaluate whatever mode it finds; others are trained through the function.
+
         Shape:
             audio float32 `[B, n]`, result float32 `[B, size]`; a row may hold NaN.
 
@@ -167,7 +259,11 @@ class HearModel:
             HearError: where the answer is not float32 of that shape.
             EncodeError: where the module raises.
         """
-        answer = self._call("get_scene_embeddings", audio)
+        by_call = torch.is_grad_enabled() and self.model.training
+        if by_call and getattr(self.model, "forward_embeds_scenes", False):
+            answer = self._call("forward", audio)
+        else:
+            answer = self._call("get_scene_embeddings", audio)
         return check_tensor(f"{self.spec}: get_scene_embeddings", answer, (len(audio), self.size))
 
     def timestamps(self, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -205,13 +301,16 @@ class HearModel:
         return checked.detach().cpu().numpy(), stamps.detach().cpu().numpy()
 
     def _call(self, function: str, audio: Tensor) -> object:
-        """Return what a function of the module makes of a copy of clips of one length.
+        """Return what a function of the module, or its model's `forward`, makes of a copy of clips.
 
         Raises:
             EncodeError: where it raises.
         """
         try:
-            return getattr(self.module, function)(audio.to(self.device, copy=True), self.model)
+            copied = audio.to(self.device, copy=True)
+            if function == "forward":
+                return self.model(copied)
+            return getattr(self.module, function)(copied, self.model)
         except Exception as error:  # foreign code: the batch is lost, not the run
             raise EncodeError(
                 f"{self.spec}: {function} failed on {tuple(audio.shape)} ({one_line(error)})"
@@ -245,23 +344,26 @@ def load(spec: str, device: str = "cpu") -> HearModel:
     """Import a HEAR module, load its model and put it on a device.
 
     Args:
-        spec: `module` or `module:weights`, e.g. `wavebyol_hear:/data/encoder.safetensors`.
+        spec: `module[:weights][?key=value&...]`, such as `wavebyol_hear:encoder.safetensors` or
+            `wavebyol_hear?whiten=false`; the options go to `load_model`. See `parse_spec`.
         device: a torch device.
 
     Raises:
         HearError: where the module, the weights, the model or the device is no good.
     """
-    name, _, weights = spec.partition(":")
-    module = import_module(name)
+    parsed = parse_spec(spec)
+    weights = parsed.weights
+    module = import_module(parsed.module)
     if weights and not Path(weights).is_file():
         raise HearError(f"{spec}: no weights file {weights}; name an existing file")
+    check_options(spec, module.load_model, parsed.options)
     try:
-        model = module.load_model(weights) if weights else module.load_model()
+        model = module.load_model(*([weights] if weights else []), **parsed.options)
     except Exception as error:  # foreign code may raise anything
         raise HearError(
             f"{spec}: load_model failed ({one_line(error)}); check the weights"
         ) from error
-    check_attributes(name, model)
+    check_attributes(parsed.module, model)
     weights_hash = weights_fingerprint(module, model, weights)
     try:
         place = torch.empty(0, device=device).device  # a model without parameters goes anywhere

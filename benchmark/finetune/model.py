@@ -235,5 +235,6 @@ def check_trainable(hear: HearModel, samples: int) -> None:
         raise NoGradientError(
             f"{hear.spec}: get_scene_embeddings gives no gradient to a model in training mode; "
             "let it compute under torch.set_grad_enabled(model.training and "
-            "torch.is_grad_enabled()), and without model.eval() there"
+            "torch.is_grad_enabled()), without model.eval() there, or set "
+            "forward_embeds_scenes = True on a model that embeds scenes when it is called"
         )

@@ -75,7 +75,7 @@ class Result:
     def file_name(self) -> str:
         """The name of the file: task, model and protocol, safe on any system."""
         model = re.sub(r"[^A-Za-z0-9._]+", "_", self.model)
-        if len(model) > LONGEST:
+        if len(model) > LONGEST or "?" in self.model:  # mean=-5 and mean=5 read alike
             model = f"{model[-LONGEST:]}_{hashlib.sha256(self.model.encode()).hexdigest()[:8]}"
         return f"{self.task}--{model}--{self.protocol}.json"
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import wavebyol_hear
-from wavebyol_hear import load
-from wavebyol_hear.checkpoint import WeightsError, save_encoder
+from wavebyol_hear import hear
+from wavebyol_hear.checkpoint import WeightsError, load_weights, save_encoder
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.front_end import GaborFrontEndConfig
 
@@ -32,6 +32,7 @@ def weights(tmp_path):
 
 def test_the_face_is_the_three_functions():
     assert wavebyol_hear.__all__ == [
+        "__version__",
         "get_scene_embeddings",
         "get_timestamp_embeddings",
         "load_model",
@@ -80,7 +81,7 @@ def test_shipped_weights_are_used_without_a_word(tmp_path, monkeypatch):
     shipped = Encoder(PRESETS["slim"])
     (tmp_path / "weights").mkdir()
     save_encoder(tmp_path / "weights" / "slim.safetensors", shipped, {})
-    monkeypatch.setattr(load.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(hear.resources, "files", lambda package: tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = wavebyol_hear.load_model()
@@ -97,7 +98,7 @@ def test_a_weights_file_brings_its_own_network(weights):
 
 
 def test_options_reach_the_model(weights):
-    model = wavebyol_hear.load_model(weights, pooling="global", normalise=True, seconds_at_once=5)
+    model = wavebyol_hear.load_model(weights, pooling="global", normalize=True, chunk_seconds=5)
     scene = wavebyol_hear.get_scene_embeddings(torch.randn(2, 16_000), model)
     torch.testing.assert_close(scene.norm(dim=1), torch.ones(2))
     assert model.clips_at_once(80_000) == 1
@@ -140,35 +141,59 @@ assert "torch._dynamo" not in sys.modules
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
-def test_sounds_of_different_kinds_embeds_differently(esc50_clips):
+def test_files_and_version_do_not_wait_for_torch():
+    code = """
+import sys
+import wavebyol_hear, wavebyol_hear.files.atomic
+assert wavebyol_hear.__version__ and "torch" not in sys.modules
+assert "load_model" in dir(wavebyol_hear) and not hasattr(wavebyol_hear, "absent")
+from wavebyol_hear import load_model
+assert load_model is wavebyol_hear.load_model and "torch" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_sounds_of_different_kinds_embed_differently(esc50_clips):
     model = wavebyol_hear.load_model()
     first, second = wavebyol_hear.get_scene_embeddings(esc50_clips[:2], model)
     assert torch.cosine_similarity(first, second, dim=0) < 0.999
 
 
-def test_the_untrained_module_is_the_default_network_without_what_it_learned():
-    from wavebyol_hear import untrained
-
-    model, again = untrained.load_model(), untrained.load_model()
+def test_untrained_is_the_default_network_without_what_it_learned():
+    with pytest.warns(UserWarning, match="slim is UNTRAINED"):
+        model = wavebyol_hear.load_model(untrained=True)
+    again = wavebyol_hear.load_model(untrained=True)
     assert model.encoder.config == PRESETS["slim"]
     assert model.scene_embedding_size == wavebyol_hear.load_model().scene_embedding_size
     for one, two in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, two)
     norm = model.encoder.features[1]
     assert torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
-    with pytest.raises(ValueError, match="untrained has no weights"):
-        untrained.load_model("x.pt")
+    with pytest.raises(ValueError, match="untrained=True beside the weights"):
+        wavebyol_hear.load_model("x.pt", untrained=True)
 
 
-def test_the_unwhitened_module_is_the_default_model_before_its_whitening():
-    from wavebyol_hear import unwhitened
-
+def test_unwhitened_is_the_default_model_before_its_whitening():
     audio = torch.randn(2, 20_480)
-    plain = unwhitened.get_scene_embeddings(audio, unwhitened.load_model())
+    plain = wavebyol_hear.get_scene_embeddings(audio, wavebyol_hear.load_model(whiten=False))
     model = wavebyol_hear.load_model()
     assert not torch.equal(plain, wavebyol_hear.get_scene_embeddings(audio, model))
     whitened = model.whiten_scene(plain)
     torch.testing.assert_close(whitened, wavebyol_hear.get_scene_embeddings(audio, model))
+
+
+def test_a_loaded_model_is_saved_with_its_whitenings(tmp_path):
+    model = wavebyol_hear.load_model()
+    save_encoder(tmp_path / "again.safetensors", model.encoder, {})
+    again = wavebyol_hear.load_model(str(tmp_path / "again.safetensors"))
+    audio = torch.randn(2, 20_480)
+    for embed in (
+        wavebyol_hear.get_scene_embeddings,
+        lambda *args: wavebyol_hear.get_timestamp_embeddings(*args)[0],
+    ):
+        assert torch.equal(embed(audio, again), embed(audio, model))
+    save_encoder(tmp_path / "plain.safetensors", model.encoder, {}, whitenings={})
+    assert not load_weights(tmp_path / "plain.safetensors").whitenings
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -54,7 +54,6 @@ def test_a_weights_file_may_be_read_by_whom_the_umask_lets(ours):
     assert ours.stat().st_mode == beside.stat().st_mode
 
 
-
 def save_authors(path, state):
     saved = {"model_state_dict": state, "optimizer_state_dict": {}, "epoch": 7, "loss": 0.5}
     torch.save(saved, path)
@@ -117,7 +116,7 @@ def test_the_authors_checkpoint_loads_and_its_preset_is_found(tmp_path, authors_
         (lambda s, k: s.pop(k), "missing features.0.weight"),
         (lambda s, k: s.update({k: torch.zeros(64, 3, 5, 5)}), r"instead of \[64, 3, 3, 3\]"),
         (lambda s, k: s.update({"classifier.weight": torch.zeros(1)}), "unknown keys: classifier"),
-        (lambda s, k: s.update({k: torch.full((64, 3, 3, 3), torch.nan)}), "non-finite"),
+        (lambda s, k: s.update({k: torch.full((64, 3, 3, 3), torch.nan)}), "NaN or infinite"),
         (lambda s, k: s.clear(), "lack the encoder"),
     ],
 )
@@ -141,7 +140,7 @@ def test_a_pickle_that_runs_code_is_refused_unrun(tmp_path):
             return (open, (str(tmp_path / "ran"), "w"))
 
     torch.save({"model_state_dict": Evil()}, tmp_path / "model.pt")
-    with pytest.raises(WeightsError, match="not plain tensors"):
+    with pytest.raises(WeightsError, match="more than plain tensors"):
         load_encoder(tmp_path / "model.pt")
     assert not (tmp_path / "ran").exists()
 
@@ -205,3 +204,44 @@ def test_a_missing_and_an_unknown_tensor_are_named(tmp_path, encoder):
         WeightsError, match=r"missing features\.0\.weight, unknown features\.99\.weight"
     ):
         load_encoder(tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64])
+def test_weights_that_are_not_floating_point_are_refused(tmp_path, encoder, dtype, authors_state):
+    header = {"format": FORMAT, "config": json.dumps(CONFIG.to_dict()), "provenance": "{}"}
+    tensors = {n: v.contiguous() for n, v in encoder.state_dict().items()}
+    tensors["features.0.weight"] = tensors["features.0.weight"].to(dtype)
+    path = tmp_path / "weights.safetensors"
+    if dtype is not torch.complex64:  # which safetensors may not write
+        save_file(tensors, path, metadata=header)
+        with pytest.raises(WeightsError, match=r"not floating-point in features\.0\.weight"):
+            load_encoder(path)
+    state = dict(authors_state[1])
+    key = "online_encoder_network.feature_encoding_step.feature_extractor_layer.0.weight"
+    state[key] = state[key].to(dtype)
+    with pytest.raises(WeightsError, match=r"not floating-point in features\.0\.weight"):
+        load_encoder(save_authors(tmp_path / "model.pt", state))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "[" * 100_000,
+        json.dumps({**CONFIG.to_dict(), "widths": "8 " * 5000}),
+        json.dumps({**CONFIG.to_dict(), "front_end": {"kind": "gabor", "high_hz": 9e9}}),
+        json.dumps({**CONFIG.to_dict(), "front_end": {"kind": "conv", "strides": [0] * 5}}),
+    ],
+)
+def test_a_header_that_asks_for_an_impossible_network_is_refused_in_one_line(tmp_path, config):
+    path = tmp_path / "weights.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {"format": FORMAT, "config": config, "provenance": "{}"})
+    with pytest.raises(WeightsError, match=r"weights.safetensors") as caught:
+        load_encoder(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_torchs_advice_to_load_whatever_is_there_is_not_repeated(tmp_path):
+    torch.save({"model_state_dict": {"a": print}}, tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match="save the state dict alone") as caught:
+        load_encoder(tmp_path / "model.pt")
+    assert "weights_only" not in str(caught.value)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
-from wavebyol_hear.front_end import ConvFrontEndConfig, GaborFrontEndConfig
+from wavebyol_hear.front_end import FRONT_ENDS, ConvFrontEndConfig, GaborFrontEndConfig
 
 SMALL = EncoderConfig(front_end=ConvFrontEndConfig(channels=48), widths="16 P 32 P 32 P")
 
@@ -25,7 +25,7 @@ def seeded(config, seed=0):
 def h2_by_hand(wave, state):
     """FACTS.md, section 1, row `encoder "h2"`, in plain functions; wave [B, 20480]."""
 
-    def normalised(values, key):
+    def normalized(values, key):
         return functional.relu(
             functional.batch_norm(
                 values,
@@ -41,7 +41,7 @@ def h2_by_hand(wave, state):
     for i, (stride, padding) in enumerate(geometry):
         key = f"front_end.layers.{i}"
         weight, bias = state[f"{key}.0.weight"], state[f"{key}.0.bias"]
-        x = normalised(functional.conv1d(x, weight, bias, stride, padding), f"{key}.1")
+        x = normalized(functional.conv1d(x, weight, bias, stride, padding), f"{key}.1")
     x = torch.stack([x[:, :171], x[:, 171:342], x[:, 342:]], 1)
     x = x / x.norm(dim=-1, keepdim=True).clamp_min(1e-12)
     j = 0
@@ -53,7 +53,7 @@ def h2_by_hand(wave, state):
         key = f"features.{j}"
         assert state[f"{key}.weight"].shape[0] == token
         x = functional.conv2d(x, state[f"{key}.weight"], state[f"{key}.bias"], padding=1)
-        x = normalised(x, f"features.{j + 1}")
+        x = normalized(x, f"features.{j + 1}")
         j += 3
     return x
 
@@ -160,10 +160,39 @@ def test_impossible_configs_are_named(values, message):
 
 def test_unknown_keys_and_front_ends_are_refused():
     values = EncoderConfig().to_dict()
-    with pytest.raises(TypeError, match="widdths"):
+    with pytest.raises(ValueError, match="widdths is no setting: the nearest is widths"):
         EncoderConfig.from_dict({**values, "widdths": "64 P"})
     with pytest.raises(ValueError, match="'sinc'"):
         EncoderConfig.from_dict({**values, "front_end": {"kind": "sinc"}})
+    for wrong in ([], {}, {"front_end": []}, {**values, "widths": 64}, {**values, "chunks": 0}):
+        with pytest.raises(ValueError, match=r"\w"):
+            EncoderConfig.from_dict(wrong)
+
+
+@pytest.mark.parametrize("kind", ["conv", "gabor", "bank"])
+def test_a_config_of_a_file_is_checked_as_a_whole(kind):
+    config = EncoderConfig(FRONT_ENDS[kind](channels=64), widths="8 P", chunks=2)
+    assert EncoderConfig.from_dict(config.to_dict()) == config
+    less = {key: value for key, value in config.to_dict().items() if key != "pre_emphasis"}
+    assert EncoderConfig.from_dict(less) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"widths": "8 " * 5000}, "widths have 5000 layers"),
+        ({"widths": "999999999"}, "of at most 5 digits"),
+        ({"crop_samples": 10**12}, "crop_samples"),
+        ({"front_end": {"kind": "conv", "kernels": [1] * 5000}}, "at most 16"),
+        ({"front_end": {"kind": "gabor", "channels": 3 * 10**9}}, "channels"),
+        ({"front_end": {"kind": "bank", "taps": 10**9}}, "taps"),
+        ({"front_end": {"kind": "bank", "channels": "many"}}, "channels"),
+    ],
+)
+def test_a_file_that_asks_for_a_monstrous_network_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        EncoderConfig.from_dict({**EncoderConfig().to_dict(), **changes})
+    assert len(str(caught.value)) < 300
 
 
 def test_frames_are_counted_without_computing_them():

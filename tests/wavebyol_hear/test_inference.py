@@ -9,7 +9,7 @@ from torch.nn import functional
 from wavebyol_hear import load_model
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
-from wavebyol_hear.fast.inference import fold
+from wavebyol_hear.fast.inference import FoldedEncoder, RectifiedPool2d
 from wavebyol_hear.front_end import BankFrontEndConfig, ConvFrontEndConfig, GaborFrontEndConfig
 from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings
 
@@ -58,9 +58,9 @@ def used_encoder(config):
 @pytest.mark.parametrize("samples", [16_000, 50_001])
 def test_the_folded_copy_gives_the_plain_network_s_numbers(config, samples, winograd, monkeypatch):
     if winograd:
-        monkeypatch.setattr("wavebyol_hear.fast.folded_front_end.WIDE", 8)
+        monkeypatch.setattr("wavebyol_hear.fast.front_end.WIDE", 8)
         monkeypatch.setattr("wavebyol_hear.fast.inference.TALL", 1)
-    model = Embedder(used_encoder(config), "stages", seconds_at_once=2)
+    model = Embedder(used_encoder(config), "stages", chunk_seconds=2)
     audio = sound(2, samples)
     plain = model(audio).detach()
     torch.testing.assert_close(get_scene_embeddings(audio, model), plain, atol=1e-5, rtol=1e-5)
@@ -72,7 +72,7 @@ def test_the_folded_copy_gives_the_plain_network_s_numbers(config, samples, wino
 
 @ALL
 def test_nothing_is_left_to_fold(config):
-    folded = fold(Encoder(config), torch.bfloat16)
+    folded = FoldedEncoder(Encoder(config), torch.bfloat16)
     assert not [m for m in folded.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     kinds = {layer.weight.dtype for layer in folded.features if hasattr(layer, "weight")}
     assert kinds == {torch.bfloat16}
@@ -124,6 +124,7 @@ def one_step(model, audio):
     model.train()
     model(audio).square().mean().backward()
     optimizer.step()
+    model.eval()
 
 
 def other_weights(model, audio):
@@ -147,7 +148,7 @@ def test_an_unchanged_model_is_folded_once(monkeypatch):
     model = Embedder(used_encoder(GABOR))
     audio = sound(1, 16_000)
     expected = get_scene_embeddings(audio, model)
-    monkeypatch.delattr("wavebyol_hear.fast.inference.fold")
+    monkeypatch.delattr("wavebyol_hear.fast.inference.FoldedEncoder")
     assert torch.equal(get_scene_embeddings(audio, model), expected)
 
 
@@ -164,3 +165,14 @@ def test_inference_mode_copies_and_casts_are_taken():
 def used_encoder_in_inference_mode():
     torch.manual_seed(0)
     return Encoder(GABOR).eval()
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 7), (2, 2)])
+def test_the_rectified_pool_is_relu_and_max_pool_also_of_a_map_in_pieces(size):
+    rows, columns = size
+    larger = torch.randn(2, 3, rows + 2, columns + 3).to(memory_format=torch.channels_last)
+    maps = larger[:, :, :rows, :columns]
+    before = maps.clone()
+    expected = functional.max_pool2d(maps.relu(), 2)
+    assert torch.equal(RectifiedPool2d()(maps), expected)
+    assert torch.equal(maps, before)

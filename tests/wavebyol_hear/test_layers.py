@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from wavebyol_hear.layers import RectifiedMaxPool2d, TimeNorm, pad_to, stack_chunks
+from wavebyol_hear.layers import TimeNorm, pad_to, stack_chunks
 
 
 def test_time_norm_is_the_plain_l2_norm_at_its_reference_length():
@@ -54,14 +54,3 @@ def test_pad_to_pads_both_sides_and_the_odd_sample_right(samples, left, right):
 def test_pad_to_leaves_long_audio_alone():
     wave = torch.randn(2, 11)
     assert pad_to(wave, 10) is wave
-
-
-@pytest.mark.parametrize("size", [(4, 6), (5, 7), (2, 2)])
-def test_the_rectified_pool_is_relu_and_max_pool_also_of_a_map_in_pieces(size):
-    rows, columns = size
-    larger = torch.randn(2, 3, rows + 2, columns + 3).to(memory_format=torch.channels_last)
-    maps = larger[:, :, :rows, :columns]
-    before = maps.clone()
-    expected = functional.max_pool2d(maps.relu(), 2)
-    assert torch.equal(RectifiedMaxPool2d()(maps), expected)
-    assert torch.equal(maps, before)

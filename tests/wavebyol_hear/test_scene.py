@@ -1,6 +1,7 @@
 """Scene embeddings: the poolings by their definition, training through them, bad audio."""
 
-import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch.nn import functional
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.front_end import ConvFrontEndConfig, GaborFrontEndConfig
-from wavebyol_hear.hear import get_scene_embeddings
+from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings
 from wavebyol_hear.pooling import POOLINGS, VARIANCE_FLOOR, Pooling
 
 CONV = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32 P")
@@ -85,9 +86,9 @@ def test_every_stage_of_slim_is_pooled_by_default():
     assert 1000 < model.scene_embedding_size < 6000
 
 
-def test_normalised_embeddings_have_unit_norm_and_the_same_direction(audio):
+def test_normalized_embeddings_have_unit_norm_and_the_same_direction(audio):
     plain = get_scene_embeddings(audio, embedder())
-    unit = get_scene_embeddings(audio, embedder(normalise=True))
+    unit = get_scene_embeddings(audio, embedder(normalize=True))
     torch.testing.assert_close(unit, functional.normalize(plain, dim=-1))
 
 
@@ -98,7 +99,7 @@ def test_an_embedding_does_not_depend_on_its_batch(audio):
 
 
 def test_large_batches_are_cut(audio):
-    model = embedder(seconds_at_once=4)
+    model = embedder(chunk_seconds=4)
     batches = []
     model.register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
     get_scene_embeddings(audio, model)
@@ -141,26 +142,50 @@ def test_the_result_can_feed_a_network_that_learns(audio):
     assert probe.weight.grad is not None
 
 
-def test_a_model_left_in_training_mode_embeds_the_same_without_gradients_and_learns_nothing(audio):
-    model = embedder()
-    expected = get_scene_embeddings(audio, model)
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_the_functions_evaluate_whatever_mode_the_model_is_in(audio, gradients, fast):
+    model = embedder(fast=fast)
+    embed = get_scene_embeddings, lambda *args: get_timestamp_embeddings(*args)[0]
+    expected = [function(audio, model) for function in embed]
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    model.train()
-    with torch.no_grad():
-        torch.testing.assert_close(get_scene_embeddings(audio, model), expected)
-    assert not model.training
+    frozen = model.train().encoder.features[1].eval()
+    with torch.set_grad_enabled(gradients):
+        for function, values in zip(embed, expected, strict=True):
+            embeddings = function(audio, model)
+            torch.testing.assert_close(embeddings, values)
+            assert not embeddings.requires_grad
+    assert model.training
+    assert model.encoder.features[0].training
+    assert not frozen.training
     assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
 
 
-def test_a_model_in_training_mode_is_trained_through_where_gradients_are_on(audio):
-    model = embedder()
-    assert not get_scene_embeddings(audio, model).requires_grad
-    model.train()
-    embeddings = get_scene_embeddings(audio, model)
-    assert model.training
-    assert torch.equal(embeddings, copy.deepcopy(model)(audio))
-    embeddings.square().sum().backward()
+def test_a_model_in_training_mode_is_trained_by_calling_it(audio):
+    model = embedder().train()
+    assert model.forward_embeds_scenes
+    before = model.encoder.features[1].running_mean.clone()
+    model(audio).square().sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+    assert not torch.equal(model.encoder.features[1].running_mean, before)
+
+
+def test_without_fast_the_network_runs_as_it_is_written_and_nothing_of_fast_is_imported(audio):
+    plain, folded = embedder(fast=False), embedder()
+    with torch.no_grad():
+        assert torch.equal(get_scene_embeddings(audio, plain), plain(audio))
+    torch.testing.assert_close(
+        get_scene_embeddings(audio, plain), get_scene_embeddings(audio, folded), atol=1e-5, rtol=0
+    )
+    code = """
+import sys, torch, wavebyol_hear
+model = wavebyol_hear.load_model(fast=False)
+assert model.precision == "fp32"
+wavebyol_hear.get_scene_embeddings(torch.zeros(1, 100), model)
+wavebyol_hear.get_timestamp_embeddings(torch.zeros(1, 100), model)
+assert not [name for name in sys.modules if name.startswith("wavebyol_hear.fast")]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("config", [CONV, GABOR], ids=["conv", "gabor"])
@@ -185,7 +210,7 @@ def test_who_pads_a_short_clip_as_the_model_does_gets_its_embedding(config):
         (torch.zeros(1, 0), "one sample at least"),
         (torch.zeros(0, 100), "one clip"),
         (torch.tensor([[0.0, 1.0], [0.0, torch.nan]]), "clip 1"),
-        (torch.tensor([[0.0, -torch.inf]]), "non-finite"),
+        (torch.tensor([[0.0, -torch.inf]]), "NaN or infinite"),
         ([[0.0]], "list"),
     ],
 )
@@ -205,7 +230,9 @@ def test_double_precision_audio_is_taken(audio):
 def test_bad_options_are_named():
     with pytest.raises(ValueError, match="'median' is unknown: it is one of global"):
         embedder(pooling="median")
-    with pytest.raises(ValueError, match="seconds_at_once is 0"):
-        embedder(seconds_at_once=0)
-    with pytest.raises(ValueError, match="deviation over the rows"):
+    with pytest.raises(ValueError, match="chunk_seconds is 0"):
+        embedder(chunk_seconds=0)
+    with pytest.raises(ValueError, match="only fast=True computes in bf16"):
+        embedder(precision="bf16", fast=False)
+    with pytest.raises(ValueError, match="deviation over all rows"):
         Pooling(last=("std",), rows=False)

@@ -70,8 +70,8 @@ def test_pieces_give_the_numbers_of_the_whole(preset, pooling, samples):
     torch.manual_seed(0)
     encoder = Encoder(PRESETS[preset])
     wave = changing_sound(samples)
-    whole = Embedder(encoder, pooling, seconds_at_once=60)
-    parts = Embedder(encoder, pooling, seconds_at_once=0.64)
+    whole = Embedder(encoder, pooling, chunk_seconds=60)
+    parts = Embedder(encoder, pooling, chunk_seconds=0.64)
     with torch.no_grad():
         expected, found = whole(wave), parts(wave)
         assert error(found, expected) < 1e-5

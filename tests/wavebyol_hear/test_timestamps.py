@@ -16,7 +16,7 @@ from wavebyol_hear.front_end import (
 from wavebyol_hear.hear import get_timestamp_embeddings
 from wavebyol_hear.pooling import POOLINGS
 from wavebyol_hear.stream import Stage, stages_of
-from wavebyol_hear.timestamps import TimeGrid, dense_maps, windows
+from wavebyol_hear.timestamps import TimeGrid, windows
 
 CONV = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32 P")
 GABOR = EncoderConfig(
@@ -85,7 +85,7 @@ def test_dense_maps_hold_the_strided_maps(name):
     step = TimeGrid.of(encoder).step
     with torch.no_grad():
         image = encoder.image(torch.randn(2, 1, 50_000))
-        strided, dense = [image], list(dense_maps(encoder, image, step))
+        strided, dense = [image], list(encoder.dense_maps(image, step))
         for block in encoder.blocks():
             strided.append(block(strided[-1]))
     for stage, whole, fine in zip(stages_of(encoder), strided, dense, strict=True):
@@ -203,6 +203,6 @@ def test_one_column_windows_are_not_kept_twice():
     assert model.stages[3] == Stage(16, 4, 8)
 
 
-def test_normalised_timestamps_have_unit_norm():
-    out, _ = get_timestamp_embeddings(torch.randn(1, 30_000), embedder(CONV, normalise=True))
+def test_normalized_timestamps_have_unit_norm():
+    out, _ = get_timestamp_embeddings(torch.randn(1, 30_000), embedder(CONV, normalize=True))
     torch.testing.assert_close(out.norm(dim=-1), torch.ones(out.shape[:2]))

@@ -121,7 +121,7 @@ def test_what_is_whitened_stays_as_it_was():
 
 def test_gradients_pass_through(file):
     model = load_model(file[0]).train()
-    get_scene_embeddings(torch.randn(2, 30_000), model).square().sum().backward()
+    model(torch.randn(2, 30_000)).square().sum().backward()
     learned = [p for p in model.parameters() if p.requires_grad]
     assert learned
     assert all(p.grad is not None and p.grad.isfinite().all() for p in learned)
@@ -148,7 +148,7 @@ def test_what_does_not_fit_is_named(encoder, tmp_path):
     broken = some_whitening(30)
     broken.get_buffer("mean")[3] = torch.nan
     save_encoder(tmp_path / "w.safetensors", encoder, {}, whitenings={"scene.contrast": broken})
-    with pytest.raises(WeightsError, match=r"non-finite values in whitening.scene.contrast.mean"):
+    with pytest.raises(WeightsError, match=r"NaN or infinite values in whitening\.scene"):
         load_model(str(tmp_path / "w.safetensors"))
 
 

@@ -1,10 +1,10 @@
-"""Winograd's convolution against the definition, computed by torch in double precision."""
+"""Convolutions with fewer products against the definition, by torch in double precision."""
 
 import pytest
 import torch
 from torch.nn import functional
 
-from wavebyol_hear.fast.winograd import WinogradConv2d
+from wavebyol_hear.fast.winograd import WinogradConv2d, WinogradLine
 
 
 @pytest.mark.parametrize("at_once", [4096, 4])
@@ -29,6 +29,36 @@ def test_it_is_the_convolution(rows, columns, dilation, dtype, most, at_once, mo
             dilation=(1, dilation),
         )
         found = WinogradConv2d(convolution, dtype)(image.to(dtype), dilation)
+    assert found.shape == expected.shape
+    assert found.dtype == dtype
+    assert (found - expected).norm() <= most * expected.norm()
+
+
+@pytest.mark.parametrize("at_once", [256, 2])
+@pytest.mark.parametrize(("stride", "padding"), [(4, 2), (2, 2), (1, 0)])
+@pytest.mark.parametrize("columns", [8, 37, 64, 131])
+@pytest.mark.parametrize(
+    ("dtype", "most"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)], ids=["fp32", "bf16"]
+)
+def test_a_line_is_the_strided_convolution_of_two_taps(
+    columns, stride, padding, dtype, most, at_once, monkeypatch
+):
+    monkeypatch.setattr("wavebyol_hear.fast.winograd.TILES", at_once)
+    generator = torch.Generator().manual_seed(0)
+    taps = 2 * stride
+    convolution = torch.nn.Conv2d(24, 17, (1, taps), (1, stride), (0, padding))
+    with torch.no_grad():
+        shape = convolution.weight.shape
+        convolution.weight.copy_(torch.randn(shape, generator=generator) / (24 * taps) ** 0.5)
+        image = torch.randn(3, 24, 1, columns, generator=generator)
+        expected = functional.conv2d(
+            image.double(),
+            convolution.weight.double(),
+            convolution.bias.double(),
+            (1, stride),
+            (0, padding),
+        )
+        found = WinogradLine(convolution, dtype)(image.to(dtype))
     assert found.shape == expected.shape
     assert found.dtype == dtype
     assert (found - expected).norm() <= most * expected.norm()

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from benchmark.data.clip import Clip
+from benchmark.embed.cache import cache_folder
 from benchmark.embed.fingerprint import content_hashes, source_files
-from benchmark.embed.model import HearError, HearModel, import_module, load
+from benchmark.embed.model import HearError, HearModel, import_module, load, parse_spec
+from tests.benchmark.made_results import bare
 
 
 @pytest.mark.parametrize(
@@ -106,3 +108,73 @@ def test_only_changed_files_are_read_again(tmp_path: Path, monkeypatch: pytest.M
     assert [a == b for a, b in zip(first, second, strict=True)] == [True, True, False, True, True]
     memory.write_text("{ damaged")
     assert content_hashes(clips, tmp_path, memory) == second
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("a.b", ("a.b", "", {})),
+        ("a:w.pt", ("a", "w.pt", {})),
+        ("a:C:/x/w.pt", ("a", "C:/x/w.pt", {})),
+        ("a?x=1", ("a", "", {"x": 1})),
+        ("a?x=b:c", ("a", "", {"x": "b:c"})),
+        ("a:w.pt?x=-5.5&y=TRUE&z=false", ("a", "w.pt", {"x": -5.5, "y": True, "z": False})),
+        ("a:odd?x=1.pt?", ("a", "odd?x=1.pt", {})),
+        ("a:odd?x=1.pt?y=1e-3", ("a", "odd?x=1.pt", {"y": 1e-3})),
+        ("a?x='1'&y=[1]&z=", ("a", "", {"x": "1", "y": "[1]", "z": ""})),
+        ("a?x=" + "(" * 500, ("a", "", {"x": "(" * 500})),
+    ],
+)
+def test_a_specification_has_a_module_weights_and_options(spec, expected) -> None:
+    parsed = parse_spec(spec)
+    assert (parsed.module, parsed.weights, parsed.options) == expected
+    for name, value in expected[2].items():
+        assert type(parsed.options[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (":w.pt", "names no module"),
+        ("?x=1", "names no module"),
+        ("", "names no module"),
+        ("a:odd?.pt", r"'\.pt' is no option key=value; a path that holds \?"),
+        ("a?x", "'x' is no option"),
+        ("a?1x=1", "'1x=1' is no option"),
+        ("a?x=1&", "'' is no option"),
+    ],
+)
+def test_a_specification_that_cannot_be_read_is_named(spec: str, message: str) -> None:
+    with pytest.raises(HearError, match=message) as caught:
+        parse_spec(spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_reach_load_model_and_wrong_ones_are_named() -> None:
+    assert load("wavebyol_hear?pooling=global&normalize=true").size == 512
+    with pytest.warns(UserWarning, match="UNTRAINED"):
+        untrained = load("wavebyol_hear?untrained=true")
+    hashes = {untrained.weights_hash, load("wavebyol_hear").weights_hash}
+    assert len(hashes | {load("wavebyol_hear?whiten=false").weights_hash}) == 3
+    with pytest.raises(HearError, match=r"no option 'whitn'; it has preset, pooling, whiten"):
+        load("wavebyol_hear?whitn=false")
+    with pytest.raises(HearError, match=r"'model_file_path'; it has"):
+        load("wavebyol_hear?model_file_path=x")
+    with pytest.raises(HearError, match="whiten is 'no'; give true or false"):
+        load("wavebyol_hear?whiten=no")
+    with pytest.raises(HearError, match=r"no option 'x'; it has none"):
+        load("baselines.log_mel?x=1")
+    with pytest.raises(HearError, match="load_model failed"):
+        load("wavebyol_hear?pooling=median")
+
+
+def test_specifications_that_differ_in_an_option_have_caches_and_result_files_of_their_own(
+    tmp_path: Path,
+) -> None:
+    specs = ["wavebyol_hear", "wavebyol_hear?x=false", "wavebyol_hear?x=5", "wavebyol_hear?x=-5"]
+    folders = {cache_folder(tmp_path, spec, "task") for spec in specs}
+    assert len(folders) == 4
+    names = {bare("esc50", spec).file_name for spec in specs}
+    assert len(names) == 4
+    for name in [*names, *(folder.name for folder in folders)]:
+        assert not set(name) & set('?&=:*<>|"/\\')

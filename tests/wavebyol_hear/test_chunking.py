@@ -1,10 +1,10 @@
-"""Batches in shares: the same numbers, and the whole batch where statistics are taken of it."""
+"""Batches in chunks: the same numbers, and the whole batch where statistics are taken of it."""
 
 import pytest
 import torch
 
-from wavebyol_hear import chunking as shares
-from wavebyol_hear.chunking import in_shares
+from wavebyol_hear import chunking
+from wavebyol_hear.chunking import map_chunks
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.front_end import ConvFrontEndConfig
@@ -18,29 +18,30 @@ def sound(*shape):
 
 
 @pytest.mark.parametrize(("most", "sizes"), [(100, [5]), (40, [3, 2]), (5, [1, 1, 1, 1, 1])])
-def test_shares_are_even_and_joined_in_order(monkeypatch, most, sizes):
+def test_chunks_are_even_and_concatenated_in_order(monkeypatch, most, sizes):
     seen = []
 
     def double(batch):
         seen.append(len(batch))
         return 2 * batch
 
-    monkeypatch.setattr(shares, "KEPT", most)
+    monkeypatch.setattr(chunking, "KEPT", most)
     batch = sound(5, 2)
-    assert torch.equal(in_shares(double, batch, 10), 2 * batch)
+    assert torch.equal(map_chunks(double, batch, 10), 2 * batch)
     assert seen == sizes
 
 
-def test_embeddings_do_not_depend_on_the_shares(monkeypatch):
+def test_embeddings_do_not_depend_on_the_chunks(monkeypatch):
     model = Embedder(Encoder(SMALL), "stages")
     audio = sound(5, 20_480)
     together = get_scene_embeddings(audio, model), get_timestamp_embeddings(audio, model)[0]
     calls = []
-    monkeypatch.setattr(shares, "KEPT", 40_000)
-    monkeypatch.setattr(
-        "wavebyol_hear.timestamps.in_shares",
-        lambda call, *rest: in_shares(lambda share: calls.append(len(share)) or call(share), *rest),
-    )
+
+    def noting(call, *rest):
+        return map_chunks(lambda clips: calls.append(len(clips)) or call(clips), *rest)
+
+    monkeypatch.setattr(chunking, "KEPT", 40_000)
+    monkeypatch.setattr("wavebyol_hear.fast.inference.map_chunks", noting)
     apart = get_scene_embeddings(audio, model), get_timestamp_embeddings(audio, model)[0]
     assert min(calls) < 5
     assert max(calls) == 5  # The late blocks have all clips together.
@@ -50,8 +51,8 @@ def test_embeddings_do_not_depend_on_the_shares(monkeypatch):
 
 def test_training_takes_its_statistics_of_the_whole_batch(monkeypatch):
     found = []
-    for most in (shares.KEPT, 1):
-        monkeypatch.setattr(shares, "KEPT", most)
+    for most in (chunking.KEPT, 1):
+        monkeypatch.setattr(chunking, "KEPT", most)
         torch.manual_seed(0)
         model = Embedder(Encoder(SMALL), "stages").train()
         found.append((model(sound(4, 20_480)).detach(), model.encoder.features[1].running_var))

@@ -1,4 +1,4 @@
-"""The front ends as they compute fastest when nothing is to be learned; see `inference`.
+"""The front ends as they compute fastest when nothing is trained; see `inference`.
 
 The Conv1d stack runs as Conv2d on rows of height one, whose channels then lie innermost, as in the
 rest of the network.
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from wavebyol_hear.chunking import in_shares
-from wavebyol_hear.fast.winograd_line import TAPS, WinogradLine
+from wavebyol_hear.chunking import map_chunks
+from wavebyol_hear.fast.winograd import LINE_TAPS, WinogradLine
 from wavebyol_hear.front_end import BankFrontEnd, ConvFrontEnd, GaborFrontEnd, window_frames
 
 # Channels from which multiplying less outweighs moving more.
@@ -26,6 +26,16 @@ def in_order(convolution: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:
     ordered = convolution.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert isinstance(ordered, nn.Conv2d)
     return ordered
+
+
+def fold_front_end(front_end: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a front end as it computes fastest, its convolutions behind the first in `dtype`."""
+    if isinstance(front_end, GaborFrontEnd):
+        return FoldedGabor(front_end)
+    if isinstance(front_end, BankFrontEnd):
+        return FoldedBank(front_end)
+    assert isinstance(front_end, ConvFrontEnd)
+    return FoldedConvolutions(front_end, dtype)
 
 
 class FoldedGabor(nn.Module):
@@ -125,7 +135,7 @@ class FoldedConvolutions(nn.Module):
             )
             image.load_state_dict({"weight": line.weight[:, :, None], "bias": line.bias})
             kept = dtype if self.layers else line.weight.dtype
-            halves = line.kernel_size[0] == TAPS * line.stride[0] and is_wide(image)
+            halves = line.kernel_size[0] == LINE_TAPS * line.stride[0] and is_wide(image)
             self.layers.append(WinogradLine(image, kept) if halves else in_order(image, kept))
         first = self.layers[0]
         assert isinstance(first, nn.Conv2d)
@@ -133,7 +143,7 @@ class FoldedConvolutions(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         """Return the channels of a waveform; see the class."""
-        return in_shares(self._channels, wave, wave[0].numel() * self.growth)
+        return map_chunks(self._channels, wave, wave[0].numel() * self.growth)
 
     def _channels(self, wave: Tensor) -> Tensor:
         """Return the channels of clips that are computed together."""
