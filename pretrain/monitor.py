@@ -183,7 +183,8 @@ class Monitor:
             self._warn_once(
                 "leak",
                 f"step {step}: {values['bank/leak']:.0%} of the filter bank's energies come from "
-                "other bands (healthy is below 10%): lower optim.front_end_scale",
+                "other bands (healthy is below 10%): its filters are held from here on; a lower "
+                "optim.front_end_scale would let them learn longer",
             )
 
     def _warn_once(self, about: str, text: str) -> None:

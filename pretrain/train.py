@@ -19,6 +19,7 @@ from pretrain.data.store import Store
 from pretrain.distributed import maxima, mean_over_processes, parallel, rank, share
 from pretrain.methods.method import build_method
 from pretrain.monitor import (
+    LEAKS,
     Clock,
     Monitor,
     filter_bank,
@@ -109,6 +110,7 @@ def build_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Opti
     described = [
         {
             "params": parameters,
+            "in_front": in_front,
             "scale": config.front_end_scale if in_front else 1.0,
             "weight_decay": config.weight_decay if decays else 0.0,
         }
@@ -116,6 +118,13 @@ def build_optimizer(network: nn.Module, config: OptimConfig) -> torch.optim.Opti
     ]
     kind = {"adamw": torch.optim.AdamW, "adamp": AdamP}[config.name]
     return kind(described, lr=config.lr, betas=config.betas, eps=config.eps)
+
+
+def hold_front_end(optimizer: torch.optim.Optimizer) -> None:
+    """Let the front end stay as it is from here on; a saved state keeps that."""
+    for group in optimizer.param_groups:
+        if group["in_front"]:
+            group["scale"] = 0.0
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -283,7 +292,12 @@ class _Run:
                 done = step + 1
                 projections, view_a = self._step(step)
                 if done % self.config.run.log_every == 0 or done == steps:
-                    monitor.write(done, self._figures(step, projections, view_a))
+                    figures = self._figures(step, projections, view_a)
+                    monitor.write(done, figures)
+                    leaks = figures.get("bank/leak", 0.0) > LEAKS
+                    # All processes or none: their weights are to stay the same.
+                    if maxima(leaks, device=learner.device)[0]:
+                        hold_front_end(learner.optimizer)
                     self.clock.lap("log")
                 if probe is not None and done % probe_every == 0 and rank() == 0:
                     accuracy = knn_accuracy(learner.method, probe, learner.device)

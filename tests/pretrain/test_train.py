@@ -106,3 +106,23 @@ def test_a_store_smaller_than_the_batch_is_one_line(store, tmp_path):
     assert "24 clips, fewer than a batch of 64" in done.stderr
     assert list(tmp_path.iterdir()) == []
     assert "Traceback" not in done.stderr
+
+
+def test_a_filter_bank_that_leaks_is_held_and_stays_so(store, tmp_path, monkeypatch):
+    """Filters as after the step that showed the leak, also when resumed; the rest learns."""
+    clips = Store.open(store)
+
+    def run(steps, out):
+        sets = [*SHORT, "optim.schedule=constant", "optim.batch=4", f"optim.steps={steps}"]
+        return weights_of(train(read_config("slim_bank", None, sets), clips, tmp_path / out, CPU))
+
+    monkeypatch.setattr("pretrain.train.filter_bank", lambda *_: {"bank/leak": 0.2})
+    shown = run(2, "shown")
+    run(4, "held")
+    monkeypatch.setattr("pretrain.train.filter_bank", lambda *_: {"bank/leak": 0.0})
+    held, free = run(6, "held"), run(6, "free")
+    for name in ("front_end.taps", "front_end.averaging"):
+        assert torch.equal(held[name], shown[name])
+        assert not torch.equal(free[name], shown[name])
+    assert not torch.equal(held["features.0.weight"], shown["features.0.weight"])
+    assert not torch.equal(held["front_end.norm.weight"], shown["front_end.norm.weight"])
