@@ -1,5 +1,7 @@
 """The search for a task's clips in a pretraining store: fingerprints first, then the waveforms."""
 
+import csv
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,30 +10,97 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmark.data.clip import Clip
-from benchmark.leaks.print_index import LEAST_WORDS, Match, PrintIndex
-from benchmark.leaks.sound_print import HOP, LAG, SAMPLE_RATE, Print, sound_print
-from benchmark.leaks.store_reader import StoreReader
+from benchmark.leaks.fingerprint import (
+    HOP,
+    LAG,
+    MIN_SUBFINGERPRINTS,
+    SAMPLE_RATE,
+    Fingerprint,
+    FingerprintIndex,
+    Match,
+    fingerprint,
+)
 from wavebyol_hear.audio import AudioError, read_audio
 
-SURE = 3.0
-"""Least sureness of a leak, see `Match`.
-Measured on 24,561 clips (20.5 h) of sound, speech and music from many sources. Played backwards, of
-500 clips of ESC-50 and 1,500 of Speech Commands none reaches 3, one siren 2.9 and no other 2.6; of
-1,200 of the clips themselves none reaches 2.7 with a clip of another source. Of cuts of ESC-50, of
-1.1, 2 and 4 s, those scaled, low-passed at 3 kHz or in mu-law are found to 97 to 100 %, those in
-white noise of 20 dB to 70, 87 and 93 %; of words of Speech Commands 100 %, in that noise 39 %.
+MIN_SCORE = 3.0
+"""Minimum score of a leak, see `Match`.
+
+Measured on 24,561 clips (20.5 h) of sounds, speech and music from many sources. Played backwards,
+of 500 clips of ESC-50 and 1,500 of Speech Commands none reaches 3, one siren 2.9 and no other 2.6;
+of 1,200 of the clips themselves none reaches 2.7 with a clip of another source. Of cuts of ESC-50,
+of 1.1, 2 and 4 s, those scaled, low-passed at 3 kHz or in mu-law are found to 97 to 100 %, those in
+white noise of 20 dB to 70, 87 and 93 %; of the words of Speech Commands 100 %, in that noise 39 %.
 """
 
 EXACT = 0.999
-"""Least correlation of an exact copy: all else is 27 dB below it."""
+"""Minimum correlation of an exact copy: all else is 27 dB below it."""
 
 PHASES = (0, HOP // 2)
 """A task's clip is looked for at half the store's step, so offsets differ by 8 ms at most."""
 
 SLAB_SECONDS = 36 * 3600
-"""Sound of the store that is searched at once: 16 MB of words, 65 MB of tables."""
+"""Audio of the store that is searched at once: 16 MB of subfingerprints, 65 MB of tables."""
 
-MOST_COMPARED = 5 * SAMPLE_RATE
+MAX_COMPARED = 5 * SAMPLE_RATE
+
+FORMAT = "wavebyol-store/1"
+
+
+class StoreError(ValueError):
+    """A store that is missing, unfinished or damaged, with what to do about it."""
+
+
+class StoreReader:
+    """A finished store, as `python -m pretrain.store` writes it, read one clip at a time.
+
+    A folder with samples.i16 (little-endian int16 at 16 kHz, all clips end to end), index.csv
+    (clip_id, start, length, kind, source, licence, labels; start and length in samples) and
+    store.json, which seals a finished store. The benchmark does not import what it judges, so it
+    has this reader.
+
+    Args:
+        folder: of the store.
+
+    Raises:
+        StoreError: it holds no finished store of this format, or its files do not fit each other.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.samples = folder / "samples.i16"
+        try:
+            about = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+            with open(folder / "index.csv", newline="", encoding="utf-8") as lines:
+                rows = list(csv.DictReader(lines))
+            size = self.samples.stat().st_size
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{folder}: no finished store ({error}); make one with "
+                f"python -m pretrain.store SOURCE... --out {folder}"
+            ) from error
+        expected = {"format": FORMAT, "clips": len(rows), "samples": size // 2}
+        stated = {name: about.get(name) for name in expected}
+        if stated != expected or not rows:
+            raise StoreError(f"{folder}: store.json says {stated}, not {expected}; rebuild it")
+        self.clip_ids = [line["clip_id"] for line in rows]
+        self.sources = [line["source"] for line in rows]
+        self.starts = np.array([int(line["start"]) for line in rows])
+        self.lengths = np.array([int(line["length"]) for line in rows])
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.clip_ids)
+
+    def read(self, number: int) -> np.ndarray:
+        """Return a clip's samples at 16 kHz, full scale 1.
+
+        Shape:
+            returns float32 `[n]`.
+        """
+        # Not memory-mapped: a search through all of it would count as memory in use.
+        raw = np.fromfile(
+            self.samples, "<i2", int(self.lengths[number]), offset=2 * int(self.starts[number])
+        )
+        return raw.astype(np.float32) / 32768
 
 
 @dataclass(frozen=True)
@@ -44,7 +113,7 @@ class Leak:
         source: of the store's clip, as the store's index has it.
         offset: seconds from the beginning of the store's clip to that of the task's.
         seconds: that agree best, in length.
-        sureness: how far their agreement is from chance, see `Match`.
+        score: how far their agreement is from chance, see `Match`.
         similarity: share of the fingerprint's bits that agree there; 0.5 is chance.
         correlation: of the two waveforms there, 0 to 1.
     """
@@ -54,7 +123,7 @@ class Leak:
     source: str
     offset: float
     seconds: float
-    sureness: float
+    score: float
     similarity: float
     correlation: float
 
@@ -73,28 +142,42 @@ def align(
         query: of the task.
         entry: of the store.
         offset: samples from the entry's beginning to the query's, right to HOP samples.
-        first: sample of the query with which the stretch that agrees begins.
-        last: sample of the query with which it ends; its middle half is compared.
+        first: sample of the query at which the stretch that agrees begins.
+        last: sample of the query at which it ends; its middle half is compared, as far as both
+            clips have it.
 
     Shape:
         query, entry: float32 `[samples]`, of different lengths.
     """
+    first, last = overlap(query, entry, offset, first, last)
     quarter = (last - first) // 4
-    begin, end = first + quarter, min(last - quarter, first + quarter + MOST_COMPARED)
+    begin, end = first + quarter, min(last - quarter, first + quarter + MAX_COMPARED)
     inner = query[begin:end]
-    products = np.correlate(entry[begin + offset - HOP : end + offset + HOP], inner, "valid")
-    best = offset + int(np.abs(products).argmax()) - HOP
-    there = entry[begin + best : end + best]
+    if len(inner) == 0:
+        return offset, 0.0
+    # What is asked for beyond the entry's ends is silence: an excerpt may end in the middle.
+    outer = np.pad(entry, HOP)[begin + offset : end + offset + 2 * HOP]
+    products = np.correlate(outer, inner, "valid")
+    shift = int(np.abs(products).argmax())
+    there = outer[shift : shift + len(inner)]
     norms = float(np.linalg.norm(inner)) * float(np.linalg.norm(there))
-    return best, abs(float(inner @ there)) / norms if norms else 0.0
+    return offset + shift - HOP, abs(float(inner @ there)) / norms if norms else 0.0
 
 
-def slabs(store: StoreReader) -> Iterator[tuple[int, list[Print]]]:
+def overlap(
+    query: np.ndarray, entry: np.ndarray, offset: int, first: int, last: int
+) -> tuple[int, int]:
+    """Return the part of a stretch of the query that both clips have; arguments as of `align`."""
+    first = max(first, 0, -offset)
+    return first, max(first, min(last, len(query), len(entry) - offset))
+
+
+def slabs(store: StoreReader) -> Iterator[tuple[int, list[Fingerprint]]]:
     """Yield the fingerprints of the store's clips, some at a time, with the first one's number."""
     first, prints, samples = 0, [], 0
     for number in tqdm(range(len(store)), desc="store", unit="clip", delay=1):
         wave = store.read(number)
-        prints.append(sound_print(wave))
+        prints.append(fingerprint(wave))
         samples += len(wave)
         if samples >= SLAB_SECONDS * SAMPLE_RATE or number == len(store) - 1:
             yield first, prints
@@ -106,7 +189,7 @@ def find(
     clips: Sequence[Clip],
     root: Path,
     backwards: bool = False,
-    sure: float = SURE,
+    min_score: float = MIN_SCORE,
 ) -> tuple[list[Leak], list[str]]:
     """Look for the clips of a task in a store.
 
@@ -115,10 +198,10 @@ def find(
         clips: of the task.
         root: of the task.
         backwards: whether to look for the clips played backwards.
-        sure: least sureness of a leak.
+        min_score: minimum score of a leak.
 
     Returns:
-        the leaks, the surest of every pair of clips, and a line on each clip that cannot be
+        the leaks, the best of every pair of clips, and a line on each clip that cannot be
         looked for.
     """
 
@@ -128,7 +211,7 @@ def find(
 
     usable, prints, skipped = fingerprints(clips, wave_of)
     leaks = []
-    for (query, entry), match in sorted(surest(store, prints, sure).items()):
+    for (query, entry), match in sorted(best_matches(store, prints, min_score).items()):
         clip = usable[query]
         leaks.append(describe(match, clip, wave_of(clip), store, entry))
     return leaks, skipped
@@ -136,8 +219,8 @@ def find(
 
 def fingerprints(
     clips: Sequence[Clip], wave_of: Callable[[Clip], np.ndarray]
-) -> tuple[list[Clip], list[Print], list[str]]:
-    """Return the clips that can be looked for, their prints, and a line on each other clip.
+) -> tuple[list[Clip], list[Fingerprint], list[str]]:
+    """Return the clips that can be looked for, their fingerprints, and a line on each other clip.
 
     Args:
         clips: of the task.
@@ -147,7 +230,7 @@ def fingerprints(
         clips, prints of each phase of each of them in turn, and lines.
     """
     usable: list[Clip] = []
-    prints: list[Print] = []
+    prints: list[Fingerprint] = []
     skipped: list[str] = []
     for clip in tqdm(clips, desc="task", unit="clip", delay=1):
         try:
@@ -155,8 +238,8 @@ def fingerprints(
         except AudioError as error:
             skipped.append(str(error))
             continue
-        phases = [sound_print(wave, phase) for phase in PHASES]
-        if phases[0].heard.sum() < LEAST_WORDS:
+        phases = [fingerprint(wave, phase) for phase in PHASES]
+        if phases[0].active.sum() < MIN_SUBFINGERPRINTS:
             skipped.append(f"{clip.path}: too short or too quiet to tell from chance")
             continue
         usable.append(clip)
@@ -164,30 +247,30 @@ def fingerprints(
     return usable, prints, skipped
 
 
-def surest(
-    store: StoreReader, prints: Sequence[Print], sure: float
+def best_matches(
+    store: StoreReader, prints: Sequence[Fingerprint], min_score: float
 ) -> dict[tuple[int, int], Match]:
-    """Return the surest match of each pair of clips, by the task's and the store's number.
+    """Return the best match of each pair of clips, by the task's and the store's number.
 
     Args:
         store: to search.
         prints: see `fingerprints`.
-        sure: least sureness.
+        min_score: minimum score.
     """
-    found: dict[tuple[int, int], Match] = {}
+    best: dict[tuple[int, int], Match] = {}
     for first, slab in slabs(store):
-        for match in PrintIndex(slab).search(prints, sure):
+        for match in FingerprintIndex(slab).search(prints, min_score):
             pair = match.query // len(PHASES), first + match.entry
-            if pair not in found or match.sureness > found[pair].sureness:
-                found[pair] = match
-    return found
+            if pair not in best or match.score > best[pair].score:
+                best[pair] = match
+    return best
 
 
 def describe(match: Match, clip: Clip, wave: np.ndarray, store: StoreReader, entry: int) -> Leak:
     """Return the leak behind a match, with the correlation of the two waves.
 
     Args:
-        match: of their prints.
+        match: of their fingerprints.
         clip: of the task.
         wave: of that clip, float32 `[samples]`.
         store: that was searched.
@@ -197,14 +280,16 @@ def describe(match: Match, clip: Clip, wave: np.ndarray, store: StoreReader, ent
     begin = match.first * HOP + phase
     end = begin + (match.length - 1 + LAG) * HOP
     at = match.offset * HOP - phase
-    offset, correlation = align(wave, store.read(entry), at, begin, end)
+    stored = store.read(entry)
+    offset, correlation = align(wave, stored, at, begin, end)
+    begin, end = overlap(wave, stored, at, begin, end)
     return Leak(
         clip,
         store.clip_ids[entry],
         store.sources[entry],
         offset / SAMPLE_RATE,
         (end - begin) / SAMPLE_RATE,
-        match.sureness,
+        match.score,
         match.similarity,
         correlation,
     )

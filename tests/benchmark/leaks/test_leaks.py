@@ -10,11 +10,9 @@ import soundfile
 
 from benchmark.data.clip import Clip
 from benchmark.leaks import __main__ as leaks
-from benchmark.leaks import print_index
-from benchmark.leaks.print_index import PrintIndex
-from benchmark.leaks.search import EXACT, SURE, align, find
-from benchmark.leaks.sound_print import HOP, LAG, Print, sound_print
-from benchmark.leaks.store_reader import FORMAT, StoreError, StoreReader
+from benchmark.leaks import fingerprint as prints
+from benchmark.leaks.fingerprint import HOP, LAG, Fingerprint, FingerprintIndex, fingerprint
+from benchmark.leaks.search import EXACT, FORMAT, MIN_SCORE, StoreError, StoreReader, align, find
 from pretrain.data.store import Store
 from tests.synth import TREES
 
@@ -66,13 +64,8 @@ COPIES = {
 }
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> StoreReader:
-    """A store of one copy of sound 1 each way, and of 40 other sounds."""
-    folder = tmp_path_factory.mktemp("store")
-    waves = {name: copy(sound(1, 4)) for name, copy in COPIES.items()}
-    waves |= {f"other{seed}": sound(100 + seed, 1 + seed % 5) for seed in range(40)}
-    waves |= {"silence": np.zeros(RATE, np.float32), "short": sound(3, 0.1)}
+def made_store(folder: Path, waves: dict[str, np.ndarray]) -> Path:
+    folder.mkdir(exist_ok=True)
     samples = [np.round(32767 * wave).astype("<i2") for wave in waves.values()]
     np.concatenate(samples).tofile(folder / "samples.i16")
     ends = np.cumsum([len(part) for part in samples])
@@ -83,7 +76,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> StoreReader:
             lines.writerow([name, end - len(part), len(part), "", "made here", "", ""])
     about = {"format": FORMAT, "sample_rate": RATE, "clips": len(waves), "samples": int(ends[-1])}
     (folder / "store.json").write_text(json.dumps(about | {"bad": 0, "hash": "0"}))
-    return StoreReader(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> StoreReader:
+    """A store of one copy of sound 1 each way, and of 40 other sounds."""
+    folder = tmp_path_factory.mktemp("store")
+    waves = {name: copy(sound(1, 4)) for name, copy in COPIES.items()}
+    waves |= {f"other{seed}": sound(100 + seed, 1 + seed % 5) for seed in range(40)}
+    waves |= {"silence": np.zeros(RATE, np.float32), "short": sound(3, 0.1)}
+    return StoreReader(made_store(folder, waves))
 
 
 def clip(root: Path, name: str, wave: np.ndarray) -> Clip:
@@ -138,54 +141,62 @@ def test_slabs_and_batches_change_nothing(
     clips = [clip(tmp_path, name, wave) for name, wave in waves.items()]
     whole = find(store, clips, tmp_path)
     monkeypatch.setattr("benchmark.leaks.search.SLAB_SECONDS", 10)
-    monkeypatch.setattr(print_index, "BATCH_WORDS", 1)
-    monkeypatch.setattr(print_index, "WORDS_AT_ONCE", 200)
+    monkeypatch.setattr(prints, "BATCH_SUBFINGERPRINTS", 1)
+    monkeypatch.setattr(prints, "SUBFINGERPRINTS_AT_ONCE", 200)
     assert find(store, clips, tmp_path) == whole
     assert {leak.clip.clip_id for leak in whole[0]} == {"1", "102", "104"}
 
 
 def test_a_print_is_the_same_after_gain_and_filter() -> None:
     wave = sound(5, 3)
-    first, quiet = sound_print(wave), sound_print(0.001 * wave)
-    assert len(first.words) == -(-len(wave) // HOP) - LAG
-    assert np.array_equal(first.words, quiet.words)
-    assert first.heard.all()
+    first, quiet = fingerprint(wave), fingerprint(0.001 * wave)
+    assert len(first.subfingerprints) == -(-len(wave) // HOP) - LAG
+    assert np.array_equal(first.subfingerprints, quiet.subfingerprints)
+    assert first.active.all()
     tilted = np.convolve(wave, [1, -0.9], "same").astype(np.float32)
-    wrong = np.bitwise_count(first.words ^ sound_print(tilted).words).mean() / 32
+    wrong = (
+        np.bitwise_count(first.subfingerprints ^ fingerprint(tilted).subfingerprints).mean() / 32
+    )
     assert wrong < 0.05
-    other = np.bitwise_count(first.words ^ sound_print(sound(6, 3)).words).mean() / 32
+    other = (
+        np.bitwise_count(first.subfingerprints ^ fingerprint(sound(6, 3)).subfingerprints).mean()
+        / 32
+    )
     assert 0.4 < other < 0.6
 
 
 def test_the_index_finds_what_brute_force_finds() -> None:
     random = np.random.default_rng(0)
 
-    def bits(count: int) -> Print:
-        words = random.integers(0, 1 << 32, count, dtype=np.uint32)
-        return Print(words, random.random(count) > 0.1)
+    def bits(count: int) -> Fingerprint:
+        subfingerprints = random.integers(0, 1 << 32, count, dtype=np.uint32)
+        return Fingerprint(subfingerprints, random.random(count) > 0.1)
 
     entries = [bits(int(n)) for n in random.integers(35, 60, 12)]
     query = bits(40)
-    copy = entries[7].words[5:35].copy()
+    copy = entries[7].subfingerprints[5:35].copy()
     copy[::3] ^= np.uint32(1 << 5)
-    query.words[4:34] = copy
-    query.heard[4:34] = entries[7].heard[5:35] = True
+    query.subfingerprints[4:34] = copy
+    query.active[4:34] = entries[7].active[5:35] = True
     best = (0.0, 0, 0, 0)
     for number, entry in enumerate(entries):
-        for offset in range(-40, len(entry.words)):
+        for offset in range(-40, len(entry.subfingerprints)):
             for first in range(40):
-                right = words = 0
+                right = subfingerprints = 0
                 for i in range(first, 40):
                     j = i + offset
-                    if 0 <= j < len(entry.words) and query.heard[i] and entry.heard[j]:
-                        right += 32 - int(query.words[i] ^ entry.words[j]).bit_count()
-                        words += 1
-                    if i - first + 1 in (*print_index.STRETCHES, 40) and words >= 16:
-                        sureness = 2 * (right / 32 / words - 0.5) * words**0.5
-                        best = max(best, (sureness, number, offset, first))
-    (found,) = PrintIndex(entries).search([query], SURE)
+                    if 0 <= j < len(entry.subfingerprints) and query.active[i] and entry.active[j]:
+                        right += (
+                            32
+                            - int(query.subfingerprints[i] ^ entry.subfingerprints[j]).bit_count()
+                        )
+                        subfingerprints += 1
+                    if i - first + 1 in (*prints.STRETCHES, 40) and subfingerprints >= 16:
+                        score = 2 * (right / 32 / subfingerprints - 0.5) * subfingerprints**0.5
+                        best = max(best, (score, number, offset, first))
+    (found,) = FingerprintIndex(entries).search([query], MIN_SCORE)
     assert (found.entry, found.offset, found.first) == best[1:]
-    assert found.sureness == pytest.approx(best[0])
+    assert found.score == pytest.approx(best[0])
     assert found.offset == 1
 
 
@@ -232,3 +243,36 @@ def test_what_is_no_store_is_told(
     with pytest.raises(StoreError, match="rebuild"):
         StoreReader(tmp_path)
     assert leaks.main([str(store.samples.parent), "esc50", "--data-dir", str(tmp_path / "x")]) == 2
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.0, 2.0])
+@pytest.mark.parametrize("place", [0.0, 0.4, 1.0])
+def test_a_store_of_excerpts_only_is_a_leak_and_no_traceback(
+    tmp_path: Path, seconds: float, place: float
+) -> None:
+    """Clips of the task are longer than the store's, which hold their beginning, middle or end."""
+    waves = [sound(20 + number, 5) for number in range(6)]
+    size = round(seconds * RATE)
+    begin = round(place * (5 * RATE - size))
+    cuts = {f"cut{i}": wave[begin : begin + size] for i, wave in enumerate(waves)}
+    folder = made_store(tmp_path / "s", cuts)
+    clips = [clip(tmp_path, f"whole{i}", wave) for i, wave in enumerate(waves)]
+    leaks_found, skipped = find(StoreReader(folder), clips, tmp_path)
+    assert skipped == []
+    right = {(f"whole{i}", f"cut{i}") for i in range(6)}
+    pairs = {(leak.clip.clip_id, leak.store_clip) for leak in leaks_found}
+    assert pairs <= right
+    assert len(pairs) >= (6 if seconds > 1 else 4)
+    for leak in leaks_found:
+        assert leak.offset == pytest.approx(-begin / RATE, abs=1.5 / RATE)
+        assert leak.correlation > EXACT
+        assert 0 < leak.seconds <= seconds + 1e-9
+
+
+def test_a_stretch_that_only_one_clip_has_is_not_compared() -> None:
+    wave = sound(30, 4)
+    cut = wave[RATE : 2 * RATE]
+    best, correlation = align(wave, cut, -RATE + 100, 0, 4 * RATE)
+    assert best == -RATE
+    assert correlation > EXACT
+    assert align(wave, cut, 5 * RATE, 0, RATE) == (5 * RATE, 0.0)

@@ -1,0 +1,267 @@
+"""Fingerprints of audio, 32 bits for every 32 ms, the same after gain and codec; and their index.
+
+After J. Haitsma and T. Kalker, A Highly Robust Audio Fingerprinting System, ISMIR 2002: a bit is
+the sign of a difference over frequency of a difference over time of band energies. Here the
+energies are logarithmic, so that any fixed filter cancels as a gain does, and the difference over
+time spans 128 ms, so that it stands out of noise.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SAMPLE_RATE = 16000
+WINDOW = 4096
+HOP = 512
+LAG = 4
+"""Hops between the two frames that a subfingerprint compares."""
+
+LOWEST_HZ, HIGHEST_HZ = 250.0, 3600.0
+"""What a telephone, a low-pass filter and every codec leave."""
+
+BANDS = 33
+SILENCE_DB = 60.0
+"""Frames this far below the loudest have no subfingerprint: there is nothing to recognize."""
+FRAMES_AT_ONCE = 64
+HALVES = (0, 16)
+"""A subfingerprint is looked up by either half: one of them is often free of errors."""
+
+VOTES = 2
+"""Halves that must agree at one offset before the whole overlap is compared."""
+
+FULL_BUCKET = 32
+"""Values this many times as frequent as the mean say little and are not looked up."""
+
+MIN_SUBFINGERPRINTS = 16
+"""Words that must be compared: shorter sounds cannot be told from chance."""
+
+STRETCHES = tuple(int(MIN_SUBFINGERPRINTS * 1.5**power) for power in range(14))
+"""Lengths in subfingerprints of the stretches in which two clips may agree, the rest not."""
+
+BATCH_SUBFINGERPRINTS = 2_000
+SUBFINGERPRINTS_AT_ONCE = 1 << 20
+"""Bound the memory of looking up and of comparing."""
+
+_SPAN = 1 << 24
+"""More subfingerprints than any clip has (97 days of 32 ms)."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The fingerprint of a waveform.
+
+    Attributes:
+        subfingerprints: uint32 `[n]`, one for every HOP samples; number i compares the frames
+            centered on the samples i HOP and (i + LAG) HOP.
+        active: bool `[n]`, whether neither frame is silent.
+    """
+
+    subfingerprints: np.ndarray
+    active: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def _weights() -> tuple[Tensor, Tensor]:
+    """Return the window `[WINDOW]` and each FFT bin's share in each band `[bins, BANDS]`."""
+    edges = torch.from_numpy(np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1)) * WINDOW / SAMPLE_RATE
+    bins = torch.arange(int(edges[-1]) + 2, dtype=edges.dtype)[:, None]
+    # A bin is as wide as 1 and centred on its number: edges may fall within it.
+    share = torch.minimum(bins + 0.5, edges[1:]) - torch.maximum(bins - 0.5, edges[:-1])
+    return torch.hann_window(WINDOW), share.clamp(0, 1).float()
+
+
+def fingerprint(wave: np.ndarray, phase: int = 0) -> Fingerprint:
+    """Return the fingerprint of a waveform.
+
+    Args:
+        wave: at 16 kHz, of any scale.
+        phase: samples by which the frames come later, 0 <= phase < HOP.
+
+    Shape:
+        wave: float32 `[samples]`; subfingerprints and active: `[n]` with n = max(0, ceil((samples -
+        phase) / HOP) - LAG).
+    """
+    window, bands = _weights()
+    shifted = torch.from_numpy(np.ascontiguousarray(wave[phase:], dtype=np.float32))
+    count = -(-len(shifted) // HOP)
+    if count <= LAG:
+        return Fingerprint(np.zeros(0, np.uint32), np.zeros(0, bool))
+    padded = torch.nn.functional.pad(shifted, (WINDOW // 2, WINDOW // 2))
+    power = torch.cat(
+        [
+            torch.fft.rfft(frames * window)[:, : len(bands)].abs().square() @ bands
+            for frames in padded.unfold(0, WINDOW, HOP)[:count].split(FRAMES_AT_ONCE)
+        ]
+    )
+    loud = power.sum(1)
+    loudest = float(loud.max())
+    active = loud > loudest * 10 ** (-SILENCE_DB / 10)
+    # The floor only keeps the logarithm of digital silence finite.
+    level = (power + max(loudest, 1e-30) * 1e-12).log()
+    slope = level[:, 1:] - level[:, :-1]
+    rises = slope[LAG:] > slope[:-LAG]
+    packed = np.packbits(rises.numpy(), axis=1, bitorder="little").view("<u4")[:, 0]
+    return Fingerprint(packed.astype(np.uint32), (active[LAG:] & active[:-LAG]).numpy())
+
+
+@dataclass(frozen=True)
+class Match:
+    """Two clips that agree.
+
+    Attributes:
+        query: index of the clip that was looked for.
+        entry: index of the clip it was found in.
+        offset: from the entry's beginning to the query's, in subfingerprints; may be negative.
+        first: subfingerprint of the query at which the stretch begins that agrees best.
+        length: subfingerprints in the stretch.
+        compared: of them, where both clips are active.
+        similarity: share of their bits that agree; 0.5 is chance.
+    """
+
+    query: int
+    entry: int
+    offset: int
+    first: int
+    length: int
+    compared: int
+    similarity: float
+
+    @property
+    def score(self) -> float:
+        """How far the agreement is from chance: 2 (similarity - 1/2) sqrt(compared)."""
+        return 2 * (self.similarity - 0.5) * float(np.sqrt(self.compared))
+
+
+class FingerprintIndex:
+    """Fingerprints that can be searched.
+
+    Args:
+        entries: fingerprints of the clips to search.
+    """
+
+    def __init__(self, entries: Sequence[Fingerprint]) -> None:
+        self.starts = np.cumsum([0, *(len(p.subfingerprints) for p in entries)])
+        self.subfingerprints = np.concatenate([p.subfingerprints for p in entries])
+        self.active = np.concatenate([p.active for p in entries])
+        self.entry_of = np.repeat(np.arange(len(entries)), np.diff(self.starts))
+        indices = np.flatnonzero(self.active)
+        self.tables = []
+        for half in HALVES:
+            values = (self.subfingerprints[indices] >> half).astype(np.uint16)
+            ends = np.cumsum(np.bincount(values, minlength=1 << 16))
+            self.tables.append((indices[np.argsort(values, kind="stable")], np.r_[0, ends]))
+        self.most = FULL_BUCKET * max(1, len(indices) // (1 << 16))
+
+    def search(self, queries: Sequence[Fingerprint], min_score: float) -> Iterator[Match]:
+        """Yield the best match of every query with every entry, where there is one.
+
+        Args:
+            queries: to look for.
+            min_score: see `Match`.
+        """
+        batch: list[int] = []
+        size = 0
+        for number, query in enumerate(queries):
+            batch.append(number)
+            size += len(query.subfingerprints)
+            if size >= BATCH_SUBFINGERPRINTS or number == len(queries) - 1:
+                yield from self._search_batch(queries, batch, min_score)
+                batch, size = [], 0
+
+    def _search_batch(
+        self, queries: Sequence[Fingerprint], batch: list[int], min_score: float
+    ) -> Iterator[Match]:
+        """Search for some queries at once."""
+        lengths = [len(queries[i].subfingerprints) for i in batch]
+        bits = np.concatenate([queries[i].subfingerprints for i in batch])
+        active = np.concatenate([queries[i].active for i in batch])
+        owner = np.repeat(np.arange(len(batch)), lengths)
+        position = np.concatenate([np.arange(n) for n in lengths])
+        keys_of_halves = []
+        for half, (indices, ends) in zip(HALVES, self.tables, strict=True):
+            values = (bits >> half).astype(np.uint16)
+            counts = ends[values.astype(np.int64) + 1] - ends[values]
+            counts[(counts > self.most) | ~active] = 0
+            # Each subfingerprint of a query beside each in the index that has its value.
+            asked = np.repeat(np.arange(len(bits)), counts)
+            step = np.arange(len(asked)) - np.repeat(np.cumsum(counts) - counts, counts)
+            there = indices[ends[values[asked]] + step]
+            entry = self.entry_of[there]
+            offset = there - self.starts[entry] - position[asked]
+            pair = owner[asked] * (len(self.starts) - 1) + entry
+            keys_of_halves.append(pair * _SPAN + offset + _SPAN // 2)
+        keys, votes = np.unique(np.concatenate(keys_of_halves), return_counts=True)
+        keys = keys[votes >= VOTES]
+        pairs, offsets = keys // _SPAN, keys % _SPAN - _SPAN // 2
+        owners, entries = np.divmod(pairs, len(self.starts) - 1)
+        best: dict[tuple[int, int], Match] = {}
+        for mine in np.split(np.arange(len(keys)), np.flatnonzero(np.diff(owners)) + 1):
+            if len(mine) == 0:
+                continue
+            number = batch[owners[mine[0]]]
+            pairs_of_mine = entries[mine], offsets[mine]
+            for match in self._compare(queries[number], number, *pairs_of_mine, min_score):
+                known = best.get((number, match.entry))
+                if known is None or match.score > known.score:
+                    best[number, match.entry] = match
+        yield from best.values()
+
+    def _compare(
+        self,
+        query: Fingerprint,
+        number: int,
+        entries: np.ndarray,
+        offsets: np.ndarray,
+        min_score: float,
+    ) -> Iterator[Match]:
+        """Yield at each offset the stretch in which a query agrees best with an entry.
+
+        Shape:
+            entries, offsets: `[candidates]`.
+        """
+        size = len(query.subfingerprints)
+        step = max(1, SUBFINGERPRINTS_AT_ONCE // size)
+        if len(entries) > step:
+            for start in range(0, len(entries), step):
+                some = slice(start, start + step)
+                yield from self._compare(query, number, entries[some], offsets[some], min_score)
+            return
+        indices = offsets[:, None] + np.arange(size)  # [candidates, size]
+        length = (self.starts[entries + 1] - self.starts[entries])[:, None]
+        inside = (indices >= 0) & (indices < length)
+        there = np.where(inside, indices + self.starts[entries][:, None], 0)
+        both = inside & query.active & self.active[there]
+        wrong = np.bitwise_count(query.subfingerprints ^ self.subfingerprints[there])
+        # Sums up to each: bits that agree less those expected by chance, and how many are compared.
+        zero = np.zeros((len(indices), 1), np.int32)
+        gain = np.cumsum(np.where(both, 16 - wrong.astype(np.int32), 0), axis=1, dtype=np.int32)
+        count = np.cumsum(both, axis=1, dtype=np.int32)
+        gain, count = np.hstack([zero, gain]), np.hstack([zero, count])
+        best = np.zeros(len(indices))
+        stretch: list[tuple[int, int, int, int]] = [(0, 0, 0, 0)] * len(indices)
+        rows = np.arange(len(indices))
+        for length in (*(n for n in STRETCHES if n < size), size):
+            gains = gain[:, length:] - gain[:, :-length]
+            counts = count[:, length:] - count[:, :-length]
+            scores = np.where(
+                counts < MIN_SUBFINGERPRINTS, 0, gains / 16 / np.sqrt(np.maximum(counts, 1))
+            )
+            first = scores.argmax(1)
+            for i in np.flatnonzero(scores[rows, first] > best):
+                best[i] = scores[i, first[i]]
+                stretch[i] = (
+                    int(first[i]),
+                    length,
+                    int(counts[i, first[i]]),
+                    int(gains[i, first[i]]),
+                )
+        for i in np.flatnonzero(best >= min_score):
+            start, length, compared, agreeing = stretch[i]
+            similarity = 0.5 + agreeing / 32 / compared
+            yield Match(
+                number, int(entries[i]), int(offsets[i]), start, length, compared, similarity
+            )
