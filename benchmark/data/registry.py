@@ -1,10 +1,11 @@
 """The tasks found by looking: every module of `benchmark.data.tasks` with `TASK` or `TASKS`."""
 
+import difflib
 import importlib
 import os
 import pkgutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmark.data.clip import Clip, Task, TaskDataError
@@ -37,6 +38,19 @@ def load_tasks() -> dict[str, Task]:
                 raise ValueError(f"two tasks are called {task.name!r}: rename one")
             tasks[task.name] = task
     return dict(sorted(tasks.items()))
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the message of a name that is not known, with the nearest one and all there are.
+
+    Example:
+        >>> unknown("task", "esc-50", ["esc50", "notes"])
+        "unknown task 'esc-50': did you mean 'esc50'? the tasks are esc50, notes"
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name.lower(), names, 1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} {name!r}: {meant}the {kind}s are {', '.join(names)}"
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:

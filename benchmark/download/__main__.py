@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.data.clip import Source, Task, TaskDataError
-from benchmark.data.registry import completeness, data_folder, load_tasks, task_root
+from benchmark.data.registry import completeness, data_folder, load_tasks, task_root, unknown
 from benchmark.download.extract import ExtractError, archives, unpack
 from benchmark.download.transfer import DownloadError, fetch
 from benchmark.listing import presence
+from wavebyol_hear.files.atomic import LockedError, lock
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ FSD50K = Corpus(
     layout="FSD50K.dev_audio/, FSD50K.ground_truth/ and FSD50K.metadata/",
 )
 
+DAY = 24 * 3600.0
 DONE = ".downloaded.json"
 """Stands in a folder that this command filled, with the sources and what was remarked."""
 
@@ -124,21 +126,38 @@ def bring(data: Task | Corpus, data_dir: Path | None = None) -> list[str]:
     work = root.with_name(f"{root.name}.download")
     remarks: list[str] = []
     if not is_there(data, root):
-        files = []
-        for source in data.sources:
-            path, remark = fetch(source, work / "archives")
-            files.append(path)
-            remarks += [remark] if remark else []
-        tree = work / "tree"
-        shutil.rmtree(tree, ignore_errors=True)  # half unpacked
-        for parts in archives(files):
-            unpack(parts, tree)
-        kept = {"sources": [source.url for source in data.sources], "remarks": remarks}
-        (tree / DONE).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        tree.replace(root)
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            with lock(work / "in-use.lock", data.name, "choose another --data-dir", timeout=DAY):
+                if not is_there(data, root):  # brought by another command meanwhile
+                    remarks = _fill(data, work, root)
+        except LockedError as error:
+            raise DownloadError(str(error)) from error
     shutil.rmtree(work, ignore_errors=True)
     state = presence(data, root) if isinstance(data, Task) else f"complete in {root}"
     return [*remarks, f"{data.name}: {state}", f"  licence: {data.licence}"]
+
+
+def _fill(data: Task | Corpus, work: Path, root: Path) -> list[str]:
+    """Fetch and unpack a set beside its place, put it there, and return what was remarked."""
+    files, remarks = [], []
+    for source in data.sources:
+        path, remark = fetch(source, work / "archives")
+        files.append(path)
+        remarks += [remark] if remark else []
+    tree = work / "tree"
+    shutil.rmtree(tree, ignore_errors=True)  # half unpacked
+    for parts in archives(files):
+        try:
+            unpack(parts, tree)
+        except ExtractError:
+            for path in parts:  # the publisher may replace it: the next command fetches it again
+                path.unlink(missing_ok=True)
+            raise
+    kept = {"sources": [source.url for source in data.sources], "remarks": remarks}
+    (tree / DONE).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    tree.replace(root)
+    return remarks
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -162,25 +181,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; None takes the process's own.
     """
     parser = build_parser()
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     known: dict[str, Task | Corpus] = {**load_tasks(), FSD50K.name: FSD50K}
-    for name in given.sets:
+    for name in args.sets:
         if name not in known:
-            parser.error(f"unknown set {name!r}: the sets are {', '.join(known)}")
+            parser.error(unknown("set", name, known))
     status = 0
-    for name in dict.fromkeys(given.sets):
+    for name in dict.fromkeys(args.sets):
         data = known[name]
         try:
             if isinstance(data, Task) and data.by_hand:
-                root = root_of(data, given.data_dir)
+                root = root_of(data, args.data_dir)
                 sys.stdout.write(f"{name}: {data.by_hand}; the place: {root}: {data.layout}\n")
                 status = 1 if not presence(data, root).startswith("complete") else status
                 continue
             sizes = [source.size for source in data.sources]
             total = f"{sum(sizes) / 1e9:.2f} GB" if all(sizes) else "of unpublished size"
             sys.stdout.write(f"{name}: {total} in {len(sizes)} archive(s)\n")
-            sys.stdout.write("\n".join(bring(data, given.data_dir)) + "\n")
-        except (DownloadError, ExtractError, OSError) as error:
+            sys.stdout.write("\n".join(bring(data, args.data_dir)) + "\n")
+        except (DownloadError, ExtractError, TaskDataError, OSError) as error:
             sys.stderr.write(f"error: {error}\n")
             status = 1
         except KeyboardInterrupt:

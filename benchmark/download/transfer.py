@@ -1,4 +1,4 @@
-"""One archive over HTTP through pooch: goes on where it broke off, and is verified."""
+"""One archive over HTTP through pooch, which verifies it; pooch cannot resume, so this does."""
 
 import os
 import shutil
@@ -155,7 +155,7 @@ def fetch(source: Source, folder: Path) -> tuple[Path, str]:
         )
     except DownloadError:
         raise
-    except ValueError as error:  # pooch's word for a wrong checksum
+    except ValueError as error:  # how pooch reports a wrong checksum
         raise DownloadError(
             f"{source.url}: the checksum is not {source.checksum}; the file was removed: run the "
             "command again, and if that does not help the source has changed"
@@ -166,12 +166,12 @@ def fetch(source: Source, folder: Path) -> tuple[Path, str]:
 def _remark(source: Source, path: Path) -> str:
     """Return what is to be said of a checksum that is not known or may differ."""
     algorithm = source.checksum.partition(":")[0] or "sha256"
-    found = f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
+    digest = f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
     if not source.checksum:
-        return f"{path.name} has {found}; no checksum is published to compare it with"
-    if found != source.checksum:
+        return f"{path.name} has {digest}; no checksum is published to compare it with"
+    if digest != source.checksum:
         return (
-            f"{path.name} has {found}, not {source.checksum}: its publisher packs it anew at "
+            f"{path.name} has {digest}, not {source.checksum}: its publisher packs it anew at "
             "will, so the checksums of the files in it have to do"
         )
     return ""

@@ -65,11 +65,7 @@ def sole_use(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            try:
-                stack.enter_context(lock(folder / LOCK, str(folder), REMEDY))
-            except LockedError as error:
-                logger.warning("waiting: %s", error)
-                stack.enter_context(lock(folder / LOCK, str(folder), REMEDY, timeout=WAIT_SECONDS))
+            stack.enter_context(lock(folder / LOCK, str(folder), REMEDY, timeout=WAIT_SECONDS))
         except LockedError as error:
             raise CacheError(str(error)) from error
         except OSError as error:

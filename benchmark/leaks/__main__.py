@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from benchmark.data.clip import Clip, TaskDataError
-from benchmark.data.registry import completeness, load_tasks, task_root
+from benchmark.data.registry import completeness, load_tasks, task_root, unknown
 from benchmark.leaks.search import MIN_SCORE, Leak, StoreError, StoreReader, find
 from benchmark.report.render import text_table, to_text
 
@@ -86,10 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     tasks = load_tasks()
     if args.task not in tasks:
-        parser.error(f"unknown task {args.task!r}: the tasks are {', '.join(tasks)}")
+        parser.error(unknown("task", args.task, tasks))
     task = tasks[args.task]
-    root = task_root(task, args.data_dir)
     try:
+        root = task_root(task, args.data_dir)
         store = StoreReader(args.store)
         clips = task.index(root)
         leaks, skipped = find(store, clips, root, args.reversed, args.min_score)

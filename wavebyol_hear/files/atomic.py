@@ -124,7 +124,7 @@ def lock(path: str | Path, what: str, remedy: str, *, timeout: float = 0.0) -> I
     # Opened without truncating: what another process wrote is read for the message.
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     with open(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
-        end = time.monotonic() + timeout
+        end, waiting = time.monotonic() + timeout, False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,6 +135,9 @@ def lock(path: str | Path, what: str, remedy: str, *, timeout: float = 0.0) -> I
                     raise LockedError(
                         f"{what} is in use by {holder} ({path} is locked): wait for it or {remedy}"
                     ) from None
+                if not waiting:
+                    waiting = True
+                    logger.warning("%s is in use by another process: waiting for it", what)
                 time.sleep(0.1)
             except OSError as error:
                 logger.warning("%s: %s cannot be locked (%s)", what, path, error)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from benchmark.data.clip import Task
 from benchmark.data.registry import load_tasks
 from benchmark.download import __main__ as download
-from benchmark.download.extract import unpack
+from benchmark.download.extract import ExtractError, unpack
 from benchmark.download.transfer import DownloadError
 from tests.benchmark.file_server import Server, md5, tar_of, zip_of
 from tests.synth import TREES
@@ -159,3 +160,33 @@ def test_every_set_can_be_fetched_or_says_how(data: Task | download.Corpus) -> N
         algorithm, _, digest = source.checksum.partition(":")
         assert len(digest) == {"": 0, "md5": 32, "sha256": 64}[algorithm]
         assert by_hand or re.search(r"\.(zip|tar\.gz|z0\d)$", source.file)
+
+
+def test_two_commands_for_one_set_bring_it_once(server: Server, tmp_path: Path) -> None:
+    task = serve_task(server, "urbansound8k", tmp_path / "made")
+    with ThreadPoolExecutor(3) as pool:
+        said = list(pool.map(lambda _: download.bring(task, tmp_path / "data"), range(3)))
+    assert len({tuple(lines) for lines in said}) == 1
+    assert len(server.asked) == 1
+    assert task.index(tmp_path / "data/urbansound8k") == task.index(tmp_path / "made")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["urbansound8k"]
+
+
+def test_an_archive_that_is_refused_is_fetched_anew_by_the_next_command(
+    server: Server, tmp_path: Path
+) -> None:
+    task = serve_task(server, "esc50", tmp_path / "made")
+    task = replace(task, sources=(replace(task.sources[0], checksum=""),))
+    good = server.files["master.zip"]
+    server.files["master.zip"] = good[: len(good) // 2]
+    with pytest.raises(ExtractError, match="run the command again"):
+        download.bring(task, tmp_path / "data")
+    server.files["master.zip"] = good  # the publisher has fixed it
+    download.bring(task, tmp_path / "data")
+    assert len(task.index(tmp_path / "data/esc50")) == 30
+
+
+def test_a_name_that_is_nearly_a_set_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        download.main(["ESC-50"])
+    assert "did you mean 'esc50'?" in capsys.readouterr().err

@@ -1,8 +1,13 @@
 """What must not unpack does not: paths that leave the folder, links, devices, damaged archives."""
 
+import bz2
+import gzip
 import hashlib
+import io
+import lzma
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,4 +73,38 @@ def test_a_damaged_archive_is_named(suffix: str, tmp_path: Path) -> None:
     archive = tmp_path / f"a.{suffix}"
     archive.write_bytes(content[:20_000])
     with pytest.raises(ExtractError, match="cannot be unpacked"):
+        unpack([archive], tmp_path / "out")
+
+
+def packed(tmp_path: Path) -> bytes:
+    (tmp_path / "made").mkdir()
+    for name in "abcd":
+        (tmp_path / "made" / f"{name}.wav").write_bytes(hashlib.shake_128(b"x").digest(5_000))
+    return tar_of(tmp_path / "made")
+
+
+@pytest.mark.parametrize("suffix", ["tar.gz", "tgz"])
+def test_a_wrong_checksum_of_the_compression_is_named(tmp_path: Path, suffix: str) -> None:
+    archive = tmp_path / f"a.{suffix}"
+    archive.write_bytes(packed(tmp_path)[:-8] + bytes(8))
+    with pytest.raises(ExtractError, match="cannot be unpacked"):
+        unpack([archive], tmp_path / "out")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, bytes])
+def test_a_tar_with_a_hole_of_zeros_is_named_and_a_whole_one_is_unpacked(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    raw = bytearray(gzip.decompress(packed(tmp_path)))
+    suffix = {gzip.compress: "tar.gz", bz2.compress: "tar.bz2", lzma.compress: "tar.xz"}
+    archive = tmp_path / f"a.{suffix.get(pack, 'tar')}"
+    archive.write_bytes(pack(bytes(raw)))
+    unpack([archive], tmp_path / "whole")
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert names == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    with tarfile.open(fileobj=io.BytesIO(raw)) as opened:
+        at = [member for member in opened if member.isreg()][2].offset
+    raw[at : at + 1024] = bytes(1024)
+    archive.write_bytes(pack(bytes(raw)))
+    with pytest.raises(ExtractError, match="it goes on after its end"):
         unpack([archive], tmp_path / "out")
