@@ -180,7 +180,7 @@ def _percent(interval: Mapping[str, float], **more: Any) -> Cell:  # noqa: ANN40
 
 def _p(value: float | None) -> Cell:
     """Return a p value, which is never shown as zero."""
-    text = "" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+    text = "" if value is None else "<0.0001" if value < 1e-4 else f"{value:.4f}"
     return Cell(text, value) if text else NONE
 
 
