@@ -13,12 +13,11 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmark.embed.model import HearError, HearModel, load
+from benchmark.embed.timestamps import check_spacing
 
 # As in hear-validator's validate.py.
 TIMESTAMP_SECONDS = (1.07, 1.98, 4.0)
 SCENE_SECONDS = 2.74
-LARGEST_HOP_MS = 50.0
-REGULAR_MS = 1.0
 # Of the embedding's largest value: float32 sums in another order differ by about 1e-6.
 NEIGHBOUR_TOLERANCE = 1e-3
 
@@ -100,51 +99,6 @@ def check_timestamps(model: HearModel) -> list[str]:
         what = f"{model.spec}: {function}"
         warnings += check_spacing(what, stamps.astype(np.float64), 1000.0 * seconds)
     return list(dict.fromkeys(warnings))
-
-
-def check_spacing(what: str, stamps: np.ndarray, length_ms: float) -> list[str]:
-    """Check that timestamps are regular, dense and reach the clip's end.
-
-    Args:
-        what: module and function, for the findings.
-        stamps: in ms.
-        length_ms: of the clip.
-
-    Returns:
-        warnings.
-
-    Raises:
-        HearError: where the spacing varies by more than 1 ms, or the last timestamp is past the
-            clip's end or more than two hops before it.
-
-    Shape:
-        stamps `[B, T]`.
-    """
-    if stamps.shape[1] == 1:
-        return [f"{what}: a clip of {length_ms:.0f} ms has one timestamp only"]
-    hops = np.diff(stamps, axis=1)
-    hop, first, last = float(hops.mean()), float(stamps.min()), float(stamps.max())
-    uneven = float(np.abs(hops - hop).max())
-    if uneven > REGULAR_MS:
-        raise HearError(f"{what}: the spacing varies by {uneven:.2f} ms; keep it within 1 ms")
-    if last > length_ms:
-        raise HearError(
-            f"{what}: the last timestamp is {last:.2f} ms, the clip {length_ms:.2f} ms long; end "
-            "within the clip"
-        )
-    if last < length_ms - 2 * hop:
-        raise HearError(
-            f"{what}: the last timestamp is {last:.2f} ms, the clip {length_ms:.2f} ms long; reach "
-            "its end"
-        )
-    warnings = []
-    if float(hops.max()) > LARGEST_HOP_MS:
-        warnings.append(f"{what}: the hop is {float(hops.max()):.1f} ms; HEAR suggests 50 or less")
-    if first > hop:
-        warnings.append(f"{what}: the first timestamp is {first:.1f} ms, more than one hop")
-    if last < length_ms - min(hop, LARGEST_HOP_MS):
-        warnings.append(f"{what}: the last timestamp is more than one hop before the clip's end")
-    return warnings
 
 
 def check(spec: str, device: str = "cpu") -> tuple[list[str], list[str]]:

@@ -137,7 +137,7 @@ def _span(resampled: np.ndarray) -> str:
 
 def _one_model(path: Path, model: str | None) -> dict[tuple[str, str], Result]:
     """Return the results of one model at a path, by protocol and task."""
-    results = read_results(path)
+    results = [result for result in read_results(path) if result.unit == "percent"]
     models = sorted({result.model for result in results})
     if model is None and len(models) > 1:
         raise ResultError(

@@ -1,35 +1,38 @@
-"""Measure audio models on labelled sound: `python -m benchmark.run --tasks T,... --models M,...`.
+"""Evaluate audio models on labeled clips: `python -m benchmark.run --tasks T,... --models M,...`.
 
 A model is the import path of a HEAR module, `module` or `module:weights`. Each clip is embedded
-once, heads are trained on the embeddings as each --protocol says, and one JSON file a task, model
-and protocol is written to --out. Without arguments it measures the default models on `notes`,
+once, heads are trained on the embeddings as each --protocol says, and one JSON file per task, model
+and protocol is written to --out. Without arguments it evaluates the default models on `notes`,
 which needs no download.
 
-Tasks named hear:NAME, or hear:all, are folders of the HEAR benchmark below --hear-dir. They are
-brought to the model's rate, embedded, and scored by heareval itself, whose scores have a table of
-their own; --hear-linear adds our own probes.
+Tasks named hear:NAME, or hear:all, are folders of the HEAR benchmark below --hear-dir, scored by
+heareval itself, whose scores have a table of their own; --hear-linear adds our own probes.
 
 Exit code: 0 when every task has a result from every model; 1 when something is missing, the rest
-having been measured all the same; 2 when the command line is wrong; 130 when interrupted.
+having been evaluated all the same; 2 when the command line is wrong; 130 or 143 when interrupted.
 """
 
 import argparse
+import difflib
+import importlib.util
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.arguments import build_parser
-from benchmark.data.hear_catalogue import PREFIX
+from benchmark.data.corrupt import CorruptionError, parse_all
+from benchmark.data.hear_catalogue import PREFIX, HearTaskError, add_options, known_tasks, resolve
 from benchmark.data.hear_catalogue import catalogue as hear_listing
+from benchmark.data.registry import data_folder, load_tasks
 
 # torch is imported inside functions: --help and a wrong command line answer at once.
 if TYPE_CHECKING:
     from benchmark.data.clip import Task
-    from benchmark.evaluate import Settings
-    from benchmark.results.failures import ResultKey
-    from benchmark.results.schema import Result
+    from benchmark.finetune.config import FinetuneConfig
+    from benchmark.results.schema import Result, ResultKey
 
+DEFAULT_TASKS = ["notes"]
 DEFAULT_MODELS = (
     "baselines.content_random",
     "baselines.log_mel",
@@ -39,6 +42,94 @@ DEFAULT_MODELS = (
 )
 NEED_WEIGHTS = ("baselines.byol_a", "baselines.cola")
 """Left out of the default while no weights ship for them."""
+PROTOCOL_NAMES = ("linear", "knn", "mlp", "finetune")
+PRECISIONS = ("fp32", "bf16", "auto")
+KEPT = "what was embedded is kept, and the next run goes on"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="benchmark.run", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="list the tasks and what is present; with --tasks all facts of some",
+    )
+    add = parser.add_argument_group("what is evaluated").add_argument
+    add("--tasks", type=names, help="comma between; hear:NAME and hear:all are HEAR's (notes)")
+    add("--models", type=names, help="module or module:weights, comma between")
+    add("--allow-partial", action="store_true", help="evaluate on part of a data set and mark it")
+    add = parser.add_argument_group("how it is evaluated").add_argument
+    add(
+        "--protocol",
+        type=names,
+        default=["linear"],
+        help=f"how embeddings are scored, comma between: {', '.join(PROTOCOL_NAMES)} (linear)",
+    )
+    add("--seeds", type=int, default=1, help="runs of a protocol that draws at random, as mlp (1)")
+    add(
+        "--finetune-config",
+        type=path,
+        metavar="FILE.yaml",
+        help="what differs from the defaults of benchmark.finetune.config",
+    )
+    add(
+        "--corrupt",
+        type=names,
+        default=[],
+        help="score the trained heads on corrupted test clips too, comma between: noise:SNR_DB, "
+        "reverb[:RT60], clip[:PERCENT], mp3:KBIT, opus:KBIT, vorbis:QUALITY",
+    )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="in which models compute that let it be chosen (fp32); another is noted in the table",
+    )
+    add = parser.add_argument_group("where").add_argument
+    add(
+        "--data-dir",
+        type=path,
+        help="folder of the data sets, one folder per task (default: $WAVEBYOL_DATA or "
+        "~/.cache/wavebyol_hear)",
+    )
+    add("--cache-dir", type=path, help="folder of the embeddings (default: in the data folder)")
+    add("--out", type=path, default=Path("results"), help="folder of the results (results)")
+    add("--device", help="torch device (default: cuda where there is one)")
+    add("--workers", type=int, default=_cores(), help="decoding threads (default: cores)")
+    add_options(parser)
+    return parser
+
+
+def names(text: str) -> list[str]:
+    """Return the names of a comma-separated list.
+
+    Raises:
+        ArgumentTypeError: a name is empty or comes twice.
+    """
+    listed = [name.strip() for name in text.split(",")]
+    if not all(listed):
+        raise argparse.ArgumentTypeError(f"an empty name in {text!r}")
+    twice = [name for name in listed if listed.count(name) > 1]
+    if twice:
+        raise argparse.ArgumentTypeError(f"{twice[0]} is named twice")
+    return listed
+
+
+def path(text: str) -> Path:
+    """Return a path whose `~` is the home folder, where a shell left it as it is."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # no home folder
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+
+
+def _cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def default_models() -> list[str]:
@@ -52,70 +143,109 @@ def default_models() -> list[str]:
     ]
 
 
-def check(
-    parser: argparse.ArgumentParser, given: argparse.Namespace
-) -> tuple[list["Task"], list[str], "Settings"]:
-    """Return the tasks, the names of HEAR tasks and the settings that a command line asks for.
+def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End the process with one line where a command line asks for what cannot be."""
+    for option, least in (("workers", 0), ("seeds", 1)):
+        if getattr(args, option) < least:
+            parser.error(f"--{option} is {getattr(args, option)}: give {least} or more")
+    hear = [f"{PREFIX}{name}" for name in ("all", *known_tasks())]
+    plain = [name for name in args.tasks or () if not name.startswith(PREFIX)]
+    for kind, asked, known in (
+        ("task", plain, [*load_tasks(), *hear]),
+        ("protocol", args.protocol, PROTOCOL_NAMES),
+    ):
+        for name in asked:
+            if name not in known:
+                listed = [*known[: -len(hear)], f"{PREFIX}NAME"] if kind == "task" else known
+                parser.error(
+                    f"unknown {kind} {name!r}{did_you_mean(name, known)}: the {kind}s are "
+                    f"{', '.join(listed)}"
+                )
+    for model in args.models:
+        module = model.partition(":")[0].partition("?")[0]
+        meant = did_you_mean(module, DEFAULT_MODELS)
+        if meant and not _importable(module):
+            parser.error(f"unknown model {module!r}{meant}")
 
-    Where it asks for what cannot be, the parser says so and ends the process.
-    """
-    from benchmark.data.corrupt import CorruptionError, parse_all
-    from benchmark.data.registry import data_folder, load_tasks
-    from benchmark.evaluate import Settings
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """Return a question that names what a name is close to; "" where it is close to nothing."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _importable(module: str) -> bool:
+    """Return whether a module can be found; its parents may be imported for it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError, AttributeError):
+        return False
+
+
+def read_configs(parser: argparse.ArgumentParser, args: argparse.Namespace) -> "FinetuneConfig":
+    """Return the fine-tuning settings; parse the corruptions and choose HEAR's folder in place."""
     from benchmark.finetune.config import FinetuneConfig
-    from benchmark.probes.protocols import PROTOCOLS
     from wavebyol_hear.files.settings import SettingsError, load_settings
 
-    if given.workers < 0:
-        parser.error(f"--workers is {given.workers}: give 0 or more")
-    if given.seeds < 1:
-        parser.error(f"--seeds is {given.seeds}: give 1 or more")
-    known = load_tasks()
-    hear = [name for name in given.tasks if name.startswith(PREFIX)]
-    plain = [name for name in given.tasks if name not in hear]
-    for kind, asked, there in (
-        ("task", plain, [*known, "hear:NAME"]),
-        ("protocol", given.protocol, PROTOCOLS),
-    ):
-        unknown = [name for name in asked if name not in there]
-        if unknown:
-            parser.error(f"unknown {kind} {unknown[0]!r}: the {kind}s are {', '.join(there)}")
     try:
-        files = [given.finetune_config] if given.finetune_config else []
-        finetune = load_settings(FinetuneConfig(), *files)
-        corruptions = parse_all(given.corrupt)
-    except SettingsError as error:
-        parser.error(f"--finetune-config {error}")
+        args.corrupt = parse_all(args.corrupt)
+        args.hear_dir = args.hear_dir or data_folder(args.data_dir) / "hear"
+        files = [args.finetune_config] if args.finetune_config else []
+        return load_settings(FinetuneConfig(), *files)
     except CorruptionError as error:
         parser.error(str(error))
-    if given.hear_dir is None:
-        given.hear_dir = data_folder(given.data_dir) / "hear"
-    settings = Settings(
-        given.out,
-        given.data_dir,
-        given.cache_dir,
-        given.device,
-        given.workers,
-        given.allow_partial,
-        tuple(given.protocol),
-        given.seeds,
-        finetune,
-        corruptions,
-    )
-    return [known[name] for name in plain], hear, settings
+    except SettingsError as error:
+        parser.error(f"--finetune-config {error}")
+    except RuntimeError as error:  # no home folder
+        parser.error(f"{error}; give --data-dir")
 
 
-def show(results: Sequence["Result"], missing: Mapping["ResultKey", str], out: Path) -> None:
-    """Print the tables of results and write them to `table.md` in a folder."""
+def show(
+    results: Sequence["Result"], failures: Mapping["ResultKey", str], out: Path, hear_protocol: str
+) -> None:
+    """Print the tables of results, and write them to `table.md` and `hear.md` in a folder."""
+    from benchmark.leaderboard import leaderboard, read_leaderboard
     from benchmark.report.tables import more_tables, tables
+    from wavebyol_hear.files.atomic import write_text
 
-    sys.stdout.write(f"\n{tables(results, missing)}\n")
-    sys.stdout.write("".join(f"\n{part}\n" for part in more_tables(results)))
+    shares = [result for result in results if result.unit == "percent"]
+    measures = [result for result in results if result.unit != "percent"]
+    lacking = {key: why for key, why in failures.items() if key[2] != hear_protocol}
+
+    def parts(*, markdown: bool) -> list[str]:
+        first = [tables(shares, lacking, markdown=markdown)] if shares or lacking else []
+        return first + more_tables(shares, markdown=markdown)
+
+    texts = {"table.md": parts(markdown=True) if shares else []}
+    sys.stdout.write("".join(f"\n{part}\n" for part in parts(markdown=False)))
+    if measures:
+        published = read_leaderboard()
+        sys.stdout.write(f"\n{leaderboard(measures, published)}\n")
+        texts["hear.md"] = [leaderboard(measures, published, markdown=True)]
+    written = []
+    for name, text in texts.items():
+        if text:
+            try:
+                write_text(out / name, "\n\n".join(text) + "\n")
+                written.append(name)
+            except OSError as error:
+                sys.stderr.write(f"warning: {out / name} is not written: {error.strerror}\n")
     if results:
-        parts = [tables(results, missing, markdown=True), *more_tables(results, markdown=True)]
-        (out / "table.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         count = "1 result" if len(results) == 1 else f"{len(results)} results"
-        sys.stdout.write(f"\n{count} and table.md are in {out}\n")
+        sys.stdout.write(f"\n{' and '.join([count, *written])} are in {out}\n")
+
+
+def list_tasks(args: argparse.Namespace) -> None:
+    """Print the tasks and what is present; where tasks are named, all facts of these."""
+    from benchmark.data.listing import describe, task_table
+
+    tasks = load_tasks()
+    chosen = [tasks[name] for name in args.tasks or () if name in tasks]
+    if chosen:
+        sys.stdout.write("\n\n".join(describe(task, args.data_dir) for task in chosen) + "\n")
+    else:
+        sys.stdout.write(task_table(tasks.values(), args.data_dir) + "\n\n")
+        sys.stdout.write(hear_listing(args.hear_dir) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,40 +254,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: of the command line; None takes the process's own.
     """
-    parser = build_parser(__doc__ or "")
-    given = parser.parse_args(arguments)
-    tasks, hear, settings = check(parser, given)
-    if given.list:
-        from benchmark.data.registry import load_tasks
-        from benchmark.listing import catalogue
-
-        sys.stdout.write(catalogue(load_tasks().values(), given.data_dir) + "\n\n")
-        sys.stdout.write(hear_listing(given.hear_dir) + "\n")
+    parser = build_parser()
+    args = parser.parse_args(arguments)
+    args.models = args.models or default_models()
+    check_args(parser, args)
+    finetune = read_configs(parser, args)
+    if args.list:
+        list_tasks(args)
         return 0
     try:
-        given.out.mkdir(parents=True, exist_ok=True)
+        args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.error(f"--out {given.out} cannot be made: {error.strerror}")
-    from benchmark.evaluate import measure_all
-    from benchmark.hear_command import run_hear
+        parser.error(f"--out {args.out} cannot be made: {error.strerror}")
+    from benchmark.evaluate import Settings, evaluate
     from benchmark.probes.protocols import PROTOCOLS
 
-    same = [PROTOCOLS[name].version for name in given.protocol if not PROTOCOLS[name].random]
-    if given.seeds > 1 and same:
+    same = [PROTOCOLS[name].version for name in args.protocol if not PROTOCOLS[name].random]
+    if args.seeds > 1 and same:
         sys.stdout.write(f"{', '.join(same)}: nothing is drawn at random, so one run each\n")
-    models = given.models or default_models()
+    settings = Settings(
+        out=args.out,
+        data_dir=args.data_dir,
+        cache_dir=args.cache_dir,
+        device=args.device,
+        workers=args.workers,
+        allow_partial=args.allow_partial,
+        protocols=tuple(args.protocol),
+        seeds=args.seeds,
+        finetune=finetune,
+        corruptions=args.corrupt,
+        precision=args.precision,
+        hear_grid=args.hear_grid,
+        hear_linear=args.hear_linear,
+    )
+    asked = args.tasks or DEFAULT_TASKS
+    hear = [name.removeprefix(PREFIX) for name in asked if name.startswith(PREFIX)]
+    known = load_tasks()
+    tasks: list[Task | Path] = [known[name] for name in asked if name in known]
     try:
-        results, missing = measure_all(tasks, models, settings)
-        lost = run_hear(hear, models, settings, given) if hear else {}
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what was embedded is kept, and the next run goes on\n")
-        return 130
-    if tasks:
-        show(results, missing, given.out)
-    for (task, model, protocol), why in (missing | lost).items():
+        folders, absent = resolve(hear, args.hear_dir) if hear else ([], {})
+    except HearTaskError as error:
+        folders, absent = [], dict.fromkeys(hear, str(error))
+    absent = {f"{PREFIX}{name}": why for name, why in absent.items()}
+    results, failures = evaluate([*tasks, *folders], args.models, settings, absent)
+    show(results, failures, args.out, settings.heareval)
+    for (task, model, protocol), why in failures.items():
         sys.stderr.write(f"no result of {model} on {task} under {protocol}: {why}\n")
-    return 1 if missing or lost else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from wavebyol_hear.files.command import run_command
+
+    run_command(main, KEPT)

@@ -51,9 +51,7 @@ def scores(folder: Path) -> dict[str, Any]:
         corrupted = values.get("corrupted") or {}
         kept[key] = {
             "metrics": values["metrics"],
-            "folds": [f["metrics"] for f in values["folds"]]
-            if isinstance(values["folds"], list)
-            else values["folds"],
+            "folds": [fold["metrics"] for fold in values["folds"]],
             "corrupted": {name: v["metrics"] for name, v in corrupted.items()},
         }
     return kept

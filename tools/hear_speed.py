@@ -30,12 +30,10 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 
 def embed_ours(task_folder: Path, out: Path, workers: int) -> None:
     """Embed as `python -m benchmark.run --tasks hear:...` does."""
-    from benchmark.data.hear_folder import read_task
-    from benchmark.evaluate import Settings
-    from benchmark.heareval.embedded import embed
+    from benchmark.evaluate import Settings, embed, read_source
 
     settings = Settings(out, cache_dir=out, workers=workers)
-    embed(read_task(task_folder), MODULE, settings)
+    embed(read_source(task_folder, settings), MODULE, settings)
 
 
 def main() -> None:
@@ -50,9 +48,8 @@ def main() -> None:
     if given.ours:
         embed_ours(task, given.ours, given.workers)
         return
-    from benchmark.data.hear_folder import at_rate, read_task
-
-    at_rate(read_task(task), 16000)
+    if not (task / "16000").is_dir():
+        parser.error(f"{task}: has no audio at 16 kHz, which heareval itself needs")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         theirs = [sys.executable, "-m", "heareval.embeddings.runner", MODULE, "--task", task.name]

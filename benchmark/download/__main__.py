@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.data.clip import Source, Task, TaskDataError
+from benchmark.data.listing import presence
 from benchmark.data.registry import completeness, data_folder, load_tasks, task_root, unknown
 from benchmark.download.extract import ExtractError, archives, unpack
 from benchmark.download.transfer import DownloadError, fetch
-from benchmark.listing import presence
 from wavebyol_hear.files.atomic import LockedError, lock
 
 

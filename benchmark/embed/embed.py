@@ -82,6 +82,7 @@ def embed_task(
     workers: int = 2,
     batch_seconds: float = 64.0,
     corruption: Corruption | None = None,
+    pad_short: bool = False,
 ) -> EmbeddedTask:
     """Embed the clips of a task with a HEAR module, or take what the cache holds.
 
@@ -94,6 +95,8 @@ def embed_task(
         workers: threads that read ahead, >= 0.
         batch_seconds: maximum of audio in one batch, in seconds; a longer clip goes alone.
         corruption: of every clip; None embeds clips as they are.
+        pad_short: whether clips that the model itself would pad to one length are padded here, so
+            that short clips of all lengths share batches.
 
     Raises:
         HearError: where the module returns other shapes than it says.
@@ -125,7 +128,10 @@ def embed_task(
         embedder = Embedder(model, array, [f"{root}/{clip.path}" for clip in valid], stamps)
         if len(array.todo()):
             name = f", {corruption.name}" if corruption else ""
-            embedder.fill(workers, batch_seconds, f"{task.name}, {model.spec}{name}", corrupted)
+            embedder.fill(
+                *(workers, batch_seconds, f"{task.name}, {model.spec}{name}", corrupted),
+                min_samples=model.pads_scenes_to if pad_short else 0,
+            )
         if not corruption and note_arithmetic(array.progress, model):
             array.save()
         reasons = array.progress.errors | array.failures

@@ -47,7 +47,13 @@ class Embedder:
         self.calls = 0
 
     def fill(
-        self, workers: int, batch_seconds: float, title: str, transform: Transform | None = None
+        self,
+        workers: int,
+        batch_seconds: float,
+        title: str,
+        transform: Transform | None = None,
+        *,
+        min_samples: int = 0,
     ) -> None:
         """Embed all rows that are not done, with a progress bar; an interruption loses nothing.
 
@@ -56,6 +62,7 @@ class Embedder:
             batch_seconds: of audio in one batch.
             title: of the bar.
             transform: applied to every file; None reads files as they are.
+            min_samples: to which the model itself pads a shorter clip, evenly on both sides.
 
         Raises:
             EmbedError: where there is no memory to read ahead.
@@ -71,7 +78,10 @@ class Embedder:
                 with (
                     reading_ahead(title),
                     closing(
-                        read_batches(self.paths, todo, rate, workers, batch_seconds, transform)
+                        read_batches(
+                            *(self.paths, todo, rate, workers, batch_seconds, transform),
+                            min_samples=min_samples,
+                        )
                     ) as batches,
                 ):
                     for batch in batches:

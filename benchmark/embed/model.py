@@ -340,13 +340,14 @@ def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> Tensor:
     return answer
 
 
-def load(spec: str, device: str = "cpu") -> HearModel:
+def load(spec: str, device: str = "cpu", *, precision: str = "fp32") -> HearModel:
     """Import a HEAR module, load its model and put it on a device.
 
     Args:
         spec: `module[:weights][?key=value&...]`, such as `wavebyol_hear:encoder.safetensors` or
             `wavebyol_hear?whiten=false`; the options go to `load_model`. See `parse_spec`.
         device: a torch device.
+        precision: handed to a `load_model` that takes it.
 
     Raises:
         HearError: where the module, the weights, the model or the device is no good.
@@ -358,7 +359,9 @@ def load(spec: str, device: str = "cpu") -> HearModel:
         raise HearError(f"{spec}: no weights file {weights}; name an existing file")
     check_options(spec, module.load_model, parsed.options)
     try:
-        model = module.load_model(*([weights] if weights else []), **parsed.options)
+        takes = "precision" in inspect.signature(module.load_model).parameters
+        options = ({"precision": precision} if takes else {}) | parsed.options
+        model = module.load_model(*([weights] if weights else []), **options)
     except Exception as error:  # foreign code may raise anything
         raise HearError(
             f"{spec}: load_model failed ({one_line(error)}); check the weights"

@@ -1,4 +1,4 @@
-"""heareval's own predictions runner, unmodified, in a process of its own, and the scores it leaves.
+"""heareval's own predictions runner in a process of its own, and the scores it leaves.
 
 It trains a network of one or two hidden layers of 1024 for every point of a grid, keeps the best on
 the validation part, and tests it: not a linear probe, so its scores have a protocol of their own.
@@ -11,13 +11,18 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from wavebyol_hear.files.atomic import write_text
+
 VERSION = "2021.1.3"
+RUNNER = Path(__file__).with_name("runner.py")
+PYTHON_VARIABLE = "WAVEBYOL_HEAR_PYTHON"
+"""Names the interpreter of the environment that has heareval."""
 POINTS = 8
 """Points of the grid that heareval tries unless told otherwise."""
 SCORES = "test.predicted-scores.json"
@@ -41,7 +46,7 @@ class HearevalError(ValueError):
 
 @dataclass(frozen=True)
 class Predicted:
-    """What heareval found on one task.
+    """What heareval scored on one task.
 
     Attributes:
         folds: of every tested part, heareval's measures by name, such as "top1_acc".
@@ -62,59 +67,77 @@ def protocol(grid: str, points: int = POINTS) -> str:
     return name if points == POINTS else f"{name}-{points}-points"
 
 
-def predict(folder: Path, grid: str, points: int = POINTS) -> Predicted:
+def interpreter() -> str:
+    """Return the Python that has heareval: the variable's, `.venv-hear`'s beside us, or our own.
+
+    Raises:
+        HearevalError: there is none.
+    """
+    asked = os.environ.get(PYTHON_VARIABLE)
+    if asked:
+        return str(Path(asked).expanduser())
+    beside = Path(__file__).parents[2] / ".venv-hear" / "bin" / "python"
+    if beside.is_file():
+        return str(beside)
+    if find_spec("heareval") is None:
+        raise HearevalError(
+            f"heareval {VERSION} is not installed: run `make env-hear`, or name in "
+            f"{PYTHON_VARIABLE} the Python that has it"
+        )
+    return sys.executable
+
+
+def predict(folder: Path, grid: str, points: int = POINTS, device: str = "cpu") -> Predicted:
     """Run heareval's predictions runner on a folder of embeddings, or read what it left there.
 
     Args:
-        folder: of one task's embeddings, in heareval's form.
+        folder: of one task's embeddings, in heareval's format.
         grid: "default", "fast" or "faster".
         points: of the grid that are tried, >= 1.
+        device: torch device that trains; heareval knows the CPU and CUDA's first.
 
     Raises:
         HearevalError: it is not installed, fails, or gives no finite score.
     """
-    check_installed()
-    settings = {"version": VERSION, "grid": grid, "points": points}
+    kind = device.partition(":")[0]
+    settings = {"version": VERSION, "grid": grid, "points": points, "device": kind}
     # heareval takes its own "done" for an answer to any grid: ours says which grid it was.
     kept = _read(folder / SETTINGS)
     if kept.get("settings") != settings or not (folder / FINISHED).exists():
-        seconds = _run(folder, grid, points)
+        seconds = _run(folder, grid, points, kind)
         kept = {"settings": settings, "seconds": seconds}
-        (folder / SETTINGS).write_text(json.dumps(kept, indent=1))
+        write_text(folder / SETTINGS, json.dumps(kept, indent=1))
     return read_scores(folder, float(kept["seconds"]))
 
 
-def check_installed() -> None:
-    """Raise unless the one version is installed that the protocol names."""
-    try:
-        found = metadata.version("heareval")
-    except metadata.PackageNotFoundError:
-        found = "absent"
-    if found != VERSION:
-        raise HearevalError(
-            f"heareval is {found}, not {VERSION}: `make env-test` installs it and what it needs"
-        )
-
-
-def _run(folder: Path, grid: str, points: int) -> float:
+def _run(folder: Path, grid: str, points: int, kind: str) -> float:
     """Run the runner, its output into a log, and return its wall time in seconds."""
     for name in (FINISHED, SCORES, SETTINGS):
         (folder / name).unlink(missing_ok=True)
     log = folder / "heareval.log"
-    command = [sys.executable, "-m", "heareval.predictions.runner", f"./{folder.name}"]
+    command = [interpreter(), str(RUNNER), VERSION, f"./{folder.name}"]
     command += ["--grid", grid, "--grid-points", str(points)]
+    environment = os.environ | ENVIRONMENT
+    if kind == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     tqdm.write(f"heareval's predictions on {folder.name}; its output is in {log}", sys.stderr)
     start = time.monotonic()
     with log.open("wb") as output:
-        done = subprocess.run(
-            command,
-            cwd=folder.parent,
-            env=os.environ | ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder.parent,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        except OSError as error:
+            raise HearevalError(
+                f"{command[0]} cannot be run ({error.strerror}): run `make env-hear`, or correct "
+                f"{PYTHON_VARIABLE}"
+            ) from error
     seconds = time.monotonic() - start
     shutil.rmtree(folder.parent / "logs" / folder.name, ignore_errors=True)  # its checkpoints
     if done.returncode or not (folder / SCORES).exists():
@@ -136,7 +159,7 @@ def read_scores(folder: Path, seconds: float = 0.0) -> Predicted:
         seconds: that the run took.
 
     Raises:
-        HearevalError: the file is absent or damaged, or a score is no number.
+        HearevalError: the file is absent or damaged, or a score is not a number.
     """
     path = folder / SCORES
     content = _read(path)
@@ -151,7 +174,7 @@ def read_scores(folder: Path, seconds: float = 0.0) -> Predicted:
         }
         for name, value in scores.items():
             if not isinstance(value, int | float):
-                raise HearevalError(f"{path}: {name} of {part} is {value!r}, no number")
+                raise HearevalError(f"{path}: {name} of {part} is {value!r}, not a number")
         folds[part] = {name: float(value) for name, value in scores.items()}
     if not folds:
         raise HearevalError(f"{path}: holds no scores; delete it and run again")

@@ -1,24 +1,21 @@
 """Why a task, model and protocol has no result: kept beside the results, for the report."""
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from benchmark.results.schema import Result, ResultError
+from benchmark.results.json_types import misfit
+from benchmark.results.schema import ResultError, ResultKey
+from wavebyol_hear.files.atomic import lock, write_text
 
 FILE = "missing.json"
-ResultKey = tuple[str, str, str]
-"""Task, model and version of the protocol."""
 KEYS = ("task", "model", "protocol", "reason")
-
-
-def result_key(result: Result) -> ResultKey:
-    """Return the place of a result."""
-    return result.task, result.model, result.protocol
+LOCK_SECONDS = 10.0
 
 
 def read_failures(folder: Path) -> dict[ResultKey, str]:
-    """Return the reasons kept in a folder; none where nothing was missing.
+    """Return the reasons kept in a folder; none where nothing failed.
 
     Raises:
         ResultError: the file is damaged.
@@ -28,33 +25,38 @@ def read_failures(folder: Path) -> dict[ResultKey, str]:
         return {}
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
-        return {(row["task"], row["model"], row["protocol"]): str(row["reason"]) for row in listed}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        wrong = misfit(listed, list[dict[str, str]], "it")
+        if wrong:
+            raise ValueError(wrong)
+        return {(row["task"], row["model"], row["protocol"]): row["reason"] for row in listed}
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         raise ResultError(f"{path}: is no list of reasons ({error}); delete it") from None
 
 
 def write_failures(
-    folder: Path, missing: Mapping[ResultKey, str], measured: Iterable[Result]
+    folder: Path, failures: Mapping[ResultKey, str], measured: Collection[ResultKey]
 ) -> None:
-    """Add reasons to those kept, and forget those of what was measured since.
+    """Add reasons to those kept, and drop those of what was measured since.
+
+    Runs that share the folder take turns. A damaged file is replaced.
 
     Args:
         folder: of the results.
-        missing: why there is no result, of this run.
-        measured: results of this run.
+        failures: why there is no result.
+        measured: what has a result now.
 
     Raises:
-        ResultError: the file that is there is damaged.
         OSError: the file cannot be written.
+        LockedError: another run holds it for longer than 10 s.
     """
-    done = {result_key(result) for result in measured}
-    kept = {place: why for place, why in read_failures(folder).items() if place not in done}
-    kept |= missing
     path = folder / FILE
-    if not kept:
-        path.unlink(missing_ok=True)
-        return
-    rows = [dict(zip(KEYS, (*place, why), strict=True)) for place, why in sorted(kept.items())]
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)
+    with lock(folder / ".missing.lock", str(path), "choose another --out", timeout=LOCK_SECONDS):
+        kept: dict[ResultKey, str] = {}
+        with contextlib.suppress(ResultError):
+            kept = read_failures(folder)
+        after = {key: why for key, why in kept.items() if key not in measured} | dict(failures)
+        if not after:
+            path.unlink(missing_ok=True)
+        elif after != kept:
+            rows = [dict(zip(KEYS, (*key, why), strict=True)) for key, why in sorted(after.items())]
+            write_text(path, json.dumps(rows, indent=1) + "\n")

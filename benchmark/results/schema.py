@@ -1,24 +1,111 @@
-"""One result, one JSON file: written whole or not at all, read strictly."""
+"""The record of one result and its file: one schema, one writer, one reader that checks it."""
 
 import dataclasses
 import hashlib
 import json
-import math
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, get_type_hints
 
 import numpy as np
 
-LONGEST = 120
-"""Characters of a model in a file's name: file systems stop at 255 for the whole."""
+from benchmark.results.json_types import misfit
+from wavebyol_hear.files.atomic import write_text
+
+SCHEMA = 2
+"""Of the files. In schema 1 heareval's scores were files of another form in a folder `hear`."""
+MAX_NAME = 120
+"""Characters of a task or a model in a file's name: file systems stop at 255 for the whole."""
 METRICS = ("accuracy", "precision", "recall", "f1")
+REMEDY = "run the benchmark again"
+ResultKey = tuple[str, str, str]
+"""Task, model and version of the protocol."""
 
 
 class ResultError(ValueError):
     """A result file that is damaged or not one of ours; one line with file and remedy."""
+
+
+class Point(TypedDict):
+    """An interval or a mean: `value`, and with it what is known of its spread."""
+
+    value: float
+    low: NotRequired[float]
+    high: NotRequired[float]
+    deviation: NotRequired[float]
+
+
+class Fold(TypedDict):
+    """What was chosen and scored on one fold; the chosen setting stands under its own name."""
+
+    name: str
+    metrics: dict[str, Point]
+    n_train: NotRequired[int]
+    n_valid: NotRequired[int]
+    n_test: NotRequired[int]
+    validation: NotRequired[list[dict[str, float]]]
+
+
+class Seeds(TypedDict):
+    """Mean, deviation and values over seeds by metric, and their count."""
+
+    count: int
+    accuracy: dict[str, Any]
+
+
+class Corrupted(TypedDict):
+    """A score on corrupted clips, and its difference to the same clips when clean, in points."""
+
+    n_clips: int
+    metrics: dict[str, Point]
+    difference: dict[str, float]
+
+
+class Map(TypedDict):
+    """Two principal components of some clips."""
+
+    x: list[float]
+    y: list[float]
+    label: list[int]
+    explained: list[float]
+
+
+class Cost(TypedDict):
+    """What embedding cost; see `benchmark.embed.cost.Cost`."""
+
+    parameters: int | None
+    gflop_per_second: float | None
+    real_time_factor: float | None
+    peak_bytes: int | None
+    missing: dict[str, str]
+    counted: str
+
+
+class Provenance(TypedDict, total=False):
+    """What readers take from a result's provenance; more may stand beside it."""
+
+    git_revision: str
+    packages: dict[str, str]
+    precision: str
+    data_hash: str
+    written: str
+    machine: dict[str, Any]
+    cost: Cost
+    embedding_size: int
+    clips_per_second: float
+
+
+SHAPES = {
+    "folds": list[Fold],
+    "metrics": dict[str, Point],
+    "by_class": dict[str, dict[str, Point]],
+    "seeds": Seeds | None,
+    "map": Map | None,
+    "corrupted": dict[str, Corrupted],
+    "provenance": Provenance,
+}
+"""Of the fields whose annotation in `Result` says less than a reader relies on."""
 
 
 @dataclass(frozen=True)
@@ -29,68 +116,86 @@ class Result:
         task: name of the task.
         model: `module` or `module:weights`.
         protocol: name and version, such as "linear-1"; other protocols never share a column.
-        n_clips: clips that were tested, on which all metrics stand.
-        n_listed: clips the task listed.
-        classes: labels by class number.
-        metrics: value, low and high in percent (95 % over clips, those of one group together), by
-            metric.
-        by_class: the same by label and metric, for labels that have clips.
-        fold_mean: unweighted mean and deviation of the folds' accuracies, in percent.
-        folds: of each fold its name, number of clips, metrics, strength and validation curve.
-        predictions: clip ids, true and predicted class numbers of all tested clips; and their
-            groups, where clips share one.
-        bad_clips: id and reason of every listed clip without an embedding.
+        n_clips: clips that were tested; under heareval's measures those of all splits.
+        metrics: by name the value and, where known, its 95 % interval (low, high; over clips, those
+            of one group together) and its deviation over folds (n - 1); see `unit`.
+        folds: of each fold its name, metrics, sizes, chosen setting and validation curve.
         untrained: whether the model warned that its weights are untrained.
-        partial: what the data lacks of the official set; None where it is complete.
         notes: what a reader of the scores must know.
         provenance: revision, versions, hashes, seeds, times, speed, machine.
+        metric: by which the task is ranked.
+        unit: "percent", or "own" where metrics are HEAR's measures as they are: fractions, d',
+            error rates.
+        n_listed: clips the task listed, usable or not.
+        classes: labels by class number.
+        by_class: metrics by label, for labels that have clips.
+        fold_mean: unweighted mean and deviation of the folds' accuracies, in percent.
+        predictions: clip ids, true and predicted class numbers of all tested clips; and their
+            groups, where clips share one. Empty where `unit` is "own".
+        bad_clips: id and reason of every listed clip without an embedding.
+        partial: what the data lacks of the official set; None where it is complete.
+        hear_task: name of the HEAR task that is held in full; None for all others.
         seeds: of a protocol run with several seeds their count, and the mean, deviation and
             values of accuracy and F1; all else is of the first seed. None where one was run.
         map: of some clips the first two principal components; see `embedding_map`.
         corrupted: by corruption the number of clips, the metrics, and the difference in accuracy
-            to the same clips when clean; see `benchmark.corrupted.rescore`.
+            to the same clips when clean; see `benchmark.results.score.rescore`.
+        schema: of the file.
     """
 
     task: str
     model: str
     protocol: str
     n_clips: int
-    n_listed: int
-    classes: list[str]
     metrics: dict[str, dict[str, float]]
-    by_class: dict[str, dict[str, dict[str, float]]]
-    fold_mean: dict[str, float]
     folds: list[dict[str, Any]]
-    predictions: dict[str, list[Any]]
-    bad_clips: list[dict[str, str]]
     untrained: bool
-    partial: str | None
     notes: list[str]
     provenance: dict[str, Any]
+    metric: str = "accuracy"
+    unit: str = "percent"
+    n_listed: int = 0
+    classes: list[str] = field(default_factory=list)
+    by_class: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    fold_mean: dict[str, float] = field(default_factory=dict)
+    predictions: dict[str, list[Any]] = field(default_factory=dict)
+    bad_clips: list[dict[str, str]] = field(default_factory=list)
+    partial: str | None = None
+    hear_task: str | None = None
     seeds: dict[str, Any] | None = None
     map: dict[str, Any] | None = None
     corrupted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    schema: int = SCHEMA
 
     @property
     def file_name(self) -> str:
         """The name of the file: task, model and protocol, safe on any system."""
-        model = re.sub(r"[^A-Za-z0-9._]+", "_", self.model)
-        if len(model) > LONGEST or "?" in self.model:  # mean=-5 and mean=5 read alike
-            model = f"{model[-LONGEST:]}_{hashlib.sha256(self.model.encode()).hexdigest()[:8]}"
-        return f"{self.task}--{model}--{self.protocol}.json"
+        task = re.sub(r"[^A-Za-z0-9._]+", lambda part: "-" if part[0] == "-" else "_", self.task)
+        return f"{_short(task, self.task)}--{self._model_name}--{self.protocol}.json"
+
+    @property
+    def _model_name(self) -> str:
+        return _short(re.sub(r"[^A-Za-z0-9._]+", "_", self.model), self.model)
 
     def labels(self) -> np.ndarray:
         """Return the true class numbers of the tested clips, int64 `[n_clips]`."""
         return np.array(self.predictions["label"], dtype=np.int64)
+
+    def predicted(self) -> np.ndarray:
+        """Return the predicted class numbers of the tested clips, int64 `[n_clips]`."""
+        return np.array(self.predictions["predicted"], dtype=np.int64)
 
     def groups(self) -> np.ndarray | None:
         """Return the groups of the tested clips, `[n_clips]`; None where each is one of its own."""
         groups = self.predictions.get("group")
         return None if groups is None else np.array(groups)
 
-    def predicted(self) -> np.ndarray:
-        """Return the predicted class numbers of the tested clips, int64 `[n_clips]`."""
-        return np.array(self.predictions["predicted"], dtype=np.int64)
+
+def _short(safe: str, name: str) -> str:
+    """Return the end of a safe name, with a hash of the name it was where it is long."""
+    if len(safe) <= MAX_NAME and "?" not in name:  # mean=-5 and mean=5 read alike
+        return safe
+    return f"{safe[-MAX_NAME:]}_{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def write_result(result: Result, folder: Path) -> Path:
@@ -101,87 +206,156 @@ def write_result(result: Result, folder: Path) -> Path:
         OSError: the folder cannot be written.
     """
     path = folder / result.file_name
-    values = vars(result)  # no copies: `Result` holds plain values, and a place for every clip
-    _check(values, path)
+    values = vars(result)  # no copies: the predictions may be many
     try:
         text = json.dumps(values, indent=1, allow_nan=False)
     except ValueError as error:
         raise ResultError(f"{path}: {error}") from error
+    _check(values, path)
     # Numbers of a list go on one line: a file then has hundreds of lines, not one for each clip.
-    text = re.sub(r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found.group()), text)
+    text = re.sub(r"\[[^\[\]{}\"]*\]", lambda part: re.sub(r"\s+", " ", part.group()), text)
     folder.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_text(path, text + "\n")
     return path
 
 
 def read_result(path: Path) -> Result:
-    """Read a result and check that it says what a result must say.
+    """Read a result of this or an earlier schema and check types, ranges and lengths.
 
     Raises:
-        ResultError: the file is absent, damaged, or lacks or contradicts something.
+        ResultError: the file is absent, damaged, of a newer schema, or contradicts itself.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
         raise ResultError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ResultError(f"{path}: is no JSON result ({error}); run the benchmark again") from None
+    except (ValueError, RecursionError) as error:
+        raise ResultError(f"{path}: is no JSON result ({error}); {REMEDY}") from None
+    if not isinstance(values, dict):
+        raise ResultError(f"{path}: is no result but a {type(values).__name__}; {REMEDY}")
+    version = values.setdefault("schema", 1)
+    if isinstance(version, int) and version > SCHEMA:
+        raise ResultError(f"{path}: has schema {version}, newer than {SCHEMA}; update this program")
+    if version == 1:
+        try:
+            values = _from_schema_1(values)
+        except (TypeError, KeyError, AttributeError):
+            raise ResultError(f"{path}: is a damaged score of heareval's; {REMEDY}") from None
     _check(values, path)
     return Result(**values)
 
 
-def read_results(place: Path) -> list[Result]:
+def read_results(path: Path, bad: list[str] | None = None) -> list[Result]:
     """Read a result file, or all results of a folder in the order of their names.
+
+    Args:
+        path: of a file, or of a folder; scores of schema 1 in its folder `hear` are read too.
+        bad: receives a line on each file of a folder that cannot be read, and the others are
+            returned; None raises at the first.
 
     Raises:
         ResultError: there is none, or one cannot be read.
     """
-    paths = sorted(place.glob("*--*--*.json")) if place.is_dir() else [place]
-    if not paths:
-        raise ResultError(f"{place}: holds no result; run python -m benchmark.run --out {place}")
-    return [read_result(path) for path in paths]
+    if not path.is_dir():
+        return [read_result(path)]
+    paths = sorted(path.glob("*--*--*.json"))
+    earlier = sorted((path / "hear").glob("*--*--*.json"))
+    if not paths and not earlier:
+        raise ResultError(f"{path}: holds no result; run python -m benchmark.run --out {path}")
+    results: list[Result] = []
+    for each in [*paths, *earlier]:
+        try:
+            result = read_result(each)
+        except ResultError as error:
+            if bad is None:
+                raise
+            bad.append(str(error))
+            continue
+        if each.parent == path or result_key(result) not in map(result_key, results):
+            results.append(result)
+    return results
 
 
-def _no_constant(name: str) -> float:
+def result_key(result: Result) -> ResultKey:
+    """Return what a result is the only one of: task, model and protocol."""
+    return result.task, result.model, result.protocol
+
+
+def _refuse_constant(name: str) -> float:
     """Refuse NaN and Infinity, which json reads although no JSON may hold them."""
     raise ValueError(f"holds {name}")
 
 
-def _check(values: object, path: Path) -> None:
-    """Raise ResultError unless values are those of a Result that agrees with itself."""
-    remedy = "run the benchmark again"
-    if not isinstance(values, dict):
-        raise ResultError(f"{path}: is no result but a {type(values).__name__}; {remedy}")
-    fields = {field.name for field in dataclasses.fields(Result)}
-    # What has a default is absent from files of earlier versions, which had none of it.
-    unset = dataclasses.MISSING
-    optional = {
-        f.name
-        for f in dataclasses.fields(Result)
-        if f.default is not unset or f.default_factory is not unset
+def _from_schema_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a file of schema 1, a result's or one of heareval's scores."""
+    values = values | {"schema": SCHEMA}
+    if "hyperparameters" not in values:
+        return values
+    chosen, known = values.pop("hyperparameters"), values.pop("known")
+    own = values["protocol"].startswith("heareval")
+
+    def point(metric: dict[str, float | None]) -> dict[str, float | None]:
+        kept = {name: value for name, value in metric.items() if value is not None}
+        return {"value" if name == "mean" else name: value for name, value in kept.items()}
+
+    return {
+        **values,
+        "hear_task": known,
+        "unit": "own",
+        "metrics": {name: point(metric) for name, metric in values["metrics"].items()},
+        "folds": [
+            {"name": name, "metrics": {m: {"value": value} for m, value in fold.items()}}
+            | ({} if own else chosen[name])
+            for name, fold in values["folds"].items()
+        ],
+        "provenance": values["provenance"] | ({"settings": chosen} if own else {}),
     }
-    needed = fields - optional
-    for what, names in (("lacks", needed - set(values)), ("has unknown", set(values) - fields)):
+
+
+HINTS = get_type_hints(Result) | SHAPES
+REQUIRED = {
+    f.name
+    for f in dataclasses.fields(Result)
+    if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+}
+
+
+def _check(values: dict[str, Any], path: Path) -> None:
+    """Raise ResultError unless values are those of a Result that agrees with itself."""
+
+    def refuse(what: str) -> ResultError:
+        return ResultError(f"{path}: {what}; {REMEDY}")
+
+    differences = {"lacks": REQUIRED - set(values), "has unknown": set(values) - set(HINTS)}
+    for what, names in differences.items():
         if names:
-            raise ResultError(f"{path}: {what} {', '.join(sorted(names))}; {remedy}")
-    metrics = values["metrics"]
-    if not isinstance(metrics, dict) or set(metrics) != set(METRICS):
-        raise ResultError(f"{path}: metrics must be {', '.join(METRICS)}; {remedy}")
-    for name, interval in metrics.items():
-        if set(interval) != {"value", "low", "high"} or not all(
-            isinstance(x, int | float) and math.isfinite(x) and 0 <= x <= 100
-            for x in interval.values()
-        ):
-            raise ResultError(f"{path}: {name} is no interval in percent: {interval}; {remedy}")
-    predictions = values["predictions"]
-    told = set(predictions) - {"group"} if isinstance(predictions, dict) else None
-    if told != {"clip", "label", "predicted"}:
-        raise ResultError(f"{path}: predictions need clip, label and predicted; {remedy}")
+            raise refuse(f"{what} {', '.join(sorted(names))}")
+    for name, value in values.items():
+        wrong = misfit(value, HINTS[name], name)
+        if wrong:
+            raise refuse(wrong)
+    metrics, n_clips = values["metrics"], values["n_clips"]
+    metric, unit = values.get("metric", "accuracy"), values.get("unit", "percent")
+    if unit == "own" and metric in metrics:
+        return
+    if unit != "percent":
+        raise refuse(f"metrics lack {metric}" if unit == "own" else f"the unit is {unit!r}")
+    if set(metrics) != set(METRICS):
+        raise refuse(f"metrics must be {', '.join(METRICS)}")
+    for name, point in metrics.items():
+        if {"low", "high"} - set(point) or not all(0 <= x <= 100 for x in point.values()):
+            raise refuse(f"{name} is no interval in percent: {point}")
+    predictions = values.get("predictions", {})
+    if set(predictions) - {"group"} != {"clip", "label", "predicted"}:
+        raise refuse("predictions need clip, label and predicted")
     lengths = {len(column) for column in predictions.values()}
-    if lengths != {values["n_clips"]}:
-        raise ResultError(
-            f"{path}: n_clips is {values['n_clips']}, but predictions have "
-            f"{' and '.join(map(str, sorted(lengths)))}; {remedy}"
-        )
+    if lengths != {n_clips} or not n_clips:
+        counted = " and ".join(map(str, sorted(lengths)))
+        raise refuse(f"n_clips is {n_clips}, but predictions have {counted}")
+    for name in ("label", "predicted"):
+        numbers = np.array(predictions[name])
+        outside = numbers.dtype.kind != "i" or numbers.min() < 0
+        if outside or numbers.max() >= len(values["classes"]):
+            raise refuse(f"predictions: {name} holds what is no class number")
+    if not all(isinstance(clip, str) for clip in predictions["clip"]):
+        raise refuse("predictions: a clip id is no text")

@@ -9,19 +9,26 @@ import pytest
 import soundfile
 import soxr
 
-from benchmark import evaluate as jobs
-from benchmark.corrupted import embed_corrupted, rescore
+from benchmark import evaluate as evaluation
 from benchmark.data import corrupt as names
-from benchmark.data.clip import Clip, Source, Task
+from benchmark.data.clip import Clip, Task
+from benchmark.data.clip import Source as Archive
 from benchmark.data.corrupt import CorruptedClips, parse
 from benchmark.data.split import make_folds
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.model import load
-from benchmark.evaluate import Embedded, Job, Settings
+from benchmark.evaluate import (
+    Settings,
+    Source,
+    Subject,
+    embed,
+    embed_corrupted,
+    score_classes,
+)
 from benchmark.finetune.protocol import no_head
-from benchmark.measure import Probed
 from benchmark.probes.protocols import PROTOCOLS
 from benchmark.probes.rows import ProbeResult, Selection
+from benchmark.results.score import Probed, ScoreContext, rescore
 from tests.synth import noisy_tone
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.files.read_ahead import Reader
@@ -41,7 +48,7 @@ def the_task(policy: str = "folds") -> Task:
         clip_seconds=0.1,
         licence="none",
         citation="none",
-        sources=(Source("http://example.org"),),
+        sources=(Archive("http://example.org"),),
         layout="<name>.wav",
         index=lambda root: [],
     )
@@ -59,7 +66,7 @@ def clips(tmp_path: Path) -> list[Clip]:
     return listed
 
 
-def embed(tmp_path: Path, clips: list[Clip], workers: int = 0, **options) -> EmbeddedTask:
+def embedded_clips(tmp_path: Path, clips: list[Clip], workers: int = 0, **options) -> EmbeddedTask:
     return embed_task(
         the_task(),
         clips,
@@ -74,16 +81,14 @@ def embed(tmp_path: Path, clips: list[Clip], workers: int = 0, **options) -> Emb
 def spoil(
     tmp_path: Path, clips: list[Clip], embedded: EmbeddedTask, *names: str, policy: str = "folds"
 ) -> dict[str, EmbeddedTask]:
-    return embed_corrupted(
-        [parse(name) for name in names],
-        the_task(policy),
-        clips,
-        embedded,
-        tmp_path / "tones",
-        load(RANDOM),
+    source = Source(the_task(policy), clips, tmp_path / "tones")
+    settings = Settings(
+        tmp_path,
         cache_dir=tmp_path / "cache0",
         workers=0,
+        corruptions=tuple(parse(name) for name in names),
     )
+    return embed_corrupted(source, embedded, load(RANDOM), settings)
 
 
 def test_a_file_is_spoilt_at_its_own_rate_before_any_resampling(
@@ -104,24 +109,26 @@ def test_a_file_is_spoilt_at_its_own_rate_before_any_resampling(
 def test_workers_change_nothing_and_the_cache_is_kept_apart(
     tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clean = embed(tmp_path, clips)
-    loud, louder = (embed(tmp_path, clips, corruption=parse(n)) for n in ("noise:0", "noise:-5"))
+    clean = embedded_clips(tmp_path, clips)
+    loud, louder = (
+        embedded_clips(tmp_path, clips, corruption=parse(n)) for n in ("noise:0", "noise:-5")
+    )
     assert len({tuple(e.embeddings[0]) for e in (clean, loud, louder)}) == 3
-    beside = embed(tmp_path, clips, workers=1, corruption=parse("noise:0"))
+    beside = embedded_clips(tmp_path, clips, workers=1, corruption=parse("noise:0"))
     np.testing.assert_array_equal(beside.embeddings, loud.embeddings)
-    again = embed(tmp_path, clips, corruption=parse("noise:0"))
+    again = embedded_clips(tmp_path, clips, corruption=parse("noise:0"))
     assert again.encoder_calls == 0
-    assert embed(tmp_path, clips).encoder_calls == 0
+    assert embedded_clips(tmp_path, clips).encoder_calls == 0
     # Other ids are other seeds; other code may spoil otherwise.
     renamed = [Clip(f"x{c.clip_id}", c.path, c.label, c.split, c.group) for c in clips]
-    other = embed(tmp_path, renamed, corruption=parse("noise:0"))
+    other = embedded_clips(tmp_path, renamed, corruption=parse("noise:0"))
     assert other.encoder_calls > 0
     assert (other.embeddings[0] != loud.embeddings[0]).any()
     changed = tmp_path / "code"
     changed.mkdir()
     (changed / "corrupt.py").write_text("# another version")
     monkeypatch.setattr(names, "__file__", str(changed / "corrupt.py"))
-    assert embed(tmp_path, clips, corruption=parse("noise:0")).encoder_calls > 0
+    assert embedded_clips(tmp_path, clips, corruption=parse("noise:0")).encoder_calls > 0
 
 
 def test_only_test_clips_with_a_clean_embedding_are_spoilt(
@@ -131,7 +138,7 @@ def test_only_test_clips_with_a_clean_embedding_are_spoilt(
         Clip(c.clip_id, c.path, c.label, ("train", "valid", "test")[i % 3], c.group)
         for i, c in enumerate(clips)
     ]
-    embedded = embed(tmp_path, fixed[:-1])
+    embedded = embedded_clips(tmp_path, fixed[:-1])
     found = spoil(tmp_path, fixed, embedded, "clip", "reverb", policy="fixed")
     assert list(found) == ["clip:10", "reverb:0.8"]
     assert found["clip:10"].clip_ids.tolist() == ["clip2", "clip5"]
@@ -143,7 +150,7 @@ def test_only_test_clips_with_a_clean_embedding_are_spoilt(
 def test_each_clip_gets_the_head_of_the_fold_that_tests_it(
     tmp_path: Path, clips: list[Clip]
 ) -> None:
-    embedded = embed(tmp_path, clips)
+    embedded = embedded_clips(tmp_path, clips)
     folds = make_folds("folds", embedded.splits, embedded.groups)
     asked: dict[int, np.ndarray] = {}
 
@@ -173,7 +180,7 @@ def test_each_clip_gets_the_head_of_the_fold_that_tests_it(
 def test_heads_of_real_protocols_lose_nothing_where_nothing_is_spoilt(
     tmp_path: Path, clips: list[Clip]
 ) -> None:
-    embedded = embed(tmp_path, clips)
+    embedded = embedded_clips(tmp_path, clips)
     folds = make_folds("folds", embedded.splits, embedded.groups)
     for name in ("linear", "knn", "mlp"):
         protocol = PROTOCOLS[name]
@@ -184,9 +191,9 @@ def test_heads_of_real_protocols_lose_nothing_where_nothing_is_spoilt(
 
 
 def test_a_protocol_without_heads_for_embeddings_says_so_and_keeps_its_score(
-    tmp_path: Path, clips: list[Clip]
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded = embed(tmp_path, clips)
+    embedded = embedded_clips(tmp_path, clips)
     spoilt = spoil(tmp_path, clips, embedded, "clip")
     linear = PROTOCOLS["linear"]
 
@@ -194,10 +201,11 @@ def test_a_protocol_without_heads_for_embeddings_says_so_and_keeps_its_score(
         return dataclasses.replace(linear.evaluate(*given, **more), predict=no_head)
 
     headless = dataclasses.replace(PROTOCOLS["finetune"], evaluate=evaluate, random=False)
+    monkeypatch.setattr(evaluation, "Finetune", lambda *given: evaluate)
     settings = Settings(tmp_path / "out", cache_dir=tmp_path / "cache0", device="cpu")
-    job = Job(the_task(), clips, tmp_path / "tones", None, RANDOM)
-    both = Embedded(embedded, spoilt, [], False)
-    results = [jobs._measure(job, both, protocol, settings) for protocol in (linear, headless)]
+    source = Source(the_task(), clips, tmp_path / "tones")
+    subject = Subject(ScoreContext(the_task(), RANDOM, CLIPS), embedded, spoilt)
+    results = [score_classes(source, subject, one, settings) for one in (linear, headless)]
     assert [list(result.corrupted) for result in results] == [["clip:10"], []]
     assert results[0].notes == []
     assert any("no corrupted clips" in note for note in results[1].notes)
@@ -212,7 +220,6 @@ def test_clean_and_spoilt_clips_are_embedded_by_one_loaded_model(
     spec = write_module("counting", f"{counting}    return plain()")
     both = (parse("clip"), parse("noise:0"))
     settings = Settings(tmp_path, cache_dir=tmp_path / "cache", device="cpu", corruptions=both)
-    job = Job(the_task(), clips, tmp_path / "tones", None, spec)
-    embedded = jobs._embed(job, settings)
-    assert list(embedded.corrupted) == ["clip:10", "noise:0"]
+    subject = embed(Source(the_task(), clips, tmp_path / "tones"), spec, settings)
+    assert list(subject.corrupted) == ["clip:10", "noise:0"]
     assert importlib.import_module(spec).loads == 1

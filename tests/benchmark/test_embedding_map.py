@@ -7,8 +7,8 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from benchmark.report import embedding_map as module
-from benchmark.report.embedding_map import embedding_map
+from benchmark.stats import embedding_map as module
+from benchmark.stats.embedding_map import embedding_map
 
 
 @pytest.mark.parametrize("shape", [(300, 20), (50, 200)], ids=["more rows", "fewer rows"])

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 import wavebyol_hear
 from benchmark.embed.model import HearModel, load
+from benchmark.heareval.predict import RUNNER, VERSION, interpreter
 from tests.hear.hear_tasks import everyday_sounds, sound_events
 
 
@@ -17,8 +17,11 @@ def heareval(runner: str, *arguments: str, folder: Path) -> None:
     """Run one of heareval's commands in a process of its own."""
     # Its checkpoints hold more than tensors, which torch no longer reads unless told to.
     told = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [interpreter(), "-m", f"heareval.{runner}.runner"]
+    if runner == "predictions":  # unmodified it cannot score event tasks, see runner.py
+        command = [interpreter(), str(RUNNER), VERSION]
     done = subprocess.run(
-        [sys.executable, "-m", f"heareval.{runner}.runner", *arguments],
+        [*command, *arguments],
         cwd=folder,
         env=os.environ | told | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,

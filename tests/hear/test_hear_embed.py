@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark.data.hear_folder import read_task
+from benchmark.data.hear_folder import HearTask, read_task
+from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.model import HearModel
-from benchmark.heareval.form import clip_order, labels_at
-from benchmark.heareval.write_embeddings import DONE, embed_hear
+from benchmark.heareval.embed_events import EventEmbeddings, embed_events
+from benchmark.heareval.heareval_format import labels_at, write_events, write_scenes
+from benchmark.heareval.source import clip_order, hear_source
 from tests.hear.hear_tasks import RATE, everyday_sounds
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")
@@ -27,12 +29,28 @@ def ours(
     """Folders of our embeddings of the tasks that heareval's runner embedded, by kind."""
     folders = {}
     for kind, theirs in embedded.items():
-        task = read_task(theirs.parents[2] / "tasks" / theirs.name)
-        folders[kind] = tmp_path_factory.mktemp(kind) / theirs.name
-        sounds = task.folder / str(RATE)
-        done = embed_hear(task, sounds, exact, folders[kind], fingerprint="1", workers=0)
-        assert done.clips == task.count
+        hear = read_task(theirs.parents[2] / "tasks" / theirs.name)
+        folder = tmp_path_factory.mktemp(kind)
+        folders[kind] = folder / theirs.name
+        made = embed_clips(hear, hear.folder / str(RATE), exact, folder / "cache")
+        if isinstance(made, EventEmbeddings):
+            assert made.clips == hear.count
+            write_events(hear, made, folders[kind])
+        else:
+            assert len(made.embeddings) == hear.count
+            write_scenes(hear, made.embeddings, folders[kind])
     return folders
+
+
+def embed_clips(
+    hear: HearTask, root: Path, model: HearModel, cache: Path, workers: int = 0
+) -> EmbeddedTask | EventEmbeddings:
+    task = hear_source(hear)
+    clips = task.index(hear.folder)
+    options = {"cache_dir": cache, "workers": workers, "batch_seconds": 81.92}
+    if hear.embedding == "event":
+        return embed_events(task.name, clips, root, model, **options)
+    return embed_task(task, clips, root, model, pad_short=True, **options)
 
 
 def files(folder: Path, ending: str) -> list[Path]:
@@ -74,37 +92,43 @@ def test_labels_and_instants_are_the_same(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_file_of_its_runner_is_there(
+def test_every_file_that_its_predictions_read_is_there(
     embedded: dict[str, Path], ours: dict[str, Path], kind: str
 ) -> None:
-    left = {p for p in files(embedded[kind], "") if "predict" not in p.name}
-    left = {p for p in left if p.parts[0] != "lightning_logs"}
-    assert len(left) > 20
-    assert left <= set(files(ours[kind], ""))
-    for name in files(embedded[kind], ".wav.embedding.npy")[::7]:
-        theirs, mine = np.load(embedded[kind] / name), np.load(ours[kind] / name)
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
+    texts = {"task_metadata.json", "labelvocabulary.csv", ".done.embeddings"}
+    wanted = {p.name for p in embedded[kind].iterdir() if "embedd" in p.name or p.name in texts}
+    splits = json.loads((embedded[kind] / "task_metadata.json").read_text())["splits"]
+    wanted |= {f"{split}.json" for split in splits}
+    wanted |= {path.name for path in embedded[kind].glob("*.target-labels.pkl")}
+    wanted -= {"profile.embeddings.json"}  # its own timing, which predictions do not read
+    assert len(wanted) >= 3 + 4 * len(splits)
+    assert wanted <= {path.name for path in ours[kind].iterdir()}
+    for name in (texts | {f"{split}.json" for split in splits}) - {".done.embeddings"}:
+        assert (ours[kind] / name).read_text() == (embedded[kind] / name).read_text()
 
 
 def test_an_interrupted_run_goes_on_where_it_was(
-    embedded: dict[str, Path], ours: dict[str, Path], exact: HearModel, tmp_path: Path
+    embedded: dict[str, Path], exact: HearModel, tmp_path: Path
 ) -> None:
-    task = read_task(embedded["event"].parents[2] / "tasks" / embedded["event"].name)
-    folder = tmp_path / task.folder.name
-    shutil.copytree(ours["event"], folder)
-    (folder / DONE).unlink()
-    for split in task.clips:
-        (folder / f"{split}.embeddings.npy").unlink()
-    (folder / "valid" / "valid3.wav.embedding.npy").unlink()
-    sounds = task.folder / str(RATE)
-    assert embed_hear(task, sounds, exact, folder, fingerprint="1", workers=0).clips == 1
-    for split in task.clips:
-        name = f"{split}.embeddings.npy"
-        rows = np.fromfile(folder / name, np.float32), np.fromfile(ours["event"] / name, np.float32)
-        np.testing.assert_allclose(*rows, rtol=0, atol=1e-5)
-    assert embed_hear(task, sounds, exact, folder, fingerprint="1", workers=0).clips == 0
-    again = embed_hear(task, sounds, exact, folder, fingerprint="other sound", workers=0)
-    assert again.clips == task.count
+    hear = read_task(embedded["event"].parents[2] / "tasks" / embedded["event"].name)
+    root = tmp_path / "audio"
+    shutil.copytree(hear.folder / str(RATE), root)
+    first = embed_clips(hear, root, exact, tmp_path / "cache")
+    assert isinstance(first, EventEmbeddings)
+    assert first.clips == hear.count
+    before = first.read("valid", "valid3.wav")
+    (first.folder / "valid" / "valid3.wav.npz").unlink()
+    again = embed_clips(hear, root, exact, tmp_path / "cache")
+    assert isinstance(again, EventEmbeddings)
+    assert (again.clips, again.folder) == (1, first.folder)
+    for mine, wanted in zip(again.read("valid", "valid3.wav"), before, strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=0, atol=1e-5)
+    assert embed_clips(hear, root, exact, tmp_path / "cache").encoder_calls == 0
+    wave, _ = soundfile.read(root / "valid" / "valid3.wav")
+    soundfile.write(root / "valid" / "valid3.wav", wave[::-1], RATE)
+    changed = embed_clips(hear, root, exact, tmp_path / "cache")
+    assert isinstance(changed, EventEmbeddings)
+    assert (changed.clips, changed.folder == first.folder) == (hear.count, False)
 
 
 def test_short_clips_of_all_lengths_share_batches_and_keep_their_embeddings(
@@ -113,24 +137,23 @@ def test_short_clips_of_all_lengths_share_batches_and_keep_their_embeddings(
     folder = everyday_sounds(esc50_root, tmp_path)
     read = read_task(folder)
     split, clips = next(iter(read.clips.items()))
-    task = replace(read, clips={split: dict(list(clips.items())[:12])})
-    sounds = tmp_path / "cut"
-    (sounds / split).mkdir(parents=True)
+    hear = replace(read, clips={split: dict(list(clips.items())[:12])})
+    root = tmp_path / "cut"
+    (root / split).mkdir(parents=True)
     waves = {}
-    for number, name in enumerate(task.clips[split]):
+    for number, name in enumerate(hear.clips[split]):
         wave, rate = soundfile.read(folder / str(RATE) / split / name, dtype="float32")
         # The last three are longer than what the model pads to.
-        waves[name] = np.tile(wave, 2)[: 3001 + 1777 * number]
-        soundfile.write(sounds / split / name, waves[name], rate, subtype="FLOAT")
-    made = tmp_path / "made"
-    done = embed_hear(task, sounds, exact, made, fingerprint="1", workers=1)
+        waves[f"{split}/{name}"] = np.tile(wave, 2)[: 3001 + 1777 * number]
+        soundfile.write(root / split / name, waves[f"{split}/{name}"], rate, subtype="FLOAT")
+    made = embed_clips(hear, root, exact, tmp_path / "cache", workers=1)
+    assert isinstance(made, EmbeddedTask)
     short = sum(len(wave) <= exact.pads_scenes_to for wave in waves.values())
-    assert (done.clips, done.calls) == (12, 1 + 12 - short)
+    assert (len(made.embeddings), made.encoder_calls) == (12, 1 + 12 - short)
     assert 6 < short < 12
-    kept = np.fromfile(made / f"{split}.embeddings.npy", np.float32).reshape(12, -1)
-    for name, row in zip(clip_order(task)[split], kept, strict=True):
-        alone = exact.scenes(waves[name][None])[0]
-        np.testing.assert_allclose(np.load(made / split / f"{name}.embedding.npy"), row, atol=0)
+    assert made.clip_ids.tolist() == [f"{split}/{name}" for name in clip_order(hear)[split]]
+    for clip, row in zip(made.clip_ids, made.embeddings, strict=True):
+        alone = exact.scenes(waves[clip][None])[0]
         # Rounding depends on how many clips are computed together.
         assert np.abs(row - alone).max() <= 1e-5 * np.abs(alone).max()
 

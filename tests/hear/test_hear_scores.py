@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmark import evaluate as evaluation
 from benchmark.embed.model import HearModel
-from benchmark.evaluate import Settings
-from benchmark.hear_jobs import HearSettings, measure_hear
-from benchmark.hear_scores import read_scores
-from benchmark.heareval import embedded as hear_embedded
+from benchmark.evaluate import Settings, evaluate
+from benchmark.results.schema import read_results
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")
 
@@ -21,34 +20,44 @@ def test_scores_are_those_of_heareval_s_own_two_runners(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hear_embedded, "load", lambda spec, device: exact)
+    monkeypatch.setattr(evaluation, "load", lambda spec, device, precision: exact)
     tasks = tmp_path / "tasks"
     shutil.copytree(embedded["scene"].parents[2] / "tasks", tasks)
     shutil.rmtree(tasks / embedded["scene"].name / "16000")
-    settings = Settings(tmp_path / "out", tmp_path, device="cpu", workers=0)
-    hear = HearSettings(tmp_path, "faster", points=1, linear=True)
-    found = measure_hear(["all"], ["wavebyol_hear"], settings, hear)
-    assert found.missing == {}
-    assert found.scores == read_scores(tmp_path / "out")
-    ours = [score for score in found.scores if score.protocol.startswith("heareval")]
+    settings = Settings(
+        tmp_path / "out",
+        tmp_path,
+        device="cpu",
+        workers=0,
+        hear_grid="faster",
+        hear_points=1,
+        hear_linear=True,
+    )
+    folders = sorted(tasks.iterdir())
+    results, failures = evaluate(folders, ["wavebyol_hear"], settings)
+    assert failures == {}
+    by_key = {(result.task, result.protocol): result for result in results}
+    assert by_key == {(r.task, r.protocol): r for r in read_results(tmp_path / "out")}
+    ours = [result for result in results if result.protocol.startswith("heareval")]
     assert len(ours) == 2
-    for score in ours:
-        kind = "event" if score.task.startswith("sound_events") else "scene"
+    for result in ours:
+        kind = "event" if result.task.startswith("sound_events") else "scene"
         theirs = json.loads((embedded[kind] / "test.predicted-scores.json").read_text())
-        assert score.protocol == "heareval-2021.1.3-faster-1-points"
-        assert len(score.folds) == (1 if kind == "event" else 5)
-        for fold, values in score.folds.items():
-            for name, value in values.items():
-                assert value == pytest.approx(theirs[fold][f"test_{name}"], abs=1e-3)
-    again = measure_hear(["all"], ["wavebyol_hear"], settings, hear)
-    for once, twice in zip(found.scores, again.scores, strict=True):
+        assert result.protocol == "heareval-2021.1.3-faster-1-points"
+        assert len(result.folds) == (1 if kind == "event" else 5)
+        for fold in result.folds:
+            for name, point in fold["metrics"].items():
+                wanted = theirs[fold["name"]][f"test_{name}"]
+                assert point["value"] == pytest.approx(wanted, abs=1e-3)
+    again, _ = evaluate(folders, ["wavebyol_hear"], settings)
+    for once, twice in zip(results, again, strict=True):
         assert twice.metrics == once.metrics
-        assert twice.provenance["clips_embedded"] == 0
-        kept = [score.provenance.get("heareval_seconds") for score in (once, twice)]
-        assert kept[0] == kept[1]
-    (frames,) = (score for score in found.scores if score.protocol == "frames-1")
-    assert frames.metrics["event_onset_200ms_fms"]["mean"] > 0.5
-    (linear,) = found.results
-    assert (linear.task, linear.protocol) == ("everyday_sounds-1.0.0-small", "linear-1")
+        assert once.provenance["encoder_calls"] > 0
+        assert twice.provenance["encoder_calls"] == 0
+        if once in ours:  # heareval is not run again
+            assert twice.provenance["probe_seconds"] == once.provenance["probe_seconds"]
+    frames = by_key["sound_events-1.0.0-small", "frames-1"]
+    assert frames.metrics["event_onset_200ms_fms"]["value"] > 0.5
+    linear = by_key["everyday_sounds-1.0.0-small", "linear-1"]
     assert linear.n_clips == 60
     assert linear.metrics["accuracy"]["low"] > 100 / 6

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.data.clip import Clip
+from benchmark.data.listing import describe, presence, task_table
 from benchmark.data.registry import load_tasks
-from benchmark.listing import catalogue, describe, presence
 from tests.synth import TREES
 
 TASKS = load_tasks()
@@ -19,7 +19,7 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("data")
     for name, make in TREES.items():
         make(folder / (TASKS[name].folder or name))
-    return folder, catalogue(TASKS.values(), folder)
+    return folder, "\n\n".join(describe(task, folder) for task in TASKS.values())
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -50,11 +50,30 @@ def test_an_absent_task_says_what_to_put_where(name: str, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_the_table_has_a_row_per_task_and_the_command_that_fetches_what_is_absent(
+    tmp_path: Path,
+) -> None:
+    text = task_table(TASKS.values(), tmp_path)
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert set(TASKS) <= set(rows)
+    for name, task in TASKS.items():
+        assert f"{task.n_clips:,}" in rows[name]
+        assert "at first use" in rows[name] if name == "notes" else "absent" in rows[name]
+    assert "python -m benchmark.download esc50" in " ".join(text.split())
+
+
+def test_a_folder_that_may_not_be_read_is_said_and_the_others_go_on(tmp_path: Path) -> None:
+    def closed(root: Path) -> list[Clip]:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "esc50").mkdir()
+    task = replace(TASKS["esc50"], index=closed)
+    assert presence(task, tmp_path / "esc50").startswith("closed: ")
+
+
 def test_a_complete_task_is_complete_only_with_all_its_files(tmp_path: Path) -> None:
     clips = [Clip(f"{i}", f"{i}.wav", label, "fold01", "") for i, label in enumerate("ab")]
-    task = replace(
-        TASKS["esc50"], classes=("a", "b"), n_clips=2, index=lambda root: list(clips)
-    )
+    task = replace(TASKS["esc50"], classes=("a", "b"), n_clips=2, index=lambda root: list(clips))
     for clip in clips:
         (tmp_path / clip.path).touch()
     assert presence(task, tmp_path) == f"complete in {tmp_path}"

@@ -12,10 +12,10 @@ from sklearn.metrics import accuracy_score, f1_score
 from benchmark.data.clip import Task
 from benchmark.data.split import Fold
 from benchmark.embed.cost import Cost
-from benchmark.measure import Probed, measure, probe
 from benchmark.probes.protocols import Protocol
-from benchmark.probes.rows import ProbeResult, Rows, Selection, predict_test
+from benchmark.probes.rows import ProbeError, ProbeResult, Rows, Selection, predict_test
 from benchmark.results.schema import read_result, write_result
+from benchmark.results.score import Probed, ScoreContext, class_result, measure_result, probe
 from benchmark.stats.metrics import over_seeds, score
 
 CLIPS, CLASSES = 60, 3
@@ -57,6 +57,7 @@ def embedded() -> SimpleNamespace:
         weights_hash="w",
         data_hash="d",
         precision="float32",
+        provenance={"host": "there"},
         cost=Cost(None, None, None, None, None, None, "", {}),
     )
 
@@ -70,7 +71,7 @@ def test_a_random_protocol_runs_once_a_seed_and_another_once() -> None:
     assert len(probed(False, 3).repeats) == 1
     first, second, _ = probed(True, 3).repeats
     assert not np.array_equal(first, second)
-    assert np.array_equal(first, probed(False, 1).outcome.predicted)
+    assert np.array_equal(first, probed(False, 1).first.predicted)
 
 
 def test_mean_and_deviation_are_those_of_scikit_learns_scores() -> None:
@@ -87,7 +88,8 @@ def test_mean_and_deviation_are_those_of_scikit_learns_scores() -> None:
 
 def test_the_result_says_protocol_setting_and_seeds(tmp_path: Path) -> None:
     results = [
-        measure(TASK, embedded(), "m", probed(True, seeds), n_listed=CLIPS) for seeds in (1, 4)
+        class_result(ScoreContext(TASK, "m", CLIPS), embedded(), probed(True, seeds))
+        for seeds in (1, 4)
     ]
     one, four = (read_result(write_result(result, tmp_path)) for result in results)
     assert one.seeds is None
@@ -106,7 +108,7 @@ def test_groups_of_several_clips_are_kept_and_drawn_together(tmp_path: Path) -> 
     found = []
     for each in (apart, shared):
         chance = Protocol("chance", "chance-1", "p", False, guess)
-        result = measure(TASK, each, "m", probe(TASK, each, chance), n_listed=CLIPS)
+        result = class_result(ScoreContext(TASK, "m", CLIPS), each, probe(TASK, each, chance))
         found.append(read_result(write_result(result, tmp_path)))
     assert found[0].groups() is None
     assert found[1].groups().tolist() == shared.groups.tolist()
@@ -119,7 +121,7 @@ def test_intervals_are_those_of_groups_overall_and_of_every_fold() -> None:
     data.groups = np.array([f"speaker{i % 10}" for i in range(CLIPS)])  # six clips of a fold
     chance = Protocol("chance", "chance-1", "p", False, guess)
     run = probe(TASK, data, chance)
-    result = measure(TASK, data, "m", run, n_listed=CLIPS)
+    result = class_result(ScoreContext(TASK, "m", CLIPS), data, run)
     predicted = np.array(result.predictions["predicted"])
     parts = [(f.test, kept["metrics"]) for f, kept in zip(run.folds, result.folds, strict=True)]
     for rows, metrics in [(np.arange(CLIPS), result.metrics), *parts]:
@@ -129,3 +131,47 @@ def test_intervals_are_those_of_groups_overall_and_of_every_fold() -> None:
         )
         assert metrics == {name: vars(interval) for name, interval in grouped.items()}
         assert grouped != alone
+
+
+def test_what_the_context_says_stands_in_the_result() -> None:
+    context = ScoreContext(TASK, "m", 77, "cpu:0", "some are absent", ["a note"], untrained=True)
+    made = embedded()
+    made.errors = (("x", "x.wav: is empty"),)
+    result = class_result(context, made, probed(False, 1))
+    assert (result.n_listed, result.partial, result.untrained) == (77, "some are absent", True)
+    assert result.notes == ["a note"]
+    assert result.provenance["embedding_run"] == {"host": "there"}
+    assert result.bad_clips == [{"clip": "x", "reason": "x.wav: is empty"}]
+    assert result.provenance["machine"]["device"] == "cpu:0"
+    for name in ("weights_hash", "data_hash", "precision", "encoder_calls", "clips_per_second"):
+        assert result.provenance[name] == getattr(made, name)
+
+
+def test_a_measure_that_is_not_finite_is_left_out_and_the_first_must_be(tmp_path: Path) -> None:
+    # As heareval leaves them where one class of a small fold is ranked without a mistake.
+    folds = {
+        "fold00": {"top1_acc": 0.5, "d_prime": float("inf")},
+        "fold01": {"top1_acc": 0.7, "d_prime": 2.5},
+    }
+    context = ScoreContext(TASK, "m", CLIPS, notes=["a note"], untrained=True)
+    more = {"n_clips": CLIPS, "seconds": 2.0, "hear_task": "esc50"}
+    chosen = {"fold00": {"strength": 0.5}, "fold01": {"strength": 0.25}}
+    result = measure_result(
+        context, embedded(), "x-1", folds, metric="top1_acc", chosen=chosen, **more
+    )
+    assert read_result(write_result(result, tmp_path)) == result
+    assert result.metrics == {
+        "top1_acc": {
+            "value": pytest.approx(0.6),
+            "deviation": pytest.approx(np.std([0.5, 0.7], ddof=1)),
+        }
+    }
+    assert [fold["strength"] for fold in result.folds] == [0.5, 0.25]
+    assert result.notes == ["a note", "toy: d_prime is not finite and left out"]
+    assert (result.unit, result.hear_task, result.untrained) == ("own", "esc50", True)
+    alone = measure_result(
+        context, embedded(), "x-1", {"test": {"mAP": 0.25}}, metric="mAP", **more
+    )
+    assert alone.metrics == {"mAP": {"value": 0.25}}
+    with pytest.raises(ProbeError, match="d_prime is not finite"):
+        measure_result(context, embedded(), "x-1", folds, metric="d_prime", **more)

@@ -22,7 +22,7 @@ def made(**changes: object) -> Result:
         "metrics": metrics,
         "by_class": {"cat": {"f1": interval}},
         "fold_mean": {"accuracy": 50.0, "deviation": 0.0},
-        "folds": [{"name": "fold1", "n_test": 2}],
+        "folds": [{"name": "fold1", "n_test": 2, "metrics": metrics}],
         "predictions": {"clip": ["a[1]", 'b "quoted"'], "label": [0, 1], "predicted": [0, 0]},
         "bad_clips": [{"clip": "c", "reason": "c.wav: is empty"}],
         "untrained": False,
@@ -62,6 +62,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"n_clips": 3}, "n_clips is 3"),
+        ({"folds": None}, "folds is NoneType, not list"),
+        ({"bad_clips": None}, "bad_clips is NoneType"),
+        ({"folds": [{"name": "a"}]}, r"folds\[0\] lacks metrics"),
+        ({"untrained": 0}, "untrained is int"),
+        ({"notes": "x"}, "notes is str"),
+        ({"provenance": {"cost": {"parameters": 1}}}, "cost lacks"),
+        ({"provenance": {"clips_per_second": "7"}}, "clips_per_second is str"),
+        ({"corrupted": {"noise:0": {}}}, "noise:0 lacks"),
+        ({"seeds": [1]}, "seeds is list"),
+        ({"predictions": {**made().predictions, "label": [0, 2]}}, "no class number"),
+        ({"predictions": {**made().predictions, "predicted": [0, None]}}, "no class number"),
+        ({"predictions": {**made().predictions, "predicted": [0, 0.5]}}, "no class number"),
+        ({"predictions": {**made().predictions, "clip": ["a", 1]}}, "clip id is no text"),
+        ({"metric": "mAP", "unit": "own"}, "metrics lack mAP"),
         ({"metrics": {}}, "metrics must be"),
         ({"predictions": {"clip": []}}, "predictions need"),
         ({"metrics": {**made().metrics, "f1": {"value": 101, "low": 0, "high": 1}}}, "f1 is no"),
@@ -95,6 +109,62 @@ def test_a_file_from_before_a_field_was_added_is_read(tmp_path: Path) -> None:
     del values["seeds"]
     path.write_text(json.dumps(values))
     assert read_result(path) == made()
+
+
+def test_a_result_of_a_newer_schema_is_left_out_by_name(tmp_path: Path) -> None:
+    good = write_result(made(), tmp_path)
+    values = json.loads(good.read_text()) | {"schema": 3, "model": "other"}
+    (tmp_path / "toy--other--linear-1.json").write_text(json.dumps(values))
+    (tmp_path / "toy--deep--linear-1.json").write_text("[" * 100_000)
+    bad: list[str] = []
+    assert read_results(tmp_path, bad) == [made()]
+    assert [line.partition(":")[0].rpartition("/")[2] for line in bad] == [
+        "toy--deep--linear-1.json",
+        "toy--other--linear-1.json",
+    ]
+    assert "has schema 3, newer than 2; update" in bad[1]
+    with pytest.raises(ResultError):
+        read_results(tmp_path)
+
+
+def test_a_score_of_heareval_s_as_schema_1_had_it_is_read(tmp_path: Path) -> None:
+    old = {
+        "task": "esc50-v2.0.0-full",
+        "known": "esc50",
+        "model": "m",
+        "protocol": "heareval-2021.1.3",
+        "metric": "top1_acc",
+        "n_clips": 10,
+        "metrics": {
+            "top1_acc": {"mean": 0.5, "deviation": 0.1},
+            "mAP": {"mean": 0.2, "deviation": None},
+        },
+        "folds": {"fold00": {"top1_acc": 0.4}, "fold01": {"top1_acc": 0.6}},
+        "hyperparameters": {"lr": 0.001},
+        "untrained": True,
+        "notes": ["n"],
+        "provenance": {"git_revision": "abc"},
+    }
+    (tmp_path / "hear").mkdir()
+    path = tmp_path / "hear" / "esc50_v2.0.0_full--m--heareval-2021.1.3.json"
+    path.write_text(json.dumps(old))
+    (result,) = read_results(tmp_path)
+    assert (result.unit, result.hear_task, result.untrained) == ("own", "esc50", True)
+    assert result.metrics == {"top1_acc": {"value": 0.5, "deviation": 0.1}, "mAP": {"value": 0.2}}
+    assert result.folds[1] == {"name": "fold01", "metrics": {"top1_acc": {"value": 0.6}}}
+    assert result.provenance["settings"] == {"lr": 0.001}
+    probe = old | {
+        "protocol": "multilabel-2",
+        "hyperparameters": {f: {"strength": 0.1} for f in old["folds"]},
+    }
+    path.write_text(json.dumps(probe))
+    (result,) = read_results(tmp_path)
+    assert [fold["strength"] for fold in result.folds] == [0.1, 0.1]
+    assert read_result(write_result(result, tmp_path)) == result
+    assert read_results(tmp_path) == [result]  # the newer file, not both
+    path.write_text(json.dumps(old | {"folds": [1]}))
+    with pytest.raises(ResultError, match="damaged score"):
+        read_result(path)
 
 
 def test_an_absent_file_and_an_empty_folder_are_errors(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""What `python -m benchmark.run --list` says of tasks: a table of all, or the facts of some."""
+
+import io
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.data.clip import Task, TaskDataError
+from benchmark.data.registry import completeness, task_root
+
+WIDTH = 160
+"""Columns of a table that is not for a terminal."""
+
+
+def presence(task: Task, root: Path) -> str:
+    """Return what of a task lies below its root; nothing is rendered or downloaded for it."""
+    try:
+        if not root.is_dir():
+            return f"absent: {root} is no folder; put there {task.layout}"
+        clips = task.index(root)
+        lack = completeness(task, clips, root)
+    except TaskDataError as error:
+        return f"absent: {error}"
+    except OSError as error:
+        return f"closed: {root} cannot be read ({error.strerror}); correct its permissions"
+    return f"partial in {root}: {lack}" if lack else f"complete in {root}"
+
+
+def describe(task: Task, data_dir: Path | None = None) -> str:
+    """Return a task's facts and what of it is present, as lines.
+
+    Args:
+        task: to describe.
+        data_dir: folder of the data sets; None takes the default.
+    """
+    lines = [
+        f"{task.name}: {task.title}",
+        *([f"  note: {task.note}"] if task.note else []),
+        f"  {task.n_clips} clips, {len(task.classes)} classes, split: {_split(task)}",
+        f"  licence: {task.licence}",
+        f"  source: {task.source}",
+        f"  {presence(task, task_root(task, data_dir))}",
+    ]
+    return "\n".join(lines)
+
+
+def _split(task: Task) -> str:
+    return "folds, each tested once" if task.split_policy == "folds" else "train, valid, test"
+
+
+def task_table(tasks: Iterable[Task], data_dir: Path | None = None) -> str:
+    """Return one row per task: title, sizes, split, and what is present or how to get it."""
+    rows = []
+    for task in tasks:
+        state = presence(task, task_root(task, data_dir))
+        if state.startswith("absent"):
+            fetched = task.sources and not task.by_hand
+            command = f"python -m benchmark.download {task.folder or task.name}"
+            state = f"absent: {command if fetched else task.layout}"
+        split = "folds" if task.split_policy == "folds" else "fixed"
+        rows.append(
+            (task.name, task.title, f"{task.n_clips:,}", f"{len(task.classes):,}", split, state)
+        )
+    return rich_table(("task", "title", "clips", "classes", "split", "state"), rows)
+
+
+def rich_table(heads: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table as text that fits the terminal."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, head in enumerate(heads):
+        table.add_column(head, no_wrap=i == 0)
+    for row in rows:
+        table.add_row(*row)
+    width = os.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+    file = io.StringIO()
+    Console(file=file, width=width, markup=False, emoji=False, highlight=False).print(table)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())

@@ -1,0 +1,115 @@
+"""What heareval's predictions runner reads of a task: per split all rows in one array, and labels.
+
+As heareval 2021.1.3 writes them (embeddings/task_embeddings.py, `memmap_embeddings`).
+"""
+
+import json
+import pickle
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.data.hear_folder import HearTask
+from benchmark.heareval.embed_events import EventEmbeddings
+from benchmark.heareval.source import clip_order
+
+TAIL_MS = 0.0001
+"""Added to an event's end, so that an instant exactly there belongs to it."""
+DONE = ".done.embeddings"
+
+
+def texts_of(hear: HearTask) -> list[str]:
+    """Return the names of a task folder's files that say what is in it, audio aside."""
+    return ["task_metadata.json", "labelvocabulary.csv", *(f"{split}.json" for split in hear.clips)]
+
+
+def labels_at(events: list[dict[str, Any]], timestamps: np.ndarray) -> list[list[Any]]:
+    """Return the labels of the events that are on at each instant.
+
+    Args:
+        events: with label, start and end in ms; one that comes twice counts once.
+        timestamps: in ms.
+
+    Shape:
+        timestamps `[T]`, T lists.
+    """
+    labels: list[list[Any]] = [[] for _ in timestamps]
+    distinct = {(event["start"], event["end"], event["label"]) for event in events}
+    for start, end, label in sorted(distinct, key=lambda one: (one[0], one[1], str(one[2]))):
+        for row in np.flatnonzero((timestamps >= start) & (timestamps < end + TAIL_MS)):
+            labels[row].append(label)
+    return labels
+
+
+def write_scenes(hear: HearTask, embeddings: np.ndarray, folder: Path) -> None:
+    """Write a scene task's folder for heareval, unless it is there.
+
+    Args:
+        hear: read and checked.
+        embeddings: of all clips in heareval's order, see `clip_order`.
+        folder: of this task under one model; made where it is absent.
+
+    Shape:
+        embeddings `[n, D]`.
+    """
+    if (folder / DONE).exists():
+        return
+    _copy_texts(hear, folder)
+    start = 0
+    for split, names in clip_order(hear).items():
+        rows = embeddings[start : start + len(names)]
+        start += len(names)
+        _write_split(folder, split, len(rows), [rows], [hear.clips[split][n] for n in names])
+    (folder / DONE).touch()
+
+
+def write_events(hear: HearTask, events: EventEmbeddings, folder: Path) -> None:
+    """Write an event task's folder for heareval, unless it is there.
+
+    Args:
+        hear: read and checked.
+        events: the frames of its clips.
+        folder: of this task under one model; made where it is absent.
+    """
+    if (folder / DONE).exists():
+        return
+    _copy_texts(hear, folder)
+    for split, names in clip_order(hear).items():
+        labels: list[list[Any]] = []
+        instants: list[tuple[str, float]] = []
+        for name in names:
+            _, timestamps = events.read(split, name)
+            labels += labels_at(hear.clips[split][name], timestamps)
+            instants += [(f"{folder}/{split}/{name}", time) for time in timestamps.tolist()]
+        frames = (events.read(split, name)[0] for name in names)
+        _write_split(folder, split, len(labels), frames, labels)
+        text = json.dumps(instants, indent=4)
+        (folder / f"{split}.filename-timestamps.json").write_text(text)
+    (folder / DONE).touch()
+
+
+def _copy_texts(hear: HearTask, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in texts_of(hear):
+        shutil.copyfile(hear.folder / name, folder / name)
+
+
+def _write_split(
+    folder: Path, split: str, count: int, blocks: Iterable[np.ndarray], labels: Sequence[list[Any]]
+) -> None:
+    """Write the rows of a split, block by block, with their number, length and labels."""
+    size, start = 0, 0
+    for block in blocks:
+        if not start:
+            size = block.shape[1]
+            path = folder / f"{split}.embeddings.npy"
+            array = np.memmap(path, np.float32, "w+", shape=(count, size))
+        array[start : start + len(block)] = block
+        start += len(block)
+    array.flush()
+    (folder / f"{split}.embedding-dimensions.json").write_text(json.dumps((count, size)))
+    with (folder / f"{split}.target-labels.pkl").open("wb") as file:
+        pickle.dump(list(labels), file)

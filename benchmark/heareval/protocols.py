@@ -1,0 +1,236 @@
+"""The protocols of a HEAR task: heareval itself, and our own probes by the task's own measures.
+
+Tasks of one label per clip have our linear probe (`benchmark.results.score`), of several labels
+"multilabel-2", of events "frames-1". Folds are HEAR's: fold i tests, fold i + 1 validates, the rest
+train.
+"""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.data.hear_catalogue import known_name
+from benchmark.data.hear_folder import HearTask
+from benchmark.data.split import make_folds
+from benchmark.embed.cache import cache_folder
+from benchmark.embed.embed import EmbeddedTask, array_key
+from benchmark.embed.model import HearModel
+from benchmark.heareval.embed_events import EventEmbeddings
+from benchmark.heareval.heareval_format import texts_of, write_events, write_scenes
+from benchmark.heareval.predict import predict, protocol
+from benchmark.heareval.source import clip_order
+from benchmark.probes import frames, multilabel
+from benchmark.probes.protocols import PROTOCOLS
+from benchmark.results.schema import Result
+from benchmark.results.score import SEED, ScoreContext, measure_result
+from benchmark.stats.events import DEFAULT_POSTPROCESSING, Postprocessing
+from benchmark.stats.ranking import MEASURES, bootstrap, interval, ranking
+from wavebyol_hear.files.atomic import file_hash
+
+ACCURACIES = ("top1_acc", "pitch_acc")
+"""Measures of heareval that are the share of correct clips."""
+BLOCK_ROWS = 1024
+TOLERANCES = {"event_onset_200ms_fms": 200.0, "event_onset_50ms_fms": 50.0}
+
+
+def own_protocol(hear: HearTask) -> str:
+    """Return the version of the protocol by which our own probe scores a task."""
+    if hear.embedding == "event":
+        return frames.PROTOCOL
+    multiclass = hear.prediction == "multiclass"
+    return PROTOCOLS["linear"].version if multiclass else multilabel.PROTOCOL
+
+
+def heareval_folder(
+    hear: HearTask, model: HearModel, embedded: EmbeddedTask | EventEmbeddings, cache_dir: Path
+) -> Path:
+    """Return the folder that heareval works in: one for all that its scores depend on.
+
+    Args:
+        hear: read and checked.
+        model: a loaded HEAR module.
+        embedded: its embeddings of the task.
+        cache_dir: of all embeddings.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name in texts_of(hear):
+        digest.update(file_hash(hear.folder / name).encode())
+    if not isinstance(embedded, EventEmbeddings):
+        for start in range(0, len(embedded.embeddings), BLOCK_ROWS):
+            digest.update(embedded.embeddings[start : start + BLOCK_ROWS].tobytes())
+    key = array_key(model, embedded.data_hash, None) | {"content": digest.hexdigest()}
+    return cache_folder(cache_dir / "heareval", model.spec, hear.folder.name, **key)
+
+
+def heareval_result(
+    hear: HearTask,
+    context: ScoreContext,
+    embedded: EmbeddedTask | EventEmbeddings,
+    folder: Path,
+    *,
+    grid: str,
+    points: int,
+) -> Result:
+    """Score a task by heareval.
+
+    Args:
+        hear: read and checked.
+        context: what the result says beside its numbers.
+        embedded: the task's embeddings.
+        folder: see `heareval_folder`.
+        grid: of heareval.
+        points: of the grid that are tried.
+
+    Raises:
+        HearevalError: heareval is not there, or fails.
+        ProbeError: the task's first measure is not finite.
+    """
+    if isinstance(embedded, EventEmbeddings):
+        write_events(hear, embedded, folder)
+    else:
+        write_scenes(hear, embedded.embeddings, folder)
+    predicted = predict(folder, grid, points, context.device)
+    result = measure_result(
+        context,
+        embedded,
+        protocol(grid, points),
+        predicted.folds,
+        metric=hear.metrics[0],
+        n_clips=hear.count,
+        seconds=predicted.seconds,
+        hear_task=known_name(hear.folder.name),
+    )
+    result.provenance["settings"] = predicted.hyperparameters
+    return result
+
+
+def multilabel_result(hear: HearTask, context: ScoreContext, embedded: EmbeddedTask) -> Result:
+    """Score a scene task of several labels per clip under "multilabel-2" by the task's measures.
+
+    Args:
+        hear: read and checked.
+        context: what the result says beside its numbers.
+        embedded: the task's embeddings, in heareval's order of clips.
+
+    Raises:
+        ProbeError: nothing can be trained on a fold, or the first measure is not finite.
+    """
+    targets = label_table(hear)
+    metric = next((name for name in hear.metrics if name in MEASURES), MEASURES[0])
+    start, converged = time.monotonic(), True
+    parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    chosen: dict[str, dict[str, Any]] = {}
+    for fold in make_folds(context.task.split_policy, embedded.splits, embedded.groups):
+        fitted = multilabel.evaluate_fold(
+            embedded.embeddings,
+            targets,
+            fold,
+            lambda scores, truth: _measures(scores, truth)[metric],
+            device=context.device,
+        )
+        parts[fold.name] = fitted.probabilities, targets[fold.test]
+        chosen[fold.name] = {"strength": fitted.selection.value}
+        converged &= fitted.converged
+    result = measure_result(
+        context if converged else _not_converged(context),
+        embedded,
+        multilabel.PROTOCOL,
+        {name: _measures(*part) for name, part in parts.items()},
+        metric=metric,
+        n_clips=hear.count,
+        seconds=time.monotonic() - start,
+        hear_task=known_name(hear.folder.name),
+        chosen=chosen,
+    )
+    # Clip by clip: a HEAR folder does not say which clips share a speaker or an uploader.
+    drawn = [bootstrap(*part, None, SEED + i) for i, part in enumerate(parts.values())]
+    for name, point in result.metrics.items():
+        ends = interval(name, point["value"], np.mean([one[name] for one in drawn], axis=0))
+        if ends:
+            point |= {"low": ends[0], "high": ends[1]}
+    return result
+
+
+def label_table(hear: HearTask) -> np.ndarray:
+    """Return which labels clips have, in heareval's order of clips, bool `[n, K]`."""
+    index = {label: i for i, label in enumerate(hear.labels)}
+    order = clip_order(hear)
+    listed = [hear.clips[split][name] for split, names in order.items() for name in names]
+    table = np.zeros((len(listed), len(index)), dtype=bool)
+    for row, labels in enumerate(listed):
+        table[row, [index[str(label)] for label in labels]] = True
+    return table
+
+
+def _measures(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return all measures of one part."""
+    values = ranking(scores, targets, np.ones((len(scores), 1), dtype=np.float32))
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+def frames_result(hear: HearTask, context: ScoreContext, embedded: EventEmbeddings) -> Result:
+    """Score an event task under "frames-1", by onset F at 200 and 50 ms.
+
+    Args:
+        hear: read and checked.
+        context: what the result says beside its numbers.
+        embedded: the frames of its clips.
+
+    Raises:
+        ProbeError: nothing can be trained on a fold.
+    """
+    clips = {
+        split: [
+            frames.FramedClip(f"{split}/{name}", *embedded.read(split, name), events)
+            for name, events in contents.items()
+        ]
+        for split, contents in hear.clips.items()
+    }
+    measures = [name for name in hear.metrics if name in TOLERANCES]
+    measures += [name for name in TOLERANCES if name not in measures]
+    splits = np.array(list(clips))
+    folds: dict[str, Mapping[str, float]] = {}
+    chosen: dict[str, dict[str, Any]] = {}
+    start, converged = time.monotonic(), True
+    for fold in make_folds(context.task.split_policy, splits, splits):
+        train, valid, test = (
+            [clip for split in splits[rows] for clip in clips[split]]
+            for rows in (fold.train, fold.valid, fold.test)
+        )
+        fitted = frames.probe_frames(
+            train,
+            valid,
+            test,
+            hear.labels,
+            [Postprocessing(*one) for one in hear.postprocessing] or DEFAULT_POSTPROCESSING,
+            tolerances=[TOLERANCES[name] for name in measures],
+            device=context.device,
+        )
+        folds[fold.name] = {name: fitted.scores[TOLERANCES[name]].f for name in measures}
+        chosen[fold.name] = {
+            "strength": fitted.c,
+            "median_filter_ms": fitted.postprocessing.median_filter_ms,
+            "min_duration": fitted.postprocessing.min_duration,
+        }
+        converged &= fitted.converged
+    return measure_result(
+        context if converged else _not_converged(context),
+        embedded,
+        frames.PROTOCOL,
+        folds,
+        metric=measures[0],
+        n_clips=hear.count,
+        seconds=time.monotonic() - start,
+        hear_task=known_name(hear.folder.name),
+        chosen=chosen,
+    )
+
+
+def _not_converged(context: ScoreContext) -> ScoreContext:
+    note = f"{context.task.name}, {context.model}: a probe did not reach its tolerance"
+    return dataclasses.replace(context, notes=[*context.notes, note])

@@ -1,0 +1,117 @@
+"""One guard round all work on foreign code: what fails costs itself, and leaves no state behind."""
+
+import contextlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from benchmark.results.failures import write_failures
+from benchmark.results.schema import Result, ResultKey, result_key
+from wavebyol_hear.files.atomic import LockedError, write_text
+
+P = ParamSpec("P")
+T = TypeVar("T")
+MAX_REASON = 500
+"""Characters of a reason."""
+
+
+class Guard:
+    """Runs work, and keeps why a result is missing as it arises.
+
+    Args:
+        out: folder of the results, where reasons and tracebacks are written.
+        expected: errors whose message is a whole reason; others get kind and traceback.
+    """
+
+    def __init__(self, out: Path, expected: tuple[type[Exception], ...]) -> None:
+        """Start without failures."""
+        self.out, self.expected = out, expected
+        self.results: list[Result] = []
+        self.failures: dict[ResultKey, str] = {}
+
+    def attempt(
+        self,
+        keys: Sequence[ResultKey],
+        work: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T | None:
+        """Return what work returns, or None where it raises or exits.
+
+        Args:
+            keys: of the results that are missing then.
+            work: possibly runs foreign code; an interrupt passes through.
+            args: of work.
+            kwargs: of work.
+        """
+        try:
+            with state_put_back():
+                return work(*args, **kwargs)
+        except self.expected as error:
+            reason = " ".join(str(error).split())
+        except (Exception, SystemExit) as error:  # foreign code may raise anything
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_REASON]
+            reason += self._traceback(keys[0])
+        self.fail(keys, reason)
+        return None
+
+    def fail(self, keys: Sequence[ResultKey], reason: str) -> None:
+        """Keep why there is no result."""
+        added = dict.fromkeys(keys, reason)
+        self.failures |= added
+        self._write(added, ())
+
+    def add(self, result: Result) -> None:
+        """Keep a result that was written, and drop the reason why there was none."""
+        self.results.append(result)
+        self._write({}, (result_key(result),))
+
+    def _write(self, failures: dict[ResultKey, str], measured: tuple[ResultKey, ...]) -> None:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_failures(self.out, failures, measured)
+        except (OSError, LockedError) as error:
+            sys.stderr.write(f"warning: the reasons for missing results are not kept: {error}\n")
+
+    def _traceback(self, key: ResultKey) -> str:
+        """Write the traceback of the error being handled, and say where."""
+        name = re.sub(r"[^A-Za-z0-9._]+", "_", "--".join(key))[-150:]
+        path = self.out / "tracebacks" / f"{name}.txt"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, traceback.format_exc())
+        except OSError:
+            return ""
+        return f" (traceback in {path})"
+
+
+@contextlib.contextmanager
+def state_put_back() -> Iterator[None]:
+    """Put back what foreign code may change for the whole process.
+
+    That is torch's default type and device, gradients, determinism and precision of products, and
+    the working directory.
+    """
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    device = torch.get_default_device()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    precision, folder = torch.get_float32_matmul_precision(), Path.cwd()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        torch.set_grad_enabled(gradients)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+        torch.set_float32_matmul_precision(precision)
+        os.chdir(folder)

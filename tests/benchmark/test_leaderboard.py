@@ -1,0 +1,137 @@
+"""Scores in HEAR's own measures, laid out as on the leaderboard, apart from our own results."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from benchmark import leaderboard as hear_board
+from benchmark.data.hear_catalogue import known_tasks
+from benchmark.heareval.predict import protocol
+from benchmark.leaderboard import PublishedRow, leaderboard, read_leaderboard
+from benchmark.report.published import PublishedError, read_published
+from benchmark.report.render import TableError
+from benchmark.results.schema import Result, write_result
+
+
+def made(task: str, model: str, value: float, **changes: object) -> Result:
+    values = {
+        "task": task,
+        "model": model,
+        "protocol": protocol("default"),
+        "metric": "top1_acc",
+        "unit": "own",
+        "n_clips": 10,
+        "metrics": {"top1_acc": {"value": value}},
+        "folds": [{"name": "test", "metrics": {"top1_acc": {"value": value}}}],
+        "untrained": False,
+        "notes": [],
+        "provenance": {},
+    }
+    return Result(**(values | changes))
+
+
+def test_another_grid_is_another_protocol() -> None:
+    assert protocol("default") == "heareval-2021.1.3"
+    names = {protocol(grid, points) for grid in ("default", "fast", "faster") for points in (1, 8)}
+    assert len(names) == 6
+
+
+def test_published_rows_stand_beside_the_default_grid_on_the_full_task_only() -> None:
+    rows = [
+        PublishedRow("theirs", "a paper", {"esc50": 0.25}),
+        PublishedRow("other", "b paper", {"fsd50k": 0.5}),
+    ]
+    full = made("esc50-v2.0.0-full", "ours", 0.125, hear_task="esc50")
+    text = leaderboard([full], rows)
+    assert "ESC-50: ESC-50; scene, multiclass, 5-fold, 2000 clips of 5.0 s, Accuracy" in text
+    assert "0.125" in text
+    assert "theirs (published)  0.250" in text
+    assert "(published): a paper" in text
+    assert "other" not in text
+    part = dataclasses.replace(full, task="esc50-v2.0.0-5h", hear_task=None)
+    quick = dataclasses.replace(full, protocol=protocol("faster"))
+    for alone in (part, quick):
+        assert "published" not in leaderboard([alone], rows)
+    both = leaderboard([full, quick], rows)
+    assert both.index("heareval-2021.1.3-faster") > both.index("theirs")
+    with pytest.raises(TableError, match="two scores of ours"):
+        leaderboard([full, dataclasses.replace(full, task="esc50-v3-full")], rows)
+
+
+def test_a_column_a_task_a_row_a_model_and_a_dash_for_what_is_not_there() -> None:
+    scores = [made("a-1-small", "x", 0.1), made("b-1-small", "y", 0.2, untrained=True)]
+    lines = leaderboard(scores, markdown=True).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert table == [
+        "| model | a-1-small (top1_acc) | b-1-small (top1_acc) |",
+        "| --- | --- | --- |",
+        "| x | 0.100 | - |",
+        "| y (untrained) | - | 0.200 |",
+    ]
+
+
+def test_the_19_tasks_are_those_hear_lists() -> None:
+    tasks = known_tasks()
+    assert len(tasks) == len({task.short for task in tasks.values()}) == 19
+    assert sum(task.clips for task in tasks.values()) == 266_608
+    assert {name for name, task in tasks.items() if task.embedding == "event"} == {
+        "dcase2016_task2",
+        "maestro_5h",
+    }
+    assert {name for name, task in tasks.items() if task.prediction == "multilabel"} == {
+        "dcase2016_task2",
+        "maestro_5h",
+        "fsd50k",
+    }
+
+
+def test_published_scores_agree_with_the_other_table_of_published_figures() -> None:
+    rows = {row.model: row for row in read_leaderboard()}
+    names = {"BYOL-S (SERAB)": "Logitech AI SERAB BYOL-S", "WavJEPA-base": "WavJEPA-base"}
+    both = [figure for figure in read_published() if figure.task.startswith("hear:")]
+    assert len(both) == 3
+    for figure in both:
+        score = rows[names[figure.model]].scores[figure.task.removeprefix("hear:")]
+        assert 100 * score == pytest.approx(figure.score, abs=0.051)
+    for wanted in ("OpenL3", "wav2vec2", "CREPE", "CP-JKU PaSST base"):
+        assert len(rows[wanted].scores) >= 17
+    assert all(row.source for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("model,source", "model,origin", "columns must be"),
+        ("0.5,", "x,", "could not convert"),
+        ("0.5,", "1.5,", "no fraction"),
+        ("a,s,", "a,,", "needs a model and a source"),
+    ],
+)
+def test_published_rows_that_cannot_be_believed_are_refused(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    head = ",".join(["model", "source", *known_tasks()])
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{head}\na,s,0.5,{',' * 17}\n".replace(old, new))
+    with pytest.raises(PublishedError, match=message):
+        read_leaderboard(path)
+
+
+def test_the_leaderboard_command_shows_all_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_result(made("esc50-v2.0.0-full", "ours", 0.4321, hear_task="esc50"), tmp_path)
+    write_result(made("beeps-1-small", "ours", 0.9, protocol="frames-1"), tmp_path)
+    assert hear_board.main([str(tmp_path), "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    other, head = (line for line in lines if line.startswith("| model"))
+    assert other == "| model | beeps-1-small (top1_acc) |"
+    for task in known_tasks().values():
+        assert f" {task.short} |" in head
+        assert sum(task.line in line for line in lines) == 1
+    assert any("| ours |" in line and "0.432" in line for line in lines)
+    assert sum("(published) |" in line for line in lines) == len(read_leaderboard())
+    (tmp_path / "a--b--c.json").write_text("{")
+    assert hear_board.main([str(tmp_path)]) == 1
+    assert hear_board.main([str(tmp_path / "nowhere")]) == 1
