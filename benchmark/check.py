@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.embed.model import HearError, HearModel, load
 from benchmark.embed.timestamps import check_spacing
+from wavebyol_hear.files.command import run_command
 
 # As in hear-validator's validate.py.
 TIMESTAMP_SECONDS = (1.07, 1.98, 4.0)
@@ -145,4 +146,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmark.results.schema import Result, ResultError, read_results
 from benchmark.stats.paired import Paired, holm, paired
+from wavebyol_hear.files.command import run_command
 
 
 @dataclass(frozen=True)
@@ -204,4 +205,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -23,6 +23,7 @@ from benchmark.data.registry import completeness, data_folder, load_tasks, task_
 from benchmark.download.extract import ExtractError, archives, unpack
 from benchmark.download.transfer import DownloadError, fetch
 from wavebyol_hear.files.atomic import LockedError, lock
+from wavebyol_hear.files.command import run_command
 
 
 @dataclass(frozen=True)
@@ -209,4 +210,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -19,6 +19,7 @@ from benchmark.report.tables import about, sections
 from benchmark.results.failures import read_failures
 from benchmark.results.schema import Result, ResultError, read_result
 from wavebyol_hear.files.atomic import write_text
+from wavebyol_hear.files.command import run_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -94,4 +95,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -13,7 +13,8 @@ def git_revision(folder: Path = Path(__file__).parent) -> str:
     """Return the commit of the code, with "+changes" where files differ from it.
 
     Args:
-        folder: within the repository. Code that is in none, or no git, gives "unknown".
+        folder: of the code. Code that no repository tracks, such as an installed package inside
+            someone's, or no git, gives "unknown".
     """
 
     def git(*arguments: str) -> str:
@@ -21,6 +22,7 @@ def git_revision(folder: Path = Path(__file__).parent) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "provenance.py")
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
