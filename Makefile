@@ -1,26 +1,31 @@
 # Two commands: `make bench` and `make test`. Both begin with `make env`, which makes .venv from
-# requirements/lock.txt and does nothing when nothing changed.
+# requirements/lock.txt and does nothing when nothing changed; `make test` also makes .venv-hear, the
+# environment of HEAR's own tools.
 #
-#   PYTHON=…       the Python 3.11 that .venv is made from
+#   PYTHON=…       the Python 3.11, 3.12 or 3.13 that .venv is made from (the first that runs)
 #   TORCH_INDEX=…  an index asked for torch besides the registry, for example
 #                  https://download.pytorch.org/whl/cpu for the small CPU build
 #   ARGS=…         more arguments for the benchmark (make bench) or for pytest (make test)
 #   OUT=…          the folder of the results of make bench (results)
+#   DATA=…         the folder of the data sets of make results (~/.cache/wavebyol_hear)
 #   TASKS=… RESULTS=…  the tasks of make results, and the folder of theirs (build/results)
 
-PYTHON ?= python3.11
+runs = $(shell $(1) -c 'import sys; print("$(1)" * (sys.version_info[:2] in ((3, 11), (3, 12), (3, 13))))' 2>/dev/null)
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(call runs,$(name))))
 TORCH_INDEX ?=
 ARGS ?=
 OUT ?= results
+DATA ?= $(HOME)/.cache/wavebyol_hear
+TASKS ?= notes,esc50,speech_commands
+RESULTS ?= build/results
 
 LOCK := requirements/lock.txt
 BIN := .venv/bin
+HEAR := .venv-hear/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := wavebyol_hear baselines pretrain benchmark
-PACKS ?= ../shared/data
-TASKS ?= notes,esc50,speech_commands_folds
-RESULTS ?= build/results
 ROWS := baselines.content_random,baselines.log_mel,baselines.cola,baselines.byol_a,wavebyol_hear?untrained=true,wavebyol_hear?whiten=false,wavebyol_hear:baselines/weights/slim_333k.safetensors,wavebyol_hear
+COVERAGE := 90
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
 TORCH := $(shell sed -n 's/^torch==//p' $(LOCK))
@@ -29,15 +34,19 @@ LEND_TORCH = $(shell $(PYTHON) -c "from importlib.metadata import version; \
 # The lines of one part of the lock.
 part = awk '/^\# == / { keep = ($$3 == "$(1):") } keep' $(LOCK) > .venv/$(1).txt
 
-.PHONY: env env-test bench results test lint types clean
+.PHONY: env env-test env-hear env-docs bench results test lint types unit hear docs check-lock clean
 
 env: .venv/.bench-stamp
 
 env-test: .venv/.test-stamp
 
+env-docs: .venv/.docs-stamp
+
+env-hear: .venv-hear/.stamp
+
 .venv/.bench-stamp: $(LOCK) setup.cfg pyproject.toml tools/prune_torchaudio.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
-		echo "make: $(PYTHON) is not Python 3.11; say where one is: make env PYTHON=/path/to/python3.11"; \
+	@test -n "$(PYTHON)" || { \
+		echo "make: no Python 3.11, 3.12 or 3.13 runs; say where one is: make env PYTHON=/path/to/python"; \
 		exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(LEND_TORCH) .venv
 	@$(call part,torch)
@@ -53,27 +62,58 @@ env-test: .venv/.test-stamp
 	$(PIP) install --no-deps -r .venv/test.txt
 	@touch $@
 
+.venv/.docs-stamp: .venv/.test-stamp
+	@$(call part,docs)
+	$(PIP) install --no-deps -r .venv/docs.txt
+	@touch $@
+
+# HEAR's tools see the packages of .venv (torch among them) behind their own.
+.venv-hear/.stamp: .venv/.test-stamp
+	@$(call part,hear)
+	test -x $(HEAR)/python || $(BIN)/python -m venv .venv-hear
+	$(BIN)/python -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
+		> $$($(HEAR)/python -c "import site; print(site.getsitepackages()[0])")/venv.pth
+	$(HEAR)/python -m pip --disable-pip-version-check install --no-deps -r .venv/hear.txt
+	@touch $@
+
 bench: env
 	$(BIN)/python -m benchmark.run --models '$(ROWS)' --out $(OUT) $(ARGS)
 	$(BIN)/python -m benchmark.report $(OUT)
 
-# The README's table: the embedded task and the small real packs (esc50.tar, speech_commands.tar).
+# The tables of docs/results.md, from public downloads: python -m benchmark.download esc50
+# speech_commands. A folder that holds part of a data set is measured and marked.
 results: env
-	$(BIN)/python tools/lay_out_packs.py $(PACKS) build/packs
 	$(BIN)/python -m benchmark.run --tasks $(TASKS) --allow-partial \
-		--data-dir build/packs --out $(RESULTS) --models '$(ROWS)' --protocol linear,knn $(ARGS)
+		--data-dir $(DATA) --out $(RESULTS) --models '$(ROWS)' --protocol linear,knn $(ARGS)
 	$(BIN)/python -m benchmark.report $(RESULTS)
 
-test: lint types
-	$(BIN)/python -m pytest $(ARGS)
+test: lint types unit docs hear
 
 lint: env-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 types: env-test
-	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy $(PACKAGES) tests
 
-# What tools left behind; .venv, results/ and runs/ stay.
+# Doctests run with the unit tests; the floor of coverage is in setup.cfg.
+unit: env-test
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+# heareval and hearvalidator themselves, on our module.
+hear: env-hear
+	$(HEAR)/python -m pytest tests/hear
+
+docs: env-docs
+	$(BIN)/python -m sphinx -W -q -b html docs build/docs
+	$(BIN)/python -m sphinx -W -q -b doctest docs build/doctest
+
+# Asks the registry, for each Python, whether every locked version is there.
+check-lock: env
+	$(BIN)/python tools/check_lock.py $(LOCK)
+
+# What tools left behind; .venv, .venv-hear, results/ and runs/ stay.
 clean:
 	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
 	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,32 @@
+"""Sphinx configuration: Markdown pages, the reference from docstrings, doctests."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from wavebyol_hear import __version__
+
+project = "WaveBYOL-HEAR"
+author = "WaveBYOL-HEAR contributors"
+release = version = __version__
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Shape", "notes_style"), ("Source", "notes_style")]
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+nitpicky = False
+html_theme = "furo"
+html_title = "WaveBYOL-HEAR"
+html_static_path: list[str] = []
+exclude_patterns = ["_build"]
+doctest_global_setup = "import warnings; warnings.simplefilter('ignore')"
