@@ -1,4 +1,4 @@
-"""Every command that README.md shows exists: make's targets, and modules that python runs."""
+"""Every command that the README and the docs show exists: make's targets, and modules to run."""
 
 import re
 import subprocess
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
-OURS = ("wavebyol_hear", "pretrain", "benchmark")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OURS = ("wavebyol_hear", "baselines", "pretrain", "benchmark", "tools", "tests")
 
 
 def commands(text: str) -> list[str]:
@@ -38,14 +38,13 @@ def run_modules(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def readme() -> str:
-    if not README.is_file():
-        pytest.skip("README.md is not written yet")
-    return README.read_text(encoding="utf-8")
+def text() -> str:
+    """All pages."""
+    return "\n\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
-def test_make_has_every_target_of_the_readme(readme: str) -> None:
-    asked = set(targets(readme))
+def test_make_has_every_target_that_is_named(text: str) -> None:
+    asked = set(targets(text))
     assert {"bench", "test"} <= asked
     database = subprocess.run(
         ["make", "--print-data-base", "--question", "--no-print-directory", "clean"],
@@ -57,15 +56,26 @@ def test_make_has_every_target_of_the_readme(readme: str) -> None:
     assert asked <= set(re.findall(r"^([\w.-]+):", database, flags=re.MULTILINE))
 
 
-def test_python_can_run_every_module_of_the_readme(readme: str) -> None:
-    asked = set(run_modules(readme))
+def test_python_can_run_every_module_that_is_named(text: str) -> None:
+    asked = set(run_modules(text))
     assert asked
     for name in asked:
         path = ROOT.joinpath(*name.split("."))
         file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
-        assert file.is_file(), f"README.md runs {name}: {file} is absent"
+        assert file.is_file(), f"the docs run {name}: {file} is absent"
         guarded = '__name__ == "__main__"' in file.read_text(encoding="utf-8")
         assert guarded or file.stem == "__main__", f"{file} runs nothing"
+
+
+def test_links_to_files_of_the_repository_lead_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) <= 120
 
 
 def test_commands_are_read_from_code_alone() -> None:
