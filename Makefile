@@ -97,9 +97,9 @@ lint: env-test
 types: env-test
 	$(BIN)/mypy $(PACKAGES) tests
 
-# Doctests run with the unit tests; the floor of coverage is in setup.cfg.
+# With the doctests of the packages; the floor of coverage is in setup.cfg.
 unit: env-test
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest --doctest-modules --cov --cov-report=term:skip-covered $(or $(ARGS),tests $(PACKAGES))
 
 # heareval and hearvalidator themselves, on our module.
 hear: env-hear

@@ -29,4 +29,10 @@ html_theme = "furo"
 html_title = "WaveBYOL-HEAR"
 html_static_path: list[str] = []
 exclude_patterns = ["_build"]
-doctest_global_setup = "import warnings; warnings.simplefilter('ignore')"
+# What a docstring's own module has at hand.
+doctest_global_setup = """
+import numpy as np
+import torch
+from wavebyol_hear import get_scene_embeddings, get_timestamp_embeddings, load_model
+from wavebyol_hear.audio import *
+"""

@@ -32,10 +32,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             wanted = Path(folder) / "wanted.txt"
             wanted.write_text("\n".join(named))
+            command = f"-m pip install --quiet --dry-run --no-deps --python-version {version}"
+            places = ["--only-binary=:all:", "--target", folder, "--requirement", str(wanted)]
             done = subprocess.run(
-                [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps"]
-                + ["--only-binary=:all:", "--python-version", version, "--target", folder]
-                + ["--requirement", str(wanted)],
+                [sys.executable, *command.split(), *places],
                 capture_output=True,
                 text=True,
                 check=False,
