@@ -17,7 +17,7 @@ from benchmark.report.published import FIGURES, PublishedError, read_published
 from benchmark.report.render import TableError, report_markdown, to_csv, to_latex
 from benchmark.report.tables import about, sections
 from benchmark.results.failures import read_failures
-from benchmark.results.schema import Result, ResultError, read_result
+from benchmark.results.schema import ResultError, read_results
 from wavebyol_hear.files.atomic import write_text
 from wavebyol_hear.files.command import run_command
 
@@ -41,26 +41,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_good(path: Path, bad_files: list[str]) -> list[Result]:
-    """Return the results of a file or folder, and add a line to `bad_files` on each bad file.
-
-    Raises:
-        ResultError: there is no result.
-    """
-    results = []
-    for file in sorted(path.glob("*--*--*.json")) if path.is_dir() else [path]:
-        try:
-            result = read_result(file)
-            if result.unit == "percent":  # HEAR's own measures are on `benchmark.leaderboard`
-                results.append(result)
-        except (ResultError, RecursionError) as error:
-            bad_files.append(str(error) if file.name in str(error) else f"{file}: {error}")
-    if not results:
-        empty = f"{path}: holds no result; run python -m benchmark.run --out {path}"
-        raise ResultError(next(iter(bad_files), empty))
-    return results
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report and return the exit code, 1 where there is nothing to report.
 
@@ -68,13 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; None takes the process's own.
     """
     args = build_parser().parse_args(arguments)
-    folder = args.results if args.results.is_dir() else args.results.parent
-    out = args.out or folder / "report.html"
     bad_files: list[str] = []
     try:
-        results = read_good(args.results, bad_files)
-        boards = leaderboards(results, args.baseline, read_failures(folder))
-        parts = sections(boards, read_published(args.published), load_tasks())
+        path = args.results.expanduser()
+        folder = path if path.is_dir() else path.parent
+        out = args.out.expanduser() if args.out else folder / "report.html"
+        results = read_results(path, bad_files)
+        if not results:
+            raise ResultError(bad_files[0])
+        shares = [result for result in results if result.unit == "percent"]
+        measures = [result for result in results if result.unit != "percent"]
+        boards = leaderboards(shares, args.baseline, read_failures(folder))
+        parts = sections(boards, read_published(args.published), load_tasks(), measures)
         all_tables = [table for part in parts for table in (*part.tables, *part.tasks)]
         texts = {
             out: page(parts, boards, about=about(results), bad_files=bad_files),
@@ -83,14 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             out.with_suffix(".tex"): "\n\n".join(map(to_latex, all_tables)) + "\n",
         }
         out.parent.mkdir(parents=True, exist_ok=True)
-        for path, text in texts.items():
-            write_text(path, text)
-    except (ResultError, TableError, PublishedError, OSError) as error:
+        for file, text in texts.items():
+            write_text(file, text)
+    except (ResultError, TableError, PublishedError, OSError, RuntimeError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     for line in bad_files:
         sys.stderr.write(f"left out: {line}\n")
-    sys.stdout.write("wrote " + ", ".join(str(path) for path in texts) + "\n")
+    sys.stdout.write("wrote " + ", ".join(map(str, texts)) + "\n")
     return 0
 
 

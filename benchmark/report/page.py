@@ -67,6 +67,7 @@ def page(
         style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
         script=Markup((FOLDER / "report.js").read_text(encoding="utf-8")),
         sections=sections,
+        boards=boards,
         about=about,
         bad_files=bad_files,
         anchor=_anchor,

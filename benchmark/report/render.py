@@ -36,6 +36,7 @@ class Cell:
         low: lower end of the 95 % interval.
         high: upper end.
         sign: whether the interval is shown with signs.
+        digits: of the interval, behind the point.
         more: small print, such as the mean over seeds.
         mark: 1 significantly above the baseline, -1 below, else 0.
         tags: short words such as "untrained".
@@ -47,6 +48,7 @@ class Cell:
     low: float | None = None
     high: float | None = None
     sign: bool = False
+    digits: int = 1
     more: str = ""
     mark: int = 0
     tags: tuple[str, ...] = ()
@@ -58,7 +60,7 @@ class Cell:
         if self.low is None or self.high is None:
             return ""
         plus = "+" if self.sign else ""
-        return f"{self.low:{plus}.1f} to {self.high:{plus}.1f}"
+        return f"{self.low:{plus}.{self.digits}f} to {self.high:{plus}.{self.digits}f}"
 
     @property
     def below(self) -> str:

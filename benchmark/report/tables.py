@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmark.data.clip import Task
 from benchmark.data.corrupt import title_of
+from benchmark.data.hear_catalogue import known_tasks
 from benchmark.report.leaderboard import (
     LEVEL,
     Entry,
@@ -17,7 +18,7 @@ from benchmark.report.leaderboard import (
     leaderboards,
     protocol_order,
 )
-from benchmark.report.published import Figure
+from benchmark.report.published import Figure, PublishedRow
 from benchmark.report.render import (
     MARKS,
     NONE,
@@ -25,6 +26,7 @@ from benchmark.report.render import (
     Column,
     Section,
     Table,
+    TableError,
     text_table,
     to_markdown,
     to_text,
@@ -65,6 +67,10 @@ COST = (
     "together: compare it only where machine and tasks are the same. Peak memory is the "
     "process's, with interpreter and libraries: compare what is above the memory held before."
 )
+HEAR = (
+    "Scores in HEAR's own measures, as fractions; `python -m benchmark.leaderboard` sets those of "
+    "heareval's default grid beside the published leaderboard."
+)
 PUBLISHED = (
     "Published by others, not measured here, each protocol and pretraining set their own: for "
     "orientation, as none is comparable, digit by digit, with a table above or with another below. "
@@ -73,14 +79,18 @@ PUBLISHED = (
 
 
 def sections(
-    boards: Sequence[Leaderboard], figures: Sequence[Figure], known: Mapping[str, Task]
+    boards: Sequence[Leaderboard],
+    figures: Sequence[Figure],
+    known: Mapping[str, Task],
+    measures: Sequence[Result] = (),
 ) -> list[Section]:
     """Return all sections of a report that have something to show.
 
     Args:
-        boards: one per protocol, at least one.
+        boards: one per protocol.
         figures: published by others.
         known: tasks by name, for titles, licences and citations.
+        measures: results in HEAR's own measures.
     """
     results = [entry.result for board in boards for entry in board.entries.values()]
     parts = []
@@ -89,8 +99,15 @@ def sections(
         scores = [replace(score_table(board), title="")]
         title = f"Protocol {board.protocol}"
         parts.append(Section(title, board.protocol, scores, tasks, summary(board)))
-    cost = cost_table(results, boards[0].models)
+    hear = [
+        hear_table(protocol, [r for r in measures if r.protocol == protocol])
+        for protocol in protocol_order({r.protocol for r in measures})
+    ]
+    results += measures
+    order = [*(boards[0].models if boards else ()), *sorted({r.model for r in results})]
+    cost = cost_table(results, list(dict.fromkeys(order)))
     parts += [
+        Section("HEAR scores", "hear", hear, (), HEAR),
         Section("Robustness", "robustness", list(robustness_tables(results))),
         Section("Cost of each model", "cost", [replace(cost, title="")]),
         Section("Published figures", "published", list(published_tables(figures)), (), PUBLISHED),
@@ -167,7 +184,7 @@ def summary(board: Leaderboard) -> str:
 
 def number(value: float | None, digits: int = 1, **more: Any) -> Cell:  # noqa: ANN401
     """Return a number as a cell, a dash where there is none."""
-    return NONE if value is None else Cell(f"{value:,.{digits}f}", value, **more)
+    return NONE if value is None else Cell(f"{value:,.{digits}f}", value, digits=digits, **more)
 
 
 def _signed(value: float, **more: Any) -> Cell:  # noqa: ANN401
@@ -398,6 +415,63 @@ def robustness_tables(results: Sequence[Result]) -> Iterator[Table]:
             title, kind = f"Robustness, protocol {protocol}, {task}", ("corrupted", protocol, task)
             yield Table(title, columns, rows, caption, kind=kind)
             caption = ""
+
+
+def hear_table(
+    protocol: str,
+    results: Sequence[Result],
+    published: Sequence[PublishedRow] = (),
+    tasks: Sequence[str] = (),
+) -> Table:
+    """Return scores in HEAR's own measures, one row per model and one column per task.
+
+    Args:
+        protocol: of the results.
+        results: in HEAR's measures.
+        published: rows of others, marked as such, below ours.
+        tasks: that have a column even without a result.
+
+    Raises:
+        TableError: two results for one cell.
+    """
+    by_key: dict[tuple[str, str], Result] = {}
+    for result in results:
+        key = (result.hear_task or result.task, result.model)
+        if by_key.setdefault(key, result) is not result:
+            raise TableError(f"two scores of {result.model} on {result.task}: keep one")
+    tasks, known = list(dict.fromkeys([*tasks, *(task for task, _ in by_key)])), known_tasks()
+    metrics = {task: result.metric for (task, _), result in by_key.items()}
+    columns = [MODEL]
+    for task in tasks:
+        one = known.get(task)
+        columns.append(
+            Column(one.short, notes=(f"{one.short}: {one.line}",))
+            if one
+            else Column(task, metrics[task])
+        )
+
+    def order(model: str) -> tuple[int, float, str]:
+        own = [r.metrics[r.metric]["value"] for (_, name), r in by_key.items() if name == model]
+        return -len(own), -sum(own) / len(own), model
+
+    rows = []
+    for model in sorted({model for _, model in by_key}, key=order):
+        own = [by_key.get((task, model)) for task in tasks]
+        name = _model(max(filter(None, own), key=lambda result: result.untrained))
+        rows.append([name, *(_measure(result) if result else NONE for result in own)])
+    for row in published:
+        if row.scores.keys() & set(tasks):
+            name = replace(_text(row.model), tags=("published",), notes=(row.source,))
+            rows.append([name, *(number(row.scores.get(task), 3) for task in tasks)])
+    title = f"Protocol {protocol}: first measure of each task, as a fraction"
+    return Table(title, columns, rows, kind=("hear", protocol, ""))
+
+
+def _measure(result: Result) -> Cell:
+    """Return a result's ranking measure, with its interval where it has one."""
+    point = result.metrics[result.metric]
+    ends = {"low": point.get("low"), "high": point.get("high")}
+    return number(point["value"], 3, **ends, notes=tuple(result.notes))
 
 
 def cost_table(results: Sequence[Result], order: Sequence[str]) -> Table:

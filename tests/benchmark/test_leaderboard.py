@@ -46,8 +46,8 @@ def test_published_rows_stand_beside_the_default_grid_on_the_full_task_only() ->
     text = leaderboard([full], rows)
     assert "ESC-50: ESC-50; scene, multiclass, 5-fold, 2000 clips of 5.0 s, Accuracy" in text
     assert "0.125" in text
-    assert "theirs (published)  0.250" in text
-    assert "(published): a paper" in text
+    assert "theirs (published) [2]       0.250" in text
+    assert "[2] a paper" in text
     assert "other" not in text
     part = dataclasses.replace(full, task="esc50-v2.0.0-5h", hear_task=None)
     quick = dataclasses.replace(full, protocol=protocol("faster"))
@@ -59,16 +59,22 @@ def test_published_rows_stand_beside_the_default_grid_on_the_full_task_only() ->
         leaderboard([full, dataclasses.replace(full, task="esc50-v3-full")], rows)
 
 
-def test_a_column_a_task_a_row_a_model_and_a_dash_for_what_is_not_there() -> None:
+def test_one_column_per_task_one_row_per_model_and_a_dash_for_what_is_not_there() -> None:
     scores = [made("a-1-small", "x", 0.1), made("b-1-small", "y", 0.2, untrained=True)]
     lines = leaderboard(scores, markdown=True).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert table == [
-        "| model | a-1-small (top1_acc) | b-1-small (top1_acc) |",
-        "| --- | --- | --- |",
-        "| x | 0.100 | - |",
+        "| Model | a-1-small (top1_acc) | b-1-small (top1_acc) |",
+        "| --- | ---: | ---: |",
         "| y (untrained) | - | 0.200 |",
+        "| x | 0.100 | - |",
     ]
+
+
+def test_an_interval_has_three_digits_as_its_value_has() -> None:
+    point = {"value": 0.5, "low": 0.4321, "high": 0.5678}
+    text = leaderboard([made("a-1-small", "x", 0.5, metrics={"top1_acc": point})])
+    assert "0.500 (0.432 to 0.568)" in text
 
 
 def test_the_19_tasks_are_those_hear_lists() -> None:
@@ -125,13 +131,13 @@ def test_the_leaderboard_command_shows_all_columns(
     write_result(made("beeps-1-small", "ours", 0.9, protocol="frames-1"), tmp_path)
     assert hear_board.main([str(tmp_path), "--markdown"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    other, head = (line for line in lines if line.startswith("| model"))
-    assert other == "| model | beeps-1-small (top1_acc) |"
+    other, head = (line for line in lines if line.startswith("| Model"))
+    assert other == "| Model | beeps-1-small (top1_acc) |"
     for task in known_tasks().values():
-        assert f" {task.short} |" in head
+        assert f" {task.short} [" in head
         assert sum(task.line in line for line in lines) == 1
     assert any("| ours |" in line and "0.432" in line for line in lines)
-    assert sum("(published) |" in line for line in lines) == len(read_leaderboard())
+    assert sum("(published) [" in line for line in lines) == len(read_leaderboard())
     (tmp_path / "a--b--c.json").write_text("{")
     assert hear_board.main([str(tmp_path)]) == 1
     assert hear_board.main([str(tmp_path / "nowhere")]) == 1

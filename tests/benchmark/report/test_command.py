@@ -1,6 +1,7 @@
 """`python -m benchmark.report` writes four files whole, and leaves bad files out by name."""
 
 import csv
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -77,6 +78,20 @@ def test_files_that_are_no_results_and_newer_ones_are_named_and_left_out(
         assert name in page
     path.unlink()
     assert main([str(tmp_path)]) == 1
+
+
+def test_scores_of_heareval_alone_make_a_report(tmp_path: Path) -> None:
+    result = dataclasses.replace(
+        made("birds", "good", 0.5),
+        unit="own",
+        metric="mAP",
+        metrics={"mAP": {"value": 0.25}},
+        folds=[{"name": "test", "metrics": {"mAP": {"value": 0.25}}}],
+        predictions={},
+    )
+    write_result(result, tmp_path)
+    assert main([str(tmp_path)]) == 0
+    assert "0.250" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_link_at_the_place_of_the_page_is_replaced_and_not_followed(tmp_path: Path) -> None:

@@ -253,6 +253,31 @@ def test_the_report_does_not_depend_on_the_order_of_results() -> None:
     assert len(seen) == 1
 
 
+def test_scores_in_hears_measures_have_a_section_of_their_own() -> None:
+    measures = [
+        dataclasses.replace(
+            made("birds", model, 0.5),
+            protocol="heareval-2021.1.3",
+            task="esc50-v2.0.0-full",
+            unit="own",
+            metric="mAP",
+            metrics={"mAP": {"value": value}},
+            hear_task="esc50",
+        )
+        for model, value in (("low", 0.1234), ("high", 0.5678))
+    ]
+    parts = {part.anchor: part for part in sections(leaderboards(some()), [], {}, measures)}
+    (table,) = parts["hear"].tables
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["high", "0.568"],
+        ["low", "0.123"],
+    ]
+    assert "0.568" not in report_markdown([parts["linear-1"], parts["mlp-1"]])
+    assert {"high", "low"} < {row[0].text for row in parts["cost"].tables[0].rows}
+    alone = [part.anchor for part in sections([], [], {}, measures)]
+    assert alone == ["hear", "cost"]
+
+
 def test_without_corruptions_and_figures_there_is_no_such_section() -> None:
     parts = sections(leaderboards(some()), [], {})
     assert [part.anchor for part in parts] == ["linear-1", "mlp-1", "cost", "provenance"]
