@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.results.schema import Result, ResultError, read_results
+from benchmark.stats.bootstrap import FEW_GROUPS, bootstrap_interval
 from benchmark.stats.paired import Paired, holm, paired
 from wavebyol_hear.files.command import run_command
 
@@ -119,20 +120,30 @@ def render(comparisons: Sequence[Comparison], protocol: str) -> str:
     for one, adjusted in zip(comparisons, corrected, strict=True):
         lines.append(
             f"{one.task:<24}{one.n_clips:>7}{one.left:>8.2f}{one.right:>8.2f}"
-            f"{one.left - one.right:>+8.2f}  {_span(one.resampled):<18}"
+            f"{one.left - one.right:>+8.2f}  {_span(*one.interval()):<18}"
             f"{one.p:>9.2g}{adjusted:>10.2g}"
         )
     left = float(np.mean([one.left for one in comparisons]))
     right = float(np.mean([one.right for one in comparisons]))
-    span = _span(np.mean([one.resampled for one in comparisons], axis=0))
+    span = _span(*mean_interval(comparisons))
     title = f"mean of {len(comparisons)} task{'s' if len(comparisons) > 1 else ''}"
     lines.append(f"{title:<31}{left:>8.2f}{right:>8.2f}{left - right:>+8.2f}  {span}")
+    lines += [
+        f"{one.task}: only {one.n_groups} independent groups of clips: its interval is rough"
+        for one in comparisons
+        if one.n_groups < FEW_GROUPS
+    ]
     return "\n".join(lines)
 
 
-def _span(resampled: np.ndarray) -> str:
-    """Return the middle 95 % of resampled differences as text."""
-    low, high = np.percentile(resampled, [2.5, 97.5])
+def mean_interval(comparisons: Sequence[Comparison]) -> tuple[float, float]:
+    """Return the ends of the mean difference's interval: tasks fixed, their clips resampled."""
+    resampled = np.mean([one.resampled for one in comparisons], axis=0)
+    return bootstrap_interval(resampled, sum(one.n_groups for one in comparisons))
+
+
+def _span(low: float, high: float) -> str:
+    """Return the ends of an interval as text."""
     return f"[{low:+.2f}, {high:+.2f}]"
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmark.compare import Comparison, compare_pair
+from benchmark.compare import Comparison, compare_pair, mean_interval
 from benchmark.report.render import TableError
 from benchmark.results.failures import ResultKey
 from benchmark.results.schema import Result, ResultError
-from benchmark.stats.bootstrap import bootstrap_counts
+from benchmark.stats.bootstrap import bootstrap_counts, bootstrap_interval
 from benchmark.stats.metrics import Interval
 from benchmark.stats.paired import RESAMPLES, holm
 
@@ -174,13 +174,15 @@ def _mean(results: Sequence[Result]) -> Interval:
     """Return the mean accuracy over tasks; its interval has tasks fixed and clips resampled."""
     if len(results) == 1:
         return Interval(**results[0].metrics["accuracy"])
-    shares, sampled = [], []
+    shares, sampled, n_groups = [], [], 0
     for seed, result in enumerate(results):
         right = (result.labels() == result.predicted()).astype(np.int64)
         drawn = np.concatenate(list(bootstrap_counts(right, 2, result.groups(), RESAMPLES, seed)))
         shares.append(float(right.mean()))
         sampled.append(drawn[:, 1] / drawn.sum(axis=1))
-    low, high = np.percentile(np.mean(sampled, axis=0), [2.5, 97.5])
+        groups = result.groups()
+        n_groups += len(right) if groups is None else len(np.unique(groups))
+    low, high = bootstrap_interval(np.mean(sampled, axis=0), n_groups)
     return Interval(100 * float(np.mean(shares)), 100 * float(low), 100 * float(high))
 
 
@@ -211,5 +213,5 @@ def _tied(one: Sequence[Result], other: Sequence[Result]) -> bool:
         compared = [compare_pair(a, b, seed=seed) for seed, (a, b) in enumerate(pairs)]
     except ResultError:  # no clips in common: nothing says that they are tied
         return False
-    low, high = np.percentile(np.mean([c.resampled for c in compared], axis=0), [2.5, 97.5])
+    low, high = mean_interval(compared)
     return bool(low <= 0 <= high)

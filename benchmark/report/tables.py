@@ -310,7 +310,7 @@ def _comparison(entry: Entry) -> list[Cell]:
     if comparison is None:
         why = (entry.reason,) * bool(entry.reason)
         return [replace(NONE, notes=why), NONE, NONE]
-    low, high = (float(end) for end in np.percentile(comparison.resampled, [2.5, 97.5]))
+    low, high = comparison.interval()
     why = (f"{comparison.n_clips:,} clips shared with the baseline",)
     why *= comparison.n_clips < entry.result.n_clips
     gain = comparison.left - comparison.right

@@ -16,6 +16,7 @@ from benchmark.probes import protocols
 from benchmark.probes.rows import ProbeError, ProbeResult
 from benchmark.results.provenance import git_revision, machine, package_versions
 from benchmark.results.schema import Result
+from benchmark.stats.bootstrap import few_groups_note
 from benchmark.stats.embedding_map import embedding_map
 from benchmark.stats.metrics import RESAMPLES, Interval, over_seeds, score
 from benchmark.stats.paired import paired
@@ -168,6 +169,9 @@ def class_result(
     folds = _folds(probed, embedded, n_classes)
     accuracies = [fold["metrics"]["accuracy"]["value"] for fold in folds]
     notes = list(context.notes)
+    rough = few_groups_note(groups)
+    if rough:
+        notes.append(f"{task.name}: {rough}")
     if not first.converged:
         notes.append(f"{task.name}, {context.model}: a probe did not reach its tolerance")
     seeds = {"bootstrap": SEED, "map": SEED}
@@ -261,7 +265,7 @@ def rescore(
         scores = score(labels, predicted[rows], n_classes, groups, seed=SEED)
         correct, clean_correct = predicted[rows] == labels, clean[rows] == labels
         against = paired(correct, clean_correct, groups, seed=SEED)
-        low, high = np.percentile(against.resampled, [2.5, 97.5])
+        low, high = against.interval()
         results[name] = {
             "n_clips": len(rows),
             "metrics": _plain(scores.overall),

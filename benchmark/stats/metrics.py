@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.stats.bootstrap import bootstrap_counts
+from benchmark.stats.bootstrap import CONFIDENCE, bootstrap_counts, bootstrap_interval
 
 RESAMPLES = 2000
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,12 @@ def score(
     *,
     seed: int = 0,
 ) -> Scores:
-    """Return all metrics with 95 % percentile intervals over resampled clips.
+    """Return all metrics with 95 % bootstrap intervals over resampled clips.
 
-    Where all clips are right, or none is, all resamples are equal; the interval is then the exact
-    one of Clopper and Pearson (1934), of as many trials as there are groups.
+    A metric of 0 or 100 % has the exact interval of Clopper and Pearson (1934) instead, of as many
+    trials as there are groups: of a class's true clips for its recall, of those predicted as it for
+    its precision. F1 is 2 J / (1 + J) of the share J that is right of the clips that are either, so
+    its ends are those of J.
 
     Args:
         labels: true class indices.
@@ -121,16 +122,21 @@ def score(
     resamples = bootstrap_counts(cell[labels, predicted], len(counts), groups, RESAMPLES, seed)
     drawn = [_metrics(resample, row, column, n_classes) for resample in resamples]
     members = np.arange(len(labels)) if groups is None else groups
-    trials = {int(number): len(np.unique(members[labels == number])) for number in present}
+    n_groups = len(np.unique(members))
     overall: dict[str, Interval] = {}
-    by_class: dict[int, dict[str, Interval]] = {number: {} for number in trials}
     for name, value in point.items():
-        sampled = np.concatenate([part[name] for part, _ in drawn])
-        overall[name] = _interval(value[0], sampled, len(np.unique(members)))
+        resampled = np.concatenate([part[name] for part, _ in drawn])
+        overall[name] = _interval(name, value[0], resampled, n_groups, n_groups)
+    by_class: dict[int, dict[str, Interval]] = {int(number): {} for number in present}
     for name, value in point_classes.items():
-        sampled = np.concatenate([part[name][:, present] for _, part in drawn])
-        for i, (number, count) in enumerate(trials.items()):
-            by_class[number][name] = _interval(value[0, number], sampled[:, i], count)
+        resampled = np.concatenate([part[name][:, present] for _, part in drawn])
+        for i, number in enumerate(by_class):
+            true, given = labels == number, predicted == number
+            clips = {"recall": true, "precision": given, "f1": true | given}[name]
+            trials = len(np.unique(members[clips]))
+            by_class[number][name] = _interval(
+                name, value[0, number], resampled[:, i], n_groups, trials
+            )
     return Scores(overall, by_class, confusion)
 
 
@@ -160,13 +166,20 @@ def _metrics(
     return overall, by_class
 
 
-def _interval(value: float, sampled: np.ndarray, trials: int) -> Interval:
-    """Return a share and its resamples' middle 95 %, as percent; see `score` for 0 and 100 %."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanpercentile(sampled, [100 * tail, 100 * (1 - tail)])
-    if low == high and value in (0, 1):
-        reach = 1 - tail ** (1 / trials)
-        low, high = (0, reach) if value == 0 else (1 - reach, 1)
+def _interval(
+    name: str, value: float, resampled: np.ndarray, n_groups: int, trials: int
+) -> Interval:
+    """Return a metric in percent with its interval; see `score` for 0 and 100 %."""
+    if value in (0, 1):
+        reach = 1 - ((1 - CONFIDENCE) / 2) ** (1 / trials) if trials else 1.0
+        ends = np.array([0, reach] if value == 0 else [1 - reach, 1])
+        low, high = 2 * ends / (1 + ends) if name == "f1" else ends
+    elif n_groups < 2:
+        low, high = 0.0, 1.0  # one group says nothing about others
+    else:
+        # Resamples that lose a class, or its predictions, move these two; coverage was 85 %.
+        center = value if name in ("precision", "f1") else None
+        low, high = np.clip(bootstrap_interval(resampled, n_groups, center), 0, 1)
     return Interval(100.0 * float(value), 100.0 * float(low), 100.0 * float(high))
 
 

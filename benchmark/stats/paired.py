@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr
 
-from benchmark.stats.bootstrap import bootstrap_counts
+from benchmark.stats.bootstrap import bootstrap_counts, bootstrap_interval
 
 RESAMPLES = 10_000
 
@@ -20,6 +20,7 @@ class Paired:
         only_b: clips that B alone has right.
         p: exact two-sided p of the difference, see `sign_flips`.
         resampled: differences in accuracy, A - B, of bootstrap resamples, in points.
+        n_groups: groups that were resampled.
 
     Shape:
         resampled `[RESAMPLES]`.
@@ -29,6 +30,11 @@ class Paired:
     only_b: int
     p: float
     resampled: np.ndarray
+    n_groups: int
+
+    def interval(self) -> tuple[float, float]:
+        """Return the ends of the difference's 95 % interval, in points."""
+        return bootstrap_interval(self.resampled, self.n_groups)
 
 
 def paired(
@@ -47,15 +53,13 @@ def paired(
     """
     difference = correct_a.astype(np.int64) - correct_b
     members = (
-        np.arange(len(difference))
-        if groups is None
-        else np.unique(groups, return_inverse=True)[1]
+        np.arange(len(difference)) if groups is None else np.unique(groups, return_inverse=True)[1]
     )
     by_group = np.round(np.bincount(members, difference)).astype(np.int64)
     counts = np.concatenate(list(bootstrap_counts(difference + 1, 3, groups, RESAMPLES, seed)))
     resampled = 100.0 * (counts[:, 2] - counts[:, 0]) / counts.sum(axis=1)
     only_a, only_b = int((difference > 0).sum()), int((difference < 0).sum())
-    return Paired(only_a, only_b, sign_flips(by_group), resampled)
+    return Paired(only_a, only_b, sign_flips(by_group), resampled, len(by_group))
 
 
 def sign_flips(differences: np.ndarray) -> float:

@@ -207,7 +207,7 @@ def test_a_protocol_without_heads_for_embeddings_says_so_and_keeps_its_score(
     subject = Subject(ScoreContext(the_task(), RANDOM, CLIPS), embedded, spoilt)
     results = [score_classes(source, subject, one, settings) for one in (linear, headless)]
     assert [list(result.corrupted) for result in results] == [["clip:10"], []]
-    assert results[0].notes == []
+    assert [note for note in results[0].notes if "intervals are rough" not in note] == []
     assert any("no corrupted clips" in note for note in results[1].notes)
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 
 from benchmark.stats import bootstrap as module
-from benchmark.stats.bootstrap import bootstrap_counts
+from benchmark.stats.bootstrap import bootstrap_counts, bootstrap_interval, few_groups_note
 
 CATEGORIES = np.array([0, 0, 2, 2, 2, 0, 2, 3, 3, 0])
 GROUPS = np.array(list("aabbbbcccd"))
@@ -36,3 +37,23 @@ def test_the_size_of_a_chunk_changes_nothing(
     parts = list(bootstrap_counts(CATEGORIES, 5, groups, 100, 1))
     assert len(parts) > 1
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("n_groups", [2, 6, 10, 1000])
+def test_a_normal_mean_of_few_groups_gets_the_interval_of_students_t(n_groups: int) -> None:
+    """Resamples of a mean spread by s sqrt((n - 1) / n) / sqrt(n); t's reach is t s / sqrt(n)."""
+    deviation = np.sqrt((n_groups - 1) / n_groups)
+    resampled = 3 + deviation * norm.ppf((np.arange(200_000) + 0.5) / 200_000)
+    reach = t.ppf(0.975, n_groups - 1) if n_groups > 2 else 4.5  # 200,000 draws reach no further
+    low, high = bootstrap_interval(resampled, n_groups)
+    if n_groups > 2:
+        assert (low, high) == pytest.approx((3 - reach, 3 + reach), rel=1e-3)
+    else:
+        assert low == resampled.min()
+    centered = bootstrap_interval(np.append(resampled, np.nan), n_groups, 5.0)
+    assert centered == pytest.approx((low + 2, high + 2), rel=1e-3)
+
+
+def test_few_groups_are_noted() -> None:
+    assert few_groups_note(np.arange(20)) == ""
+    assert "only 19 independent groups" in few_groups_note(np.arange(190) % 19)

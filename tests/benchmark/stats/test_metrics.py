@@ -78,18 +78,93 @@ def test_the_interval_covers_the_truth_where_clips_of_a_group_are_alike() -> Non
     assert alone <= 80
 
 
+def exact(hits: int, trials: int) -> tuple[float, float]:
+    low, high = binomtest(hits, trials).proportion_ci(0.95, "exact")
+    return 100 * low, 100 * high
+
+
+def f1_of(share: float) -> float:
+    """F1 in percent from the share, in percent, that is right of clips true or predicted."""
+    return 100 * 2 * share / (100 + share)
+
+
 @pytest.mark.parametrize(("each", "trials"), [(1, 30), (5, 6)])
 def test_perfect_and_hopeless_predictions_have_the_exact_interval(each: int, trials: int) -> None:
     labels, groups = np.arange(30) // 10, np.arange(30) // each
-    for predicted, right in ((labels, trials), ((labels + 1) % 3, 0)):
+    for predicted, right in ((labels, 1), ((labels + 1) % 3, 0)):
         found = score(labels, predicted, 3, groups)
-        for of_class, count in ((False, trials), (True, trials // 3)):
-            hits = count if right else 0
-            low, high = binomtest(hits, count).proportion_ci(0.95, "exact")
-            for interval in (found.by_class[1] if of_class else found.overall).values():
-                assert interval.value == (100 if right else 0)
-                assert interval.low == pytest.approx(100 * low)
-                assert interval.high == pytest.approx(100 * high)
+        for metrics, count in ((found.overall, trials), (found.by_class[1], trials // 3)):
+            for name, interval in metrics.items():
+                either = count if right or metrics is found.overall else 2 * count
+                low, high = (
+                    exact(right * either, either) if name == "f1" else exact(right * count, count)
+                )
+                ends = (f1_of(low), f1_of(high)) if name == "f1" else (low, high)
+                assert interval.value == 100 * right
+                assert (interval.low, interval.high) == pytest.approx(ends)
+
+
+def test_exact_intervals_count_the_clips_that_each_metric_is_a_share_of() -> None:
+    """Six of 30 clips are predicted as class 0, all rightly: 54.1 to 100, not 88.4 to 100."""
+    labels = np.repeat([0, 1], 30)
+    predicted = np.where(np.arange(60) < 6, 0, 1)
+    first = score(labels, predicted, 2).by_class[0]
+    assert (first["precision"].low, first["precision"].high) == pytest.approx(exact(6, 6))
+    assert first["precision"].low == pytest.approx(54.1, abs=0.05)
+    assert first["recall"].low < 20 < first["recall"].high < 50
+    second = score(labels, predicted, 2).by_class[1]
+    assert (second["recall"].low, second["recall"].high) == pytest.approx(exact(30, 30))
+    assert second["recall"].low == pytest.approx(88.4, abs=0.05)
+    never = score(labels, np.ones(60, int), 2).by_class[0]
+    assert (never["precision"].low, never["precision"].high) == (0, 100)
+    assert (never["f1"].value, never["f1"].low) == (0, 0)
+    assert never["f1"].high == pytest.approx(f1_of(exact(0, 30)[1]))
+
+
+def test_one_group_says_nothing_about_others() -> None:
+    found = score(np.array([0, 0, 1]), np.array([0, 1, 1]), 2, np.zeros(3)).overall["accuracy"]
+    assert (found.low, found.high) == (0, 100)
+
+
+def test_the_interval_of_f1_lies_about_its_value_where_classes_are_rare() -> None:
+    draw = np.random.default_rng(0)
+    share = 1 / np.arange(1, 31)
+    labels, other = (draw.choice(30, 300, p=share / share.sum()) for _ in range(2))
+    predicted = np.where(draw.random(300) < 0.5, labels, other)
+    for name in ("precision", "f1"):
+        found = score(labels, predicted, 30).overall[name]
+        assert found.high - found.value == pytest.approx(found.value - found.low, rel=0.35)
+
+
+@pytest.mark.slow
+def test_macro_metrics_cover_the_truth_where_classes_are_rare() -> None:
+    draw = np.random.default_rng(5)
+    share = 1 / np.arange(1, 51) ** 0.5
+    share /= share.sum()
+    joint = share[:, None] * (0.8 * np.eye(50) + 0.2 * share)
+    hits, given = np.diag(joint), joint.sum(axis=0)
+    truth = {"precision": hits / given, "recall": hits / share, "f1": 2 * hits / (given + share)}
+    covered = dict.fromkeys(truth, 0)
+    for trial in range(200):
+        labels, other = (draw.choice(50, 400, p=share) for _ in range(2))
+        predicted = np.where(draw.random(400) < 0.8, labels, other)
+        found = score(labels, predicted, 50, seed=trial).overall
+        for name in truth:
+            covered[name] += found[name].low <= 100 * truth[name].mean() <= found[name].high
+    assert min(covered.values()) >= 180, covered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_groups", [6, 8, 10])
+def test_few_groups_cover_the_truth(n_groups: int) -> None:
+    """Percentiles alone covered 84, 88 and 90 % of the time."""
+    draw, covered = np.random.default_rng(1), 0
+    groups = np.repeat(np.arange(n_groups), 40)
+    for trial in range(400):
+        right = draw.random(len(groups)) < draw.beta(3.5, 1.5, n_groups)[groups]
+        found = score(np.zeros_like(groups), np.where(right, 0, 1), 2, groups, seed=trial)
+        covered += found.overall["accuracy"].low <= 70 <= found.overall["accuracy"].high
+    assert covered / 400 >= {6: 0.87, 8: 0.9, 10: 0.92}[n_groups]
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
