@@ -24,28 +24,16 @@ from wavebyol_hear.files.command import run_command
 
 @dataclass(frozen=True)
 class Comparison(Paired):
-    """Two models, A and B, on the same clips of a task.
+    """Two models, A and B, on the same clips of a task."""
 
-    Attributes:
-        task: name of the task.
-        n_clips: clips that both were tested on.
-        left: accuracy of A on them, in percent.
-        right: accuracy of B on them, in percent.
-    """
-
-    task: str
-    n_clips: int
-    left: float
-    right: float
+    task: str  #: name of the task
+    n_clips: int  #: clips that both were tested on
+    left: float  #: accuracy of A on them, in percent
+    right: float  #: accuracy of B on them, in percent
 
 
 def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
     """Compare two results of one task on the clips they share.
-
-    Args:
-        left: of model A.
-        right: of model B.
-        seed: of the resampling.
 
     Raises:
         ResultError: they are of two tasks or protocols, share no clip, or disagree on a label.
@@ -94,11 +82,7 @@ def data_notes(left: Result, right: Result) -> list[str]:
 
 
 def overlap_notes(results: Sequence[Result]) -> list[str]:
-    """Return a line on every two tasks that share clips, which a mean over tasks counts twice.
-
-    Args:
-        results: of one model under one protocol.
-    """
+    """Return a line on every two tasks that share clips, which a mean over tasks counts twice."""
     clips = {result.task: set(result.predictions["clip"]) for result in results}
     shared = {(a, b): len(clips[a] & clips[b]) for a, b in combinations(clips, 2)}
     return [
@@ -167,10 +151,6 @@ def compare_all(
 ) -> list[str]:
     """Return the paragraphs of a comparison: the models, a table per protocol, notes on the data.
 
-    Args:
-        left: results of model A, by protocol and task.
-        right: of model B.
-
     Raises:
         ResultError: nothing can be compared; see `compare_pair`.
     """
@@ -193,11 +173,7 @@ def compare_all(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the comparison and return the exit code.
-
-    Args:
-        argv: arguments of the command line; None takes the process's own.
-    """
+    """Print the comparison and return the exit code."""
     parser = argparse.ArgumentParser(prog="benchmark.compare", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("results_a", type=Path, help="result file or folder of model A")

@@ -10,43 +10,33 @@ from wavebyol_hear.files.settings import check_range
 class FinetuneConfig:
     """How encoder and head are trained.
 
-    Args:
-        learning_rates: of the encoder, tried one after another; validation selects.
-        head_learning_rate: of the head.
-        head: where the training of the head begins. A `probe` that fits its few training clips
-            leaves the encoder no error to learn from; `zero` does, and bends it least.
-        epochs: passes over the training clips at most; 0 scores the initial state.
-        batch_size: clips of a step; the batches of an epoch differ by one clip at most.
-        crop_seconds: length of a training clip: a random part of a longer one, a shorter one
-            repeated. None takes the task's usual length, or 4 s where lengths vary.
-        weight_decay: of AdamW, on matrices and filters only.
-        warm_up: share of all steps in which the rates rise from 0; a cosine to 0 follows.
-        patience: epochs without a better validation score after which a rate is given up.
-        batch_norm: `frozen` keeps the encoder's running statistics, so that training and test
-            compute one function and a small batch does no harm; `train` normalizes by the batch
-            and updates them.
-        gain_db: every training clip is scaled by up to so many dB either way.
-        noise_snr_db: lowest signal-to-noise ratio of added white noise, of up to 30 dB more; None
-            adds none.
-        mixup: parameter of the beta distribution of a mixture's shares (Zhang et al., arXiv
-            1710.09412), of waveforms and labels; 0 mixes nothing.
-
     Raises:
         ValueError: a value is out of its range.
     """
 
+    #: of the encoder, tried one after another; validation selects
     learning_rates: tuple[float, ...] = (1e-4, 1e-3)
-    head_learning_rate: float = 1e-3
+    head_learning_rate: float = 1e-3  #: of the head
+    #: where the training of the head begins. A `probe` that fits its few training clips leaves the
+    #: encoder no error to learn from; `zero` does, and bends it least
     head: Literal["probe", "zero"] = "zero"
-    epochs: int = 30
-    batch_size: int = 32
+    epochs: int = 30  #: passes over the training clips at most; 0 scores the initial state
+    batch_size: int = 32  #: clips of a step; the batches of an epoch differ by one clip at most
+    #: length of a training clip: a random part of a longer one, a shorter one repeated. None takes
+    #: the task's usual length, or 4 s where lengths vary
     crop_seconds: float | None = None
-    weight_decay: float = 0.01
+    weight_decay: float = 0.01  #: of AdamW, on matrices and filters only
+    #: share of all steps in which the rates rise from 0; a cosine to 0 follows
     warm_up: float = 0.1
-    patience: int = 8
+    patience: int = 8  #: epochs without a better validation score after which a rate is given up
+    #: `frozen` keeps the encoder's running statistics, so that training and test compute one
+    #: function and a small batch does no harm; `train` normalizes by the batch and updates them
     batch_norm: Literal["frozen", "train"] = "frozen"
-    gain_db: float = 6.0
+    gain_db: float = 6.0  #: every training clip is scaled by up to so many dB either way
+    #: lowest signal-to-noise ratio of added white noise, of up to 30 dB more; None adds none
     noise_snr_db: float | None = 20.0
+    #: parameter of the beta distribution of a mixture's shares (Zhang et al., arXiv 1710.09412), of
+    #: waveforms and labels; 0 mixes nothing
     mixup: float = 0.2
 
     def __post_init__(self) -> None:

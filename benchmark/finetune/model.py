@@ -40,24 +40,16 @@ class NoGradientError(HearError):
 class AudioClips:
     """The clips of a task as fine-tuning reads them.
 
-    Attributes:
-        paths: of the files, by row; all can be read.
-        labels: class indices.
-        n_classes: number of classes of the task.
-        sample_rate: wanted, in Hz.
-        workers: threads that decode, 0 or more.
-        title: of the progress bars and messages.
-
     Shape:
         paths and labels `[n]`.
     """
 
-    paths: Sequence[str]
-    labels: np.ndarray
-    n_classes: int
-    sample_rate: int
-    workers: int
-    title: str
+    paths: Sequence[str]  #: of the files, by row; all can be read
+    labels: np.ndarray  #: class indices
+    n_classes: int  #: number of classes of the task
+    sample_rate: int  #: wanted, in Hz
+    workers: int  #: threads that decode, 0 or more
+    title: str  #: of the progress bars and messages
 
     def readable(
         self, batch: Sequence[tuple[int, np.ndarray | str]]
@@ -80,11 +72,6 @@ class AudioClips:
 
 class Classifier(nn.Module):
     """A HEAR model, a fixed standardization and a linear layer.
-
-    Args:
-        hear: the module, whose model is trained in place: foreign models need not survive a copy.
-        initial: the model's state, where its training begins.
-        head: where the training of the head begins.
 
     Shape:
         float32 [B, n] -> [B, K].
@@ -158,27 +145,17 @@ def freeze_batch_norm(module: nn.Module) -> None:
 class ClipScores:
     """A classifier's scores on some rows.
 
-    Attributes:
-        predicted: the class index given to each row.
-        accuracy: in percent.
-        loss: mean cross-entropy.
-
     Shape:
         predicted `[n]`.
     """
 
-    predicted: np.ndarray
-    accuracy: float
-    loss: float
+    predicted: np.ndarray  #: the class index given to each row
+    accuracy: float  #: in percent
+    loss: float  #: mean cross-entropy
 
 
 def score_clips(classifier: Classifier, clips: AudioClips, rows: np.ndarray) -> ClipScores:
     """Score a classifier on whole clips, in batches of one length.
-
-    Args:
-        classifier: put in evaluation mode.
-        clips: all of them.
-        rows: to score, ascending.
 
     Raises:
         FinetuneError: there is no row, or a clip can no longer be read.
@@ -206,10 +183,6 @@ def score_clips(classifier: Classifier, clips: AudioClips, rows: np.ndarray) -> 
 
 def check_trainable(hear: HearModel, samples: int) -> None:
     """Raise unless gradients come through the module's scene embeddings in training mode.
-
-    Args:
-        hear: the module; left in evaluation mode.
-        samples: of the clip it is tried on.
 
     Raises:
         NoGradientError: no parameters to train, or no gradient.

@@ -45,12 +45,6 @@ PROTOCOL = PROTOCOLS["finetune"].version
 def tune_fold(setup: Setup, embeddings: np.ndarray, fold: Fold, path: Path) -> FoldState:
     """Train, select and test on one fold, from where its file stands.
 
-    Args:
-        setup: what is trained and how.
-        embeddings: of the untrained module, for the first head; test rows are not read.
-        fold: which rows do what.
-        path: of the state's file.
-
     Shape:
         embeddings `[n, D]`.
 
@@ -90,27 +84,16 @@ def _begin(setup: Setup, embeddings: np.ndarray, fold: Fold) -> FoldState:
 
 @dataclasses.dataclass(frozen=True)
 class Finetune:
-    """Evaluates as `benchmark.probes.protocols.Evaluate` says, with the audio of the embeddings.
+    """Evaluates as `benchmark.probes.protocols.Evaluate` says, with the audio of the embeddings."""
 
-    Args:
-        task: whose clips these are.
-        embedded: the embeddings of the untrained module.
-        clips: that the task lists.
-        root: of the task's data.
-        model: `module` or `module:weights`.
-        config: of the training.
-        cache_dir: under which the state of every fold is kept.
-        workers: threads that decode, 0 or more.
-    """
-
-    task: Task
-    embedded: EmbeddedTask
-    clips: Sequence[Clip]
-    root: Path
-    model: str
-    config: FinetuneConfig
-    cache_dir: Path
-    workers: int
+    task: Task  #: whose clips these are
+    embedded: EmbeddedTask  #: the embeddings of the untrained module
+    clips: Sequence[Clip]  #: that the task lists
+    root: Path  #: of the task's data
+    model: str  #: `module` or `module:weights`
+    config: FinetuneConfig  #: of the training
+    cache_dir: Path  #: under which the state of every fold is kept
+    workers: int  #: threads that decode, 0 or more
 
     def __call__(
         self,

@@ -17,68 +17,43 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Attempt:
-    """One learning rate on one fold.
+    """One learning rate on one fold."""
 
-    Attributes:
-        rate: learning rate of the encoder.
-        curve: epoch, training loss, and loss and accuracy (percent) on validation.
-        epoch: epochs finished.
-        step: steps done of the current epoch.
-        loss: of these steps, summed.
-        over: whether it has ended.
-        diverged: whether it ended because its loss was NaN or infinite.
-    """
-
-    rate: float
+    rate: float  #: learning rate of the encoder
+    #: epoch, training loss, and loss and accuracy (percent) on validation
     curve: list[dict[str, float]]
-    epoch: int = 0
-    step: int = 0
-    loss: float = 0.0
-    over: bool = False
-    diverged: bool = False
+    epoch: int = 0  #: epochs finished
+    step: int = 0  #: steps done of the current epoch
+    loss: float = 0.0  #: of these steps, summed
+    over: bool = False  #: whether it has ended
+    diverged: bool = False  #: whether it ended because its loss was NaN or infinite
 
 
 @dataclass
 class Best:
-    """The state that did best on validation so far.
+    """The state that did best on validation so far."""
 
-    Attributes:
-        rate: learning rate it was reached with; 0 for the initial state.
-        epoch: after which it was; 0 for the initial state.
-        accuracy: on validation, in percent.
-        loss: on validation; decides between equal accuracies.
-        weights: of the classifier; empty for the initial state.
-    """
-
-    rate: float
-    epoch: int
-    accuracy: float
-    loss: float
+    rate: float  #: learning rate it was reached with; 0 for the initial state
+    epoch: int  #: after which it was; 0 for the initial state
+    accuracy: float  #: on validation, in percent
+    loss: float  #: on validation; decides between equal accuracies
+    #: of the classifier; empty for the initial state
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
 class FoldState:
-    """All that a fold needs to go on.
+    """All that a fold needs to go on."""
 
-    Attributes:
-        head: of the beginning, a linear probe.
-        c: that was selected for it, see `benchmark.probes.linear.select_c`.
-        start: the point of the validation curve before any training.
-        best: over all attempts.
-        attempts: those begun, the last perhaps not over.
-        weights: of the classifier in the current attempt.
-        optimizer: its state.
-        predicted: the class index given to each test row; the end of it all.
-    """
-
-    head: Head
-    c: float
-    start: dict[str, float]
-    best: Best
-    attempts: list[Attempt] = field(default_factory=list)
+    head: Head  #: of the beginning, a linear probe
+    c: float  #: that was selected for it, see `benchmark.probes.linear.select_c`
+    start: dict[str, float]  #: the point of the validation curve before any training
+    best: Best  #: over all attempts
+    attempts: list[Attempt] = field(default_factory=list)  #: those begun, the last perhaps not over
+    #: of the classifier in the current attempt
     weights: dict[str, Tensor] = field(default_factory=dict)
-    optimizer: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)  #: its state
+    #: the class index given to each test row; the end of it all
     predicted: list[int] = field(default_factory=list)
 
     def save(self, path: Path) -> None:

@@ -64,12 +64,6 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Return clips mixed, scaled and with noise, and the labels of the mixtures.
 
-    Args:
-        waves: of one length.
-        targets: the share of each class.
-        config: how much of it.
-        generator: of all that is random.
-
     Shape:
         waves `[B, n]`, targets `[B, K]` -> the same.
     """
@@ -97,23 +91,14 @@ def augment(
 
 @dataclass(frozen=True)
 class Setup:
-    """What all folds share.
+    """What all folds share."""
 
-    Attributes:
-        hear: the module, whose model is trained in place.
-        initial: state of the model, where every training begins.
-        clips: all of them.
-        config: of the training.
-        samples: of a training clip.
-        seed: of all that is random.
-    """
-
-    hear: HearModel
-    initial: dict[str, Tensor]
-    clips: AudioClips
-    config: FinetuneConfig
-    samples: int
-    seed: int
+    hear: HearModel  #: the module, whose model is trained in place
+    initial: dict[str, Tensor]  #: state of the model, where every training begins
+    clips: AudioClips  #: all of them
+    config: FinetuneConfig  #: of the training
+    samples: int  #: of a training clip
+    seed: int  #: of all that is random
 
     def classifier(self, head: Head) -> Classifier:
         """Return the untrained model with a head."""
@@ -121,14 +106,7 @@ class Setup:
 
 
 class Trainer:
-    """One learning rate on one fold; goes on where the state stands.
-
-    Args:
-        setup: what is trained and how.
-        fold: which rows do what; its test rows are not read.
-        state: of the fold, whose last attempt this is; kept up to date.
-        path: of the file in which the state is saved.
-    """
+    """One learning rate on one fold; goes on where the state stands."""
 
     def __init__(self, setup: Setup, fold: Fold, state: FoldState, path: Path) -> None:
         self.setup, self.fold, self.state, self.path = setup, fold, state, path

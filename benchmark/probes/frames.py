@@ -25,41 +25,27 @@ C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 class FramedClip:
     """One clip's frames and its events.
 
-    Attributes:
-        name: unique among the clips.
-        embedding: of every frame.
-        stamps: centers of the frames, ascending, in ms.
-        events: each with label, start and end in ms.
-
     Shape:
         embedding float32 `[T, D]`, stamps `[T]`.
     """
 
-    name: str
-    embedding: np.ndarray
-    stamps: np.ndarray
-    events: list[dict[str, Any]]
+    name: str  #: unique among the clips
+    embedding: np.ndarray  #: of every frame
+    stamps: np.ndarray  #: centers of the frames, ascending, in ms
+    events: list[dict[str, Any]]  #: each with label, start and end in ms
 
 
 @dataclass(frozen=True)
 class FramesResult:
-    """The result of the frame probe.
+    """The result of the frame probe."""
 
-    Attributes:
-        scores: on the test clips, by tolerance in ms.
-        c: that was selected.
-        postprocessing: that was selected.
-        curve: of every C and postprocessing the onset F on the validation clips.
-        events: predicted in the test clips.
-        converged: whether both fits reached their tolerance.
-    """
-
-    scores: dict[float, OnsetScore]
-    c: float
-    postprocessing: Postprocessing
+    scores: dict[float, OnsetScore]  #: on the test clips, by tolerance in ms
+    c: float  #: that was selected
+    postprocessing: Postprocessing  #: that was selected
+    #: of every C and postprocessing the onset F on the validation clips
     curve: list[tuple[float, Postprocessing, float]]
-    events: dict[str, list[dict[str, Any]]]
-    converged: bool
+    events: dict[str, list[dict[str, Any]]]  #: predicted in the test clips
+    converged: bool  #: whether both fits reached their tolerance
 
 
 def probe_frames(

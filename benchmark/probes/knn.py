@@ -32,11 +32,6 @@ WORK_BYTES = 1 << 24
 class Neighbors:
     """Rows to search, with their statistics: nothing is trained but the standardization.
 
-    Args:
-        rows: with labels, possibly memory-mapped; they are read when they are searched.
-        n_classes: number of classes K of the task.
-        device: torch device that does the work.
-
     Raises:
         ProbeError: there is no row, a label is out of range, or a feature is NaN or infinite.
     """
@@ -83,12 +78,6 @@ class Neighbors:
 
 def select(train: Rows, valid: Rows, n_classes: int, *, device: str = "cpu") -> Selection:
     """Select the number of neighbors that is most accurate on valid; a tie goes to the largest.
-
-    Args:
-        train: rows to search.
-        valid: rows to select on.
-        n_classes: number of classes of the task.
-        device: torch device that does the work.
 
     Raises:
         ProbeError: there are no rows to search or to select on.

@@ -26,18 +26,13 @@ MIN_STEP = 1e-6
 class Solution:
     """Where a batch of problems ended.
 
-    Attributes:
-        point: the variables.
-        converged: whether a problem met the tolerance before the last iteration.
-        iterations: evaluations of the batch.
-
     Shape:
         point `[F, S, N]`, converged `[F, S]`.
     """
 
-    point: Tensor
-    converged: Tensor
-    iterations: int
+    point: Tensor  #: the variables
+    converged: Tensor  #: whether a problem met the tolerance before the last iteration
+    iterations: int  #: evaluations of the batch
 
 
 def minimize(

@@ -47,26 +47,17 @@ busy machine they wait 50 times as long as the work takes."""
 class LinearProbe:
     """Trained weights: every fold at every C.
 
-    Attributes:
-        mean: of each feature over the fold's training rows.
-        scale: standard deviation of each feature over the fold's training rows.
-        weight: of each standardized feature.
-        bias: of each class; minus infinity for a class without training rows.
-        axes: of the features, for a later fit; None where there were too many.
-        converged: whether the search ended before its limit of iterations.
-        iterations: evaluations of the loss.
-
     Shape:
         mean and scale `[F, D]`, weight `[F, D, S, K]`, bias `[F, S, K]`, converged `[F, S]`.
     """
 
-    mean: Tensor
-    scale: Tensor
-    weight: Tensor
-    bias: Tensor
-    axes: Tensor | None
-    converged: np.ndarray
-    iterations: int
+    mean: Tensor  #: of each feature over the fold's training rows
+    scale: Tensor  #: standard deviation of each feature over the fold's training rows
+    weight: Tensor  #: of each standardized feature
+    bias: Tensor  #: of each class; minus infinity for a class without training rows
+    axes: Tensor | None  #: of the features, for a later fit; None where there were too many
+    converged: np.ndarray  #: whether the search ended before its limit of iterations
+    iterations: int  #: evaluations of the loss
 
     def at(self, columns: Sequence[int]) -> "LinearProbe":
         """Return the probes of one C per fold, given by its column."""
@@ -182,13 +173,6 @@ def select_c(
     """Select for each fold the C whose probe, fitted on train, is most accurate on valid.
 
     A tie goes to the strongest regularization. No parameter could carry a test row.
-
-    Args:
-        train: training rows of each fold.
-        valid: validation rows of each fold.
-        n_classes: number of classes of the task.
-        c_grid: values to compare, scikit-learn's C, ascending.
-        device: torch device that does the work.
 
     Returns:
         the selection of each fold, and the probes selected.

@@ -47,10 +47,6 @@ WORK_BYTES = 1 << 26
 class Standardize(nn.Module):
     """Subtracts each feature's mean and divides by its standard deviation.
 
-    Args:
-        mean: of each feature.
-        scale: standard deviation of each feature.
-
     Shape:
         mean and scale `[D]`; `[n, D] -> [n, D]`.
     """
@@ -71,15 +67,7 @@ class Standardize(nn.Module):
 def train(
     rows: Rows, n_classes: int, learning_rate: float, *, device: str = "cpu", seed: int = 0
 ) -> Iterator[nn.Module]:
-    """Yield the head after every epoch of training, without an end.
-
-    Args:
-        rows: to train on.
-        n_classes: number of classes of the task.
-        learning_rate: of Adam.
-        device: torch device that does the work.
-        seed: of the first weights and of the order of rows.
-    """
+    """Yield the head after every epoch of training, without an end."""
     mean, scale = rows.moments()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -133,13 +121,6 @@ def select(
 
     A tie goes to the lower rate and the earlier epoch.
 
-    Args:
-        rows: to train on.
-        valid: rows to select on.
-        n_classes: number of classes of the task.
-        device: torch device that does the work.
-        seed: of the first weights and of the order of rows.
-
     Raises:
         ProbeError: there are too few rows, or a label or a feature is out of range.
     """
@@ -160,11 +141,7 @@ def select(
 
 
 def _early_stop(validated: Iterable[tuple[float, float]]) -> tuple[float, int, bool]:
-    """Return the best accuracy, its epoch, and whether patience ran out before the epochs did.
-
-    Args:
-        validated: accuracy and loss on validation rows after each epoch, consumed until it stops.
-    """
+    """Return the best accuracy, its epoch, and whether patience ran out before the epochs did."""
     best, best_epoch, lowest, waited = -1.0, 0, np.inf, 0
     for epoch, (accuracy, loss) in enumerate(validated, start=1):
         waited = 0 if accuracy > best or loss < lowest else waited + 1

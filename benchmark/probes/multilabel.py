@@ -44,11 +44,6 @@ class LogisticLoss:
     is nearly diagonal along the principal axes: variance times q (1 - q) of a label with share q,
     plus 1 / (C n). Variables are scaled by the inverse root of that.
 
-    Args:
-        features: standardized and rotated, with a last column of ones.
-        targets: 0 or 1.
-        c: scikit-learn's C.
-
     Shape:
         features `[n, R]`, targets `[n, K]`; points and weights with biases `[1, K, R]`.
     """
@@ -185,18 +180,13 @@ def logistic_path(
 class MultilabelResult:
     """The result of one fold.
 
-    Attributes:
-        selection: of C; its curve holds the measure on the validation rows.
-        probabilities: of each label for each test row.
-        converged: whether both fits reached their tolerance.
-
     Shape:
         probabilities float32 `[n, K]`.
     """
 
-    selection: Selection
-    probabilities: np.ndarray
-    converged: bool
+    selection: Selection  #: of C; its curve holds the measure on the validation rows
+    probabilities: np.ndarray  #: of each label for each test row
+    converged: bool  #: whether both fits reached their tolerance
 
 
 def evaluate_fold(

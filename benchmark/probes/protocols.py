@@ -45,21 +45,14 @@ class Evaluate(Interface):
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to score embeddings.
+    """A way to score embeddings."""
 
-    Attributes:
-        name: on the command line.
-        version: in results; changes whenever the same embeddings could score otherwise.
-        setting: what is selected on validation rows, as results name it.
-        random: whether the result depends on the seed.
-        evaluate: the protocol itself. That of "finetune" needs audio: `benchmark.evaluate` puts a
-            `benchmark.finetune.protocol.Finetune` in its place.
-    """
-
-    name: str
-    version: str
-    setting: str
-    random: bool
+    name: str  #: on the command line
+    version: str  #: in results; changes whenever the same embeddings could score otherwise
+    setting: str  #: what is selected on validation rows, as results name it
+    random: bool  #: whether the result depends on the seed
+    #: the protocol itself. That of "finetune" needs audio: `benchmark.evaluate` puts a
+    #: `benchmark.finetune.protocol.Finetune` in its place
     evaluate: Evaluate
 
 

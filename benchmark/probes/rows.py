@@ -21,18 +21,13 @@ class ProbeError(ValueError):
 class Rows:
     """The rows `index` of an embedding array: a view that reads nothing by itself.
 
-    Args:
-        features: embeddings, float32, possibly memory-mapped.
-        labels: class indices of all clips, each in [0, number of classes).
-        index: the rows meant, ascending.
-
     Shape:
         features `[N, D]`, labels `[N]`, index `[n]`.
     """
 
-    features: np.ndarray
-    labels: np.ndarray
-    index: np.ndarray
+    features: np.ndarray  #: embeddings, float32, possibly memory-mapped
+    labels: np.ndarray  #: class indices of all clips, each in [0, number of classes)
+    index: np.ndarray  #: the rows meant, ascending
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -138,18 +133,13 @@ def check_validation(folds: Sequence[Rows]) -> None:
 
 @dataclass(frozen=True)
 class Selection:
-    """The setting selected on the validation rows of one fold.
+    """The setting selected on the validation rows of one fold."""
 
-    Attributes:
-        value: of the setting that the protocol compares, such as the probe's C.
-        curve: (value, accuracy on the validation rows in percent), in the order compared.
-        converged: whether everything that was compared reached its tolerance.
-        details: what else the result's record of the fold should hold; plain JSON values.
-    """
-
-    value: float
+    value: float  #: of the setting that the protocol compares, such as the probe's C
+    #: (value, accuracy on the validation rows in percent), in the order compared
     curve: tuple[tuple[float, float], ...]
-    converged: bool = True
+    converged: bool = True  #: whether everything that was compared reached its tolerance
+    #: what else the result's record of the fold should hold; plain JSON values
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -157,24 +147,18 @@ class Selection:
 class ProbeResult:
     """The result of a protocol on a task.
 
-    Attributes:
-        rows: the rows tested, ascending.
-        predicted: the class index given to each by the fold that tested it.
-        selections: one per fold.
-        converged: whether every head reached its tolerance.
-        predict: (index of a fold, embeddings `[m, D]`) -> class indices int64 `[m]` by that fold's
-            head. The embeddings must be raw, neither standardized nor normalized.
-        settings: of the protocol, for the result's provenance; plain JSON values.
-
     Shape:
         rows and predicted `[n]`.
     """
 
-    rows: np.ndarray
-    predicted: np.ndarray
-    selections: tuple[Selection, ...]
-    converged: bool
+    rows: np.ndarray  #: the rows tested, ascending
+    predicted: np.ndarray  #: the class index given to each by the fold that tested it
+    selections: tuple[Selection, ...]  #: one per fold
+    converged: bool  #: whether every head reached its tolerance
+    #: (index of a fold, embeddings `[m, D]`) -> class indices int64 `[m]` by that fold's head. The
+    #: embeddings must be raw, neither standardized nor normalized
     predict: Callable[[int, np.ndarray], np.ndarray]
+    #: of the protocol, for the result's provenance; plain JSON values
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -188,14 +172,6 @@ def predict_test(
     converged: bool = True,
 ) -> ProbeResult:
     """Read the test rows of every fold, once, and return the predictions of its finished head.
-
-    Args:
-        embeddings: possibly memory-mapped.
-        labels: class indices.
-        folds: whose test rows do not overlap.
-        selections: one per fold.
-        classify: (index of a fold, m rows) -> class indices `[m]` by the fold's finished head.
-        converged: whether every finished head reached its tolerance.
 
     Shape:
         embeddings `[n, D]`, labels `[n]`.

@@ -176,11 +176,6 @@ class SoftmaxLoss:
     There the Hessian at zero weights is about variance / K + 1 / (C n) on the diagonal. Variables
     are scaled by the inverse root of that, and the search sees round valleys.
 
-    Args:
-        features: of the training rows of each fold.
-        c: scikit-learn's C, above 0.
-        n_classes: number of classes K.
-
     Shape:
         c `[F, S]`; points and gradients `[F, S, R K]`, where R counts the axes and the bias.
     """

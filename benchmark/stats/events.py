@@ -22,15 +22,10 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """How probabilities become events.
+    """How probabilities become events."""
 
-    Attributes:
-        median_filter_ms: width of the median filter; 0 for none.
-        min_duration: from first to last frame of an event, in ms.
-    """
-
-    median_filter_ms: float
-    min_duration: float
+    median_filter_ms: float  #: width of the median filter; 0 for none
+    min_duration: float  #: from first to last frame of an event, in ms
 
 
 DEFAULT_POSTPROCESSING = (Postprocessing(250, 125), Postprocessing(250, 250))
@@ -74,17 +69,11 @@ def events_of(
 
 @dataclass(frozen=True)
 class OnsetScore:
-    """Shares of events, 0 to 1.
+    """Shares of events, 0 to 1."""
 
-    Attributes:
-        f: harmonic mean of precision and recall; 0 where both are.
-        precision: share of predicted events that are true.
-        recall: share of true events that are predicted.
-    """
-
-    f: float
-    precision: float
-    recall: float
+    f: float  #: harmonic mean of precision and recall; 0 where both are
+    precision: float  #: share of predicted events that are true
+    recall: float  #: share of true events that are predicted
 
 
 def onset_score(truth: Events, predicted: Events, tolerance_ms: float) -> OnsetScore:

@@ -24,19 +24,15 @@ class Interval:
 class Scores:
     """The metrics of predictions.
 
-    Attributes:
-        overall: accuracy, precision, recall and f1; the last three are means over the classes
-            that have clips.
-        by_class: precision, recall and f1 of every class that has clips, by class index.
-        confusion: number of clips by true class and predicted class.
-
     Shape:
         confusion `[K, K]`.
     """
 
+    #: accuracy, precision, recall and f1; the last three are means over the classes that have clips
     overall: dict[str, Interval]
+    #: precision, recall and f1 of every class that has clips, by class index
     by_class: dict[int, dict[str, Interval]]
-    confusion: np.ndarray
+    confusion: np.ndarray  #: number of clips by true class and predicted class
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
@@ -66,11 +62,6 @@ def rates(hits: np.ndarray, given: np.ndarray, true: np.ndarray) -> dict[str, np
 
     A class that is never predicted has precision 0. A class without clips has no recall and no
     F1, and is left out: NaN.
-
-    Args:
-        hits: clips of a class that got that class.
-        given: clips that got a class.
-        true: clips of a class.
 
     Shape:
         all `[..., K]`.
@@ -144,12 +135,6 @@ def _metrics(
     counts: np.ndarray, row: np.ndarray, column: np.ndarray, n_classes: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return overall metrics `[B]` and metrics by class `[B, K]` of B resamples.
-
-    Args:
-        counts: clips in each cell of the confusion matrix in use.
-        row: true class of each cell.
-        column: class given to each cell.
-        n_classes: number of classes K.
 
     Shape:
         counts `[B, cells]`; row and column `[cells]`.

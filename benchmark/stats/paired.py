@@ -15,22 +15,15 @@ RESAMPLES = 10_000
 class Paired:
     """The difference of two models, A and B, on the same clips.
 
-    Attributes:
-        only_a: clips that A alone has right.
-        only_b: clips that B alone has right.
-        p: exact two-sided p of the difference, see `sign_flips`.
-        resampled: differences in accuracy, A - B, of bootstrap resamples, in points.
-        n_groups: groups that were resampled.
-
     Shape:
         resampled `[RESAMPLES]`.
     """
 
-    only_a: int
-    only_b: int
-    p: float
-    resampled: np.ndarray
-    n_groups: int
+    only_a: int  #: clips that A alone has right
+    only_b: int  #: clips that B alone has right
+    p: float  #: exact two-sided p of the difference, see `sign_flips`
+    resampled: np.ndarray  #: differences in accuracy, A - B, of bootstrap resamples, in points
+    n_groups: int  #: groups that were resampled
 
     def interval(self) -> tuple[float, float]:
         """Return the ends of the difference's 95 % interval, in points."""
@@ -88,12 +81,7 @@ def sign_flips(differences: np.ndarray) -> float:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return McNemar's exact two-sided p: that of a fair coin as uneven as this or more.
-
-    Args:
-        only_a: clips that A alone has right.
-        only_b: clips that B alone has right.
-    """
+    """Return McNemar's exact two-sided p: that of a fair coin as uneven as this or more."""
     return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 

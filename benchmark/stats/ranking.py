@@ -54,12 +54,6 @@ def bootstrap(
 ) -> dict[str, np.ndarray]:
     """Return all measures of `RESAMPLES` resamples of the clips.
 
-    Args:
-        scores: higher where a label is likelier.
-        targets: whether a clip has a label.
-        groups: of each clip; clips of one group are resampled together. None: each by itself.
-        seed: of the drawing.
-
     Shape:
         scores and targets `[n, K]`, groups `[n]`; values `[RESAMPLES]`.
     """
@@ -95,10 +89,6 @@ def interval(name: str, value: float, drawn: np.ndarray) -> tuple[float, float] 
 
 def _mean_drawn(values: np.ndarray, both: bool) -> np.ndarray:
     """Return the mean over labels; a label that only a resample lost is left out.
-
-    Args:
-        values: of each label and resample, NaN where it is not defined.
-        both: whether every label is there with and without; otherwise all means are NaN.
 
     Shape:
         values `[K, B]`; means `[B]`.
