@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.tensors import to_bytes
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -60,7 +60,7 @@ def write_weights(
         tensors[name] = stored.cpu().contiguous()
     header = {"format": kind, "config": json.dumps(settings), "provenance": json.dumps(provenance)}
     with atomic_write(path) as file:
-        file.write(save(tensors, header))
+        file.write(to_bytes(tensors, header))
 
 
 def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.tensors import to_bytes
 from wavebyol_hear.front_end import ConvFrontEndConfig
 from wavebyol_hear.whitening import Whitening, from_tensors, is_whitening, to_tensors
 
@@ -99,7 +99,7 @@ def save_encoder(
         "provenance": json.dumps(provenance),
     }
     with atomic_write(path) as file:
-        file.write(save(tensors, metadata=header))
+        file.write(to_bytes(tensors, header))
 
 
 def load_encoder(path: str | Path, preset: str | None = None) -> tuple[Encoder, dict[str, Any]]:
