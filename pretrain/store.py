@@ -3,8 +3,11 @@
     python -m pretrain.store SOURCE... --out DIR [--workers N]
 
 SOURCE is a folder of audio, the root of FSD50K's official tree (its dev split is read), a folder
-of WebDataset tar shards, one such shard, or the URL of one. Kill the command whenever you like:
-the same command goes on. Bad files are listed at the end and in DIR/bad.tsv.
+of WebDataset tar shards, one such shard, or the URL of one (http, ftp, s3, gs, hf, or `pipe:` and a
+command that writes it). Stop or kill the command whenever you like: the same command goes on. Bad
+files are listed at the end and in DIR/bad.tsv.
+
+Exit code: 0 when done, 1 after an error, 2 for wrong arguments, 130 or 143 when stopped.
 """
 
 import argparse
@@ -13,40 +16,53 @@ import os
 import sys
 from pathlib import Path
 
-from pretrain.data.store_build import build
-from pretrain.data.store_sources import SourceError
+from wavebyol_hear.files.interrupt import run_command
 
 _BAD_SHOWN = 20
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 done, 1 unfinished, 2 wrong arguments."""
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        argv: of the command line; None takes the process's own.
+    """
+    summary, _, manual = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
-        prog="python -m pretrain.data.store", description="Decode audio once into a store."
+        prog="python -m pretrain.store", description=summary, epilog=manual,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder, tar shard or URL")
     parser.add_argument("--out", type=Path, required=True, help="the store's folder")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    options = parser.parse_args(arguments)
-    if options.workers < 1:
-        parser.error(f"--workers {options.workers}: at least 1")
+    args = parser.parse_args(argv)
+    if args.workers < 1:
+        parser.error(f"--workers {args.workers}: at least 1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    out = args.out.expanduser()
+    return run_command(
+        lambda: _build(args.sources, out, args.workers), "the same command goes on where it was"
+    )
+
+
+def _build(sources: list[str], out: Path, workers: int) -> int:
+    """Build the store, say what it holds, and return the exit code."""
+    from pretrain.data.store_build import build
+    from wavebyol_hear.files.atomic import LockedError
+
     try:
-        about = build(options.sources, options.out, options.workers)
-    except (SourceError, OSError) as error:
+        about = build(sources, out, workers)
+    except (ValueError, OSError, LockedError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on where it was\n")
-        return 130
-    bad = (options.out / "bad.tsv").read_text(encoding="utf-8").splitlines()
+    bad = (out / "bad.tsv").read_text(encoding="utf-8").splitlines()
     for line in bad[:_BAD_SHOWN]:
         sys.stderr.write(f"bad file: {line}\n")
     if len(bad) > _BAD_SHOWN:
-        sys.stderr.write(f"... {len(bad) - _BAD_SHOWN} more in {options.out / 'bad.tsv'}\n")
+        sys.stderr.write(f"... {len(bad) - _BAD_SHOWN} more in {out / 'bad.tsv'}\n")
     hours = about["samples"] / about["sample_rate"] / 3600
     sys.stdout.write(
-        f"{options.out}: {about['clips']} clips, {hours:.2f} h, {len(bad)} bad files, "
+        f"{out}: {about['clips']} clips, {hours:.2f} h, {len(bad)} bad files, "
         f"hash {about['hash'][:12]}\n"
     )
     return 0

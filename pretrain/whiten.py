@@ -19,11 +19,12 @@ from pretrain.data.store import Store, StoreError
 from wavebyol_hear.checkpoint import WeightsError, load_encoder, save_encoder
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder
+from wavebyol_hear.files.interrupt import run_command
 from wavebyol_hear.whitening import Whitening
 
 CLIPS = 2048
-LONGEST = 320_000  # samples of a clip that are listened to: 20 s
-COLUMNS_APART = 4  # timestamps of one clip are much alike
+LONGEST = 320_000  # samples of a clip that are used: 20 s
+COLUMNS_APART = 4  # neighboring timestamps of one clip are much alike
 AT_ONCE = 512  # rows a matrix product takes in
 
 
@@ -76,8 +77,8 @@ def fit_whitenings(
 
     Args:
         encoder: on the device to compute on; put in evaluation mode.
-        store: the clips; silent ones are passed over.
-        clips: how many of them are listened to, at most 20 s of each.
+        store: the clips; silent ones are skipped.
+        clips: how many of them are used, at most 20 s of each.
         seed: of their choice.
 
     Raises:
@@ -112,10 +113,10 @@ def whiten_file(
 
 def _waves(store: Store, clips: int, seed: int) -> Iterator[Tensor]:
     """Yield clips of a store at full scale 1, in the store's order; [n] each."""
-    chance = torch.Generator().manual_seed(seed)
-    drawn = torch.randperm(len(store), generator=chance)[:clips].sort().values
-    for number in tqdm(drawn.tolist(), desc="whitening", unit="clip"):
-        wave = store.clip(number)[:LONGEST].float() / FULL_SCALE
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randperm(len(store), generator=generator)[:clips].sort().values
+    for index in tqdm(drawn.tolist(), desc="whitening", unit="clip"):
+        wave = store.clip(index)[:LONGEST].float() / FULL_SCALE
         if wave.any():
             yield wave
 
@@ -128,10 +129,15 @@ def main() -> int:
     )
     parser.add_argument("store", type=Path, help="folder of the decoded clips")
     parser.add_argument("weights", type=Path, help="weights.safetensors of a run, rewritten")
-    parser.add_argument("--clips", type=int, default=CLIPS, help="how many clips are listened to")
-    words = parser.parse_args()
+    parser.add_argument("--clips", type=int, default=CLIPS, help="how many clips are used")
+    args = parser.parse_args()
+    return run_command(lambda: _whiten(args), "the weights file is as it was")
+
+
+def _whiten(args: argparse.Namespace) -> int:
+    """Whiten as the arguments say and return the exit code."""
     try:
-        whiten_file(words.weights, Store.open(words.store), clips=words.clips)
+        whiten_file(args.weights, Store.open(args.store), clips=args.clips)
     except (StoreError, WeightsError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

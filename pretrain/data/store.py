@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pretrain.data.store_build import FORMAT, SAMPLE_RATE
+from pretrain.data.store_build import COLUMNS, FORMAT, SAMPLE_RATE
+
+__all__ = ["SAMPLE_RATE", "Store", "StoreError"]
 
 
 class StoreError(ValueError):
@@ -61,30 +63,47 @@ class Store:
             )
         try:
             about = json.loads(seal.read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(f"{seal}: no JSON ({error}); delete the folder and rebuild") from error
-        if about.get("format") != FORMAT or about.get("sample_rate") != SAMPLE_RATE:
-            raise StoreError(f"{seal}: format {about.get('format')!r}, not {FORMAT!r}; rebuild it")
-        with (folder / "index.csv").open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
-        path, total = folder / "samples.i16", int(about["samples"])
+        if not isinstance(about, dict) or about.get("format") != FORMAT:
+            raise StoreError(f"{seal}: is not of format {FORMAT!r}; delete the folder and rebuild")
+        try:
+            with (folder / "index.csv").open(newline="", encoding="utf-8") as lines:
+                rows = list(csv.DictReader(lines))
+            starts = np.array([int(row["start"]) for row in rows], np.int64)
+            lengths = np.array([int(row["length"]) for row in rows], np.int32)
+            clips, total = int(about["clips"]), int(about["samples"])
+            texts = {name: tuple(str(row[name]) for row in rows) for name in COLUMNS[3:]}
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+            raise StoreError(
+                f"{folder}: index.csv or store.json is damaged ({type(error).__name__}: {error}); "
+                "delete the folder and rebuild"
+            ) from error
+        path = folder / "samples.i16"
         size = path.stat().st_size if path.is_file() else 0
-        if len(rows) != about["clips"] or size != 2 * total:
+        if len(rows) != clips or size != 2 * total:
             raise StoreError(
                 f"{folder}: {len(rows)} clips in the index and {size} bytes of samples, but "
-                f"store.json says {about['clips']} and {2 * total}; delete the folder and rebuild"
+                f"store.json says {clips} and {2 * total}; delete the folder and rebuild"
+            )
+        ends = np.cumsum(lengths, dtype=np.int64)
+        end_to_end = (starts == ends - lengths).all() and (lengths > 0).all()
+        if not clips or not end_to_end or ends[-1] != total:
+            raise StoreError(
+                f"{folder}: the clips in index.csv do not lie end to end in its samples; "
+                "delete the folder and rebuild"
             )
         return cls(
             # Private mapping: read on demand, shared by all processes, and never written back
             samples=torch.from_file(str(path), shared=False, size=total, dtype=torch.int16),
-            starts=torch.from_numpy(np.array([int(row["start"]) for row in rows], np.int64)),
-            lengths=torch.from_numpy(np.array([int(row["length"]) for row in rows], np.int32)),
+            starts=torch.from_numpy(starts),
+            lengths=torch.from_numpy(lengths),
             clip_ids=tuple(row["clip_id"] for row in rows),
-            kinds=tuple(row["kind"] for row in rows),
-            sources=tuple(row["source"] for row in rows),
-            licences=tuple(row["licence"] for row in rows),
-            labels=tuple(row["labels"] for row in rows),
-            hash=str(about["hash"]),
+            kinds=texts["kind"],
+            sources=texts["source"],
+            licences=texts["licence"],
+            labels=texts["labels"],
+            hash=str(about.get("hash", "")),
         )
 
     def __len__(self) -> int:

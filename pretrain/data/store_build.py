@@ -11,8 +11,11 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pretrain.data.store_sources import Part, SourceError, parts_of
+from pretrain.data.store_sources import Part, SourceError, as_utf8, parts_of
 from wavebyol_hear.audio import read_audio
+from wavebyol_hear.files.atomic import lock, write_text
 
 FORMAT = "wavebyol-store/1"
 SAMPLE_RATE = 16_000
@@ -43,6 +47,8 @@ def decode(audio: Path | bytes) -> NDArray[np.int16]:
     Raises:
         AudioError: if it cannot be decoded, is cut off, is empty or holds a non-finite sample.
     """
+    if isinstance(audio, Path) and as_utf8(str(audio)) != str(audio):
+        audio = audio.read_bytes()  # libsndfile takes no name that is no UTF-8
     source = io.BytesIO(audio) if isinstance(audio, bytes) else audio
     mono = read_audio(source, SAMPLE_RATE)
     # 32767 on both sides: a symmetric scale keeps silence at 0 and full scale unclipped
@@ -54,32 +60,33 @@ def build(sources: list[str], out: Path, workers: int) -> dict[str, Any]:
     """Decode the sources into a store and return the store's own description.
 
     Args:
-        sources: see `parts_of`.
+        sources: as of `parts_of`.
         out: the store's folder, made if need be.
         workers: decoding processes, at least 1.
 
     Raises:
         SourceError: if a source is missing, a part could not be read to its end, no clip could be
             decoded, or `out` holds a store of other sources.
+        LockedError: another process is building there.
     """
     parts = [part for source in sources for part in parts_of(source)]
     plan = hashlib.sha256(
-        json.dumps([(part.name, part.files, part.tar) for part in parts]).encode()
+        json.dumps([(part.name, part.files, part.tar, part.stamp) for part in parts]).encode()
     ).hexdigest()
-    work = out / "parts"
-    plan_file = out / "plan.txt"
-    out.mkdir(parents=True, exist_ok=True)
+    plan_file, seal, work = out / "plan.txt", out / "store.json", out / "parts"
     if plan_file.is_file() and plan_file.read_text() != plan:
         raise SourceError(
             f"{out}: holds a store of other sources (or they have changed); "
             f"choose another --out, or delete it"
         )
-    plan_file.write_text(plan)
-    if (out / "store.json").is_file():
-        return dict(json.loads((out / "store.json").read_text()))
-    work.mkdir(exist_ok=True)
-    _decode_parts(parts, work, workers)
-    return _join(len(parts), out, work)
+    if seal.is_file():
+        return dict(json.loads(seal.read_text()))
+    out.mkdir(parents=True, exist_ok=True)
+    with lock(out / "store.lock", "the store", "choose another --out"):
+        write_text(plan_file, plan)
+        work.mkdir(exist_ok=True)
+        _decode_parts(parts, work, workers)
+        return _join(len(parts), out, work)
 
 
 def _decode_parts(parts: list[Part], work: Path, workers: int) -> None:
@@ -90,27 +97,56 @@ def _decode_parts(parts: list[Part], work: Path, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     seen = context.Value("q", 0)
     known = [len(part.files) or len(part.meta) for _, part in left]
+    total = sum(known) if all(known) else None
     failed: list[str] = []
     with (
-        tqdm(total=sum(known) if all(known) else None, unit="clip", desc="decode") as bar,
+        tqdm(total=total, unit="clip", desc="decode") as bar,
         ProcessPoolExecutor(workers, context, _start_worker, (seen,)) as pool,
+        _killing_workers(pool),
     ):
-        waiting: dict[Future[None], Part] = {
-            pool.submit(decode_part, part, _record(work, i)): part for i, part in left
-        }
+        with _blocked_signals():  # inherited by the workers, which the first job starts
+            waiting: dict[Future[str], Part] = {
+                pool.submit(_try_part, part, _record(work, i)): part for i, part in left
+            }
         while waiting:
             done, _ = wait(waiting, timeout=0.3, return_when=FIRST_COMPLETED)
             bar.update(seen.value - bar.n)
             for future in done:
                 part = waiting.pop(future)
                 error = future.exception()
-                if error is not None:
-                    failed.append(f"{part.name}: {type(error).__name__}: {error}")
+                reason = future.result() if error is None else f"{type(error).__name__}: {error}"
+                if reason:
+                    failed.append(f"{part.name}: {reason}")
     if failed:
         raise SourceError(
             f"{len(failed)} of {len(parts)} parts could not be read to their end; run the same "
             f"command again to go on, or leave them out: " + "; ".join(failed[:5])
         )
+
+
+@contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back; processes started meanwhile never see them.
+
+    They would cut the reading of a clip short; their parent kills them when it is stopped.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _killing_workers(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Kill the workers where the block is left by an interrupt; what they have done is kept."""
+    try:
+        yield
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()
+        pool.shutdown(cancel_futures=True)
+        raise
 
 
 def _start_worker(seen: Any) -> None:  # noqa: ANN401  (a multiprocessing.Value has no public type)
@@ -131,17 +167,33 @@ def _record(work: Path, number: int) -> Path:
     return work / f"{number:06d}.json"
 
 
+def _try_part(part: Part, record: Path) -> str:
+    """Decode one part; return why it failed, as text: not every error can leave a process."""
+    try:
+        decode_part(part, record)
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ""
+
+
 def decode_part(part: Part, record: Path) -> None:
-    """Decode one part to raw int16 samples beside its record; the record is written last."""
+    """Decode one part to raw int16 samples beside its record; the record is written last.
+
+    Raises:
+        OSError: the part, or a clip's file, cannot be read now; a clip that is read and is no
+            audio is noted in the record instead.
+    """
     rows: list[list[Any]] = []
     bad: list[tuple[str, str]] = []
     digest = hashlib.sha256()
     half = record.with_suffix(".half")
-    with half.open("wb") as samples:
+    half.unlink(missing_ok=True)
+    with half.open("xb") as samples:
         for raw in part.clips():
             try:
                 wave = decode(raw.audio)
             except ValueError as error:
+                _check_readable(raw.audio)
                 bad.append((f"{part.tar or part.name}:{raw.clip_id}", str(error)))
             else:
                 data = wave.tobytes()
@@ -154,9 +206,21 @@ def decode_part(part: Part, record: Path) -> None:
         samples.flush()
         os.fsync(samples.fileno())
     half.replace(record.with_suffix(".i16"))
-    _write_beside(
+    write_text(
         record, json.dumps({"rows": rows, "bad": bad, "samples_sha256": digest.hexdigest()})
     )
+
+
+def _check_readable(audio: Path | bytes) -> None:
+    """Raise the OSError that keeps a file from being read, such as EIO, where it may pass.
+
+    What a decoder says of such a file is no verdict about its content. A file that is gone or
+    closed to us stays so and is left to the decoder's message.
+    """
+    if isinstance(audio, Path):
+        with suppress(FileNotFoundError, PermissionError), audio.open("rb") as file:
+            while file.read(1 << 20):
+                pass
 
 
 def _join(n_parts: int, out: Path, work: Path) -> dict[str, Any]:
@@ -164,7 +228,8 @@ def _join(n_parts: int, out: Path, work: Path) -> dict[str, Any]:
     records = [json.loads(_record(work, i).read_text()) for i in range(n_parts)]
     sizes = [2 * sum(row[1] for row in record["rows"]) for record in records]
     if not sum(sizes):
-        raise SourceError(f"no clip could be decoded; first reason: {records[0]['bad'][:1]}")
+        reasons = [f"{name}: {reason}" for record in records for name, reason in record["bad"]]
+        raise SourceError(f"no clip could be decoded; {(reasons or ['the sources are empty'])[0]}")
     joined = out / "samples.i16"
     with joined.open("r+b" if joined.is_file() else "w+b") as whole:
         there, end = whole.seek(0, os.SEEK_END), 0
@@ -194,8 +259,9 @@ def _seal(records: list[dict[str, Any]], out: Path, work: Path) -> dict[str, Any
         writer.writerow([clip_id, start, length, *meta])
         start, clips = start + length, clips + 1
     bad = [entry for record in records for entry in record["bad"]]
-    _write_beside(out / "index.csv", table.getvalue())
-    _write_beside(out / "bad.tsv", "".join(f"{name}\t{reason}\n" for name, reason in bad))
+    write_text(out / "index.csv", table.getvalue())
+    lines = "".join(f"{name}\t{' '.join(reason.split())}\n" for name, reason in bad)
+    write_text(out / "bad.tsv", lines.encode("utf-8", "backslashreplace").decode())
     digest = hashlib.sha256(table.getvalue().encode())
     for record in records:
         digest.update(record["samples_sha256"].encode())
@@ -207,15 +273,8 @@ def _seal(records: list[dict[str, Any]], out: Path, work: Path) -> dict[str, Any
         "bad": len(bad),
         "hash": digest.hexdigest(),
     }
-    _write_beside(out / "store.json", json.dumps(sealed, indent=1) + "\n")
+    write_text(out / "store.json", json.dumps(sealed, indent=1) + "\n")
     for record_file in work.glob("*"):
         record_file.unlink()
     work.rmdir()
     return sealed
-
-
-def _write_beside(path: Path, text: str) -> None:
-    """Write a text file so that it is whole or absent."""
-    half = path.with_name(path.name + ".half")
-    half.write_text(text, encoding="utf-8")
-    half.replace(path)

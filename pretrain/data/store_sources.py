@@ -4,20 +4,36 @@ Every source is cut into parts, the unit of parallel work and of resuming: a tar
 part, a folder is cut every `FILES_PER_PART` files. A part yields `Raw` clips, not yet decoded.
 """
 
+import bz2
 import csv
+import gzip
+import hashlib
+import io
 import json
+import logging
+import lzma
+import os
+import re
+import tarfile
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-import webdataset
+from typing import IO, Any, Self, cast
 
 AUDIO_SUFFIXES = frozenset(
     {"wav", "flac", "ogg", "opus", "oga", "mp3", "aif", "aiff", "aifc", "au", "caf", "w64"}
 )
+UNREADABLE_SUFFIXES = frozenset({"m4a", "aac", "mp4", "wma", "wv", "ape", "amr", "m4b", "webm"})
 FILES_PER_PART = 500
-URL_SCHEMES = ("http://", "https://", "s3://", "gs://", "hf://", "ftp://", "pipe:")
+URL_SCHEMES = ("http://", "https://", "ftp://")
+COMMAND_SCHEMES = ("s3://", "gs://", "hf://", "pipe:")
+"""Read by a command that webdataset starts; taken from what the user types only."""
+
+log = logging.getLogger(__name__)
 
 
 class SourceError(ValueError):
@@ -36,7 +52,7 @@ class Meta:
 
 @dataclass(frozen=True)
 class Raw:
-    """One clip before decoding: where it lies, or its bytes."""
+    """One clip before decoding: its path, or its bytes."""
 
     clip_id: str
     audio: Path | bytes
@@ -51,6 +67,9 @@ class Part:
         name: where the part comes from; it also names the part's files.
         files: (clip id, path) of each clip; empty for a tar shard.
         tar: path or URL of a tar shard; empty for files.
+        remote: whether `tar` is a URL or a command, as the user typed it; else it is a path,
+            whatever its name looks like.
+        stamp: of the files' sizes and times, so that changed sources are noticed.
         meta: by clip id, what is known beforehand.
         default: for a clip that `meta` does not know.
     """
@@ -58,6 +77,8 @@ class Part:
     name: str
     files: tuple[tuple[str, str], ...] = ()
     tar: str = ""
+    remote: bool = False
+    stamp: str = ""
     meta: dict[str, Meta] = field(default_factory=dict)
     default: Meta = field(default_factory=Meta)
 
@@ -69,15 +90,97 @@ class Part:
             yield Raw(clip_id, Path(path), self.meta.get(clip_id, self.default))
 
     def _from_tar(self) -> Iterator[Raw]:
-        shards = webdataset.WebDataset([self.tar], shardshuffle=False, empty_check=False)
-        for sample in shards:
-            clip_id = sample["__key__"]
-            names = [name for name in sample if name.rpartition(".")[2] in AUDIO_SUFFIXES]
-            known = self.meta.get(clip_id, self.default)
-            meta = Meta(known.kind, known.source, known.licence, known.labels or _labels(sample))
-            for name in names:
-                unique = clip_id if len(names) == 1 else f"{clip_id}.{name}"
-                yield Raw(unique, sample[name], meta)
+        with closing(_open_stream(self.tar, self.remote)) as stream:
+            for clip_id, sample in _samples(stream):
+                names = [name for name in sample if name.rpartition(".")[2] in AUDIO_SUFFIXES]
+                known = self.meta.get(clip_id, self.default)
+                labels = known.labels or _labels(sample)
+                meta = Meta(known.kind, known.source, known.licence, labels)
+                for name in names:
+                    unique = clip_id if len(names) == 1 else f"{clip_id}.{name}"
+                    yield Raw(unique, sample[name], meta)
+
+
+class _StrictTarInfo(tarfile.TarInfo):
+    """A header of a tar whose end is marked: tarfile takes a cut or damaged one for the end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.EmptyHeaderError as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("cut off: the archive's end is not marked") from error
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"damaged: {error}") from error
+
+
+class _Checked(io.RawIOBase):
+    """A stream that is as long as it says it is.
+
+    Args:
+        source: has `read`.
+        size: bytes that it promised; None where it promised nothing.
+    """
+
+    def __init__(self, source: Any, size: int | None) -> None:  # noqa: ANN401
+        self.source, self.size, self.count = source, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+        data = self.source.read(len(buffer))
+        buffer[: len(data)] = data
+        self.count += len(data)
+        if not data and self.size is not None and self.count < self.size:
+            raise OSError(f"ended after {self.count} of {self.size} bytes")
+        return len(data)
+
+    def close(self) -> None:
+        self.source.close()
+        super().close()
+
+
+def _open_stream(tar: str, remote: bool) -> io.BufferedReader:
+    """Open a shard. A path is opened here: no shell ever sees the name of a file."""
+    if not remote:
+        return Path(tar).open("rb")
+    if tar.startswith(URL_SCHEMES):
+        response = urllib.request.urlopen(tar, timeout=60)
+        length = response.headers.get("Content-Length", "")
+        size = int(length) if length.isdigit() else None
+        return io.BufferedReader(_Checked(response, size), 1 << 20)
+    import webdataset
+
+    return io.BufferedReader(_Checked(webdataset.gopen(tar), None), 1 << 20)
+
+
+def _samples(stream: io.BufferedReader) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield key and {ending: bytes} of each WebDataset sample; read the stream to its end."""
+    magic = stream.peek(6)
+    if magic.startswith(b"\x1f\x8b"):
+        content = cast(IO[bytes], gzip.GzipFile(fileobj=stream))  # tarfile's own checks no CRC
+    elif magic.startswith((b"BZh", b"\xfd7zXZ")):
+        content = cast(IO[bytes], (bz2 if magic.startswith(b"B") else lzma).open(stream))
+    else:
+        content = stream
+    with tarfile.open(fileobj=content, mode="r|", tarinfo=_StrictTarInfo) as archive:
+        entries = filter(None, (_entry(archive, member) for member in archive))
+        for key, group in groupby(entries, key=lambda entry: entry[0]):
+            yield key, {ending: data for _, ending, data in group}
+    while content.read(1 << 20):
+        pass
+
+
+def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, str, bytes] | None:
+    """Return key, ending and bytes of a file in a shard, None for all else."""
+    name = re.match(r"((?:.*/|)[^.]+)[.]([^/]*)$", member.name)
+    file = archive.extractfile(member) if member.isreg() and name else None
+    if name is None or file is None:
+        return None
+    return as_utf8(name[1]), name[2].lower(), file.read()
 
 
 def _labels(sample: dict[str, Any]) -> str:
@@ -103,25 +206,78 @@ def parts_of(source: str) -> list[Part]:
     Raises:
         SourceError: if there is no such thing, or no audio in it.
     """
-    if source.startswith(URL_SCHEMES):
-        return [Part(name=source, tar=source, default=Meta(source=source))]
-    path = Path(source)
+    if source.startswith((*URL_SCHEMES, *COMMAND_SCHEMES)):
+        return [Part(name=source, tar=source, remote=True, default=Meta(source=source))]
+    path = Path(source).expanduser()
     if path.is_file() and ".tar" in path.suffixes:
         return [_tar_part(path)]
     if not path.is_dir():
         raise SourceError(f"{source}: no folder, tar shard or URL; give one that is there")
     if (path / "FSD50K.ground_truth" / "dev.csv").is_file():
         return _fsd50k_parts(path)
-    tars = sorted(path.glob("*.tar")) + sorted(path.glob("*.tar.gz"))
-    files = [file for file in sorted(path.rglob("*")) if file.suffix[1:].lower() in AUDIO_SUFFIXES]
+    tars = sorted(file for ending in ("*.tar", "*.tar.gz") for file in path.glob(ending))
+    tars = [file for file in tars if file.is_file() and not file.name.startswith(".")]
+    files = _audio_files(path)
     if not tars and not files:
         raise SourceError(
             f"{source}: no audio and no *.tar in this folder; "
             f"audio is {', '.join(sorted(AUDIO_SUFFIXES))}"
         )
-    pairs = [(str(file.relative_to(path)), str(file)) for file in files]
+    pairs = [(as_utf8(str(file.relative_to(path))), str(file)) for file in files]
     loose = _file_parts(str(path), pairs, {}, Meta(source=path.name))
     return [*map(_tar_part, tars), *loose]
+
+
+def _audio_files(root: Path) -> list[Path]:
+    """Return the audio files under a folder, sorted, and warn of what is left out.
+
+    Linked folders are followed, each folder once; hidden files and folders (`._x.wav` of macOS,
+    `.ipynb_checkpoints`) are no audio.
+    """
+    files, left_out, seen = list[Path](), Counter[str](), set[Path]()
+
+    def closed(error: OSError) -> None:
+        log.warning("%s: cannot be listed (%s); its files are left out", error.filename, error)
+
+    for folder, folders, names in os.walk(root, onerror=closed, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(folder, name)
+            ending = path.suffix[1:].lower()
+            if name.startswith("."):
+                continue
+            if ending in UNREADABLE_SUFFIXES:
+                left_out[f".{ending} (convert them to FLAC)"] += 1
+            elif ending in AUDIO_SUFFIXES and path.is_file():
+                files.append(path)
+            elif ending in AUDIO_SUFFIXES:
+                left_out["audio names that are no files (broken links, pipes)"] += 1
+    for what, count in sorted(left_out.items()):
+        log.warning("%s: %d files are left out: %s", root, count, what)
+    return sorted(files)
+
+
+def as_utf8(name: str) -> str:
+    """Return a file's name as text that UTF-8 can hold, whatever its bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _stamp(*paths: str | Path) -> str:
+    """Return a hash of files' sizes and times, that of a file which is gone included."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            stat = os.stat(path)
+        except OSError:
+            digest.update(b"gone;")
+        else:
+            digest.update(f"{stat.st_size},{stat.st_mtime_ns};".encode())
+    return digest.hexdigest()
 
 
 def _file_parts(
@@ -132,7 +288,8 @@ def _file_parts(
     for start in range(0, len(pairs), FILES_PER_PART):
         some = tuple(pairs[start : start + FILES_PER_PART])
         known = {clip_id: meta[clip_id] for clip_id, _ in some if clip_id in meta}
-        parts.append(Part(f"{name}#{start}", files=some, meta=known, default=default))
+        stamp = _stamp(*(path for _, path in some))
+        parts.append(Part(f"{name}#{start}", some, stamp=stamp, meta=known, default=default))
     return parts
 
 
@@ -150,7 +307,9 @@ def _tar_part(path: Path) -> Part:
                     meta[row["id"]] = Meta(
                         row.get("kind", ""), row.get("source", ""), row.get("licence", "")
                     )
-    return Part(str(path), tar=str(path), meta=meta, default=Meta(source=path.name))
+    return Part(
+        str(path), tar=str(path), stamp=_stamp(path), meta=meta, default=Meta(source=path.name)
+    )
 
 
 def _fsd50k_parts(root: Path) -> list[Part]:

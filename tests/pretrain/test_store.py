@@ -1,5 +1,6 @@
 """The store holds what the files hold, however often its making was killed."""
 
+import io
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from pretrain.data.store_build import build, decode, decode_part
 from pretrain.data.store_sources import SourceError, parts_of
 from pretrain.store import main
 from tests.pretrain.synthetic_sources import build_here, sound, wav, write_tar
+from wavebyol_hear.files.atomic import LockedError, lock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,11 +96,74 @@ def test_killed_and_started_again_it_ends_with_the_same_store(tmp_path: Path) ->
     assert done
     assert not (out / "store.json").exists(), "the kill came too late to test anything"
     # What was done is not done again: the shard could not even be read any more
-    (tmp_path / "tars" / f"{int(done[0].stem):02d}.tar").write_bytes(b"no tar")
+    shard = tmp_path / "tars" / f"{int(done[0].stem):02d}.tar"
+    stat = shard.stat()
+    shard.write_bytes(bytes(stat.st_size))
+    os.utime(shard, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert main([*command[3:], "--workers", "1"]) == 0
     assert Store.open(out).hash == whole.hash
     assert torch.equal(Store.open(out).samples, whole.samples)
     assert not (out / "parts").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_it_says_one_line_and_no_good_clip_is_called_bad(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    (tmp_path / "tars").mkdir()
+    long = io.BytesIO()
+    soundfile.write(long, sound(0, 44_100 * 15), 44_100, format="OGG")
+    write_tar(tmp_path / "tars/a.tar", {f"{i:02d}.ogg": long.getvalue() for i in range(60)})
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "pretrain.store", str(tmp_path / "tars"), "--out", str(out)]
+    started = subprocess.Popen(
+        [*command, "--workers", "1"], cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True
+    )
+    half = out / "parts" / "000000.half"
+    for _ in range(6000):
+        if (half.exists() and half.stat().st_size) or started.poll() is not None:
+            break
+        time.sleep(0.01)
+    os.killpg(started.pid, number)  # the workers, too, as a terminal does
+    begin = time.monotonic()
+    _, said = started.communicate(timeout=60)
+    assert time.monotonic() - begin < 10  # two seconds on a machine with nothing else to do
+    assert started.returncode == code
+    assert b"Traceback" not in said
+    assert said.rstrip().endswith(b"stopped; the same command goes on where it was")
+    assert main([*command[3:], "--workers", "1"]) == 0
+    assert (out / "bad.tsv").read_text() == ""
+    assert len(Store.open(out)) == 60
+
+
+def test_a_failure_of_the_moment_is_tried_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that gives EIO is no bad file: its part has no record until it can be read."""
+    (part,) = parts_of(str(folder))
+    real = Path.open
+
+    def failing(self: Path, *args: object, **kwargs: object) -> object:
+        if self.name == "c.flac":
+            raise OSError(5, "Input/output error")
+        return real(self, *args, **kwargs)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", failing)
+        with pytest.raises(OSError, match="Input/output error"):
+            decode_part(part, tmp_path / "000000.json")
+    assert not (tmp_path / "000000.json").exists()
+    decode_part(part, tmp_path / "000000.json")
+    assert "c.flac" in (tmp_path / "000000.json").read_text()
+
+
+def test_two_builds_of_one_store_do_not_meet(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    with (
+        lock(tmp_path / "store" / "store.lock", "the store", "wait"),
+        pytest.raises(LockedError, match="choose another --out"),
+    ):
+        build([str(folder)], tmp_path / "store", workers=1)
 
 
 def test_killed_while_joining_it_joins_the_rest(tmp_path: Path) -> None:
@@ -128,8 +193,12 @@ def test_a_finished_store_is_left_alone(folder: Path, tmp_path: Path) -> None:
 
 def test_a_seal_that_is_no_json_is_named(folder: Path, tmp_path: Path) -> None:
     build_here([str(folder)], tmp_path / "store")
-    (tmp_path / "store" / "store.json").write_text("{")
-    with pytest.raises(StoreError, match=r"store\.json: no JSON .*; delete the folder and rebuild"):
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "store" / "store.json").write_text(text)
+        with pytest.raises(StoreError, match=r"store\.json: no JSON .*; delete the folder and"):
+            Store.open(tmp_path / "store")
+    (tmp_path / "store" / "store.json").write_text("[1]")
+    with pytest.raises(StoreError, match="is not of format"):
         Store.open(tmp_path / "store")
 
 
@@ -148,12 +217,29 @@ def test_other_sources_are_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "new.wav").write_bytes(wav(sound(5, 100)))
     with pytest.raises(SourceError, match="other sources"):
         build([str(folder)], tmp_path / "store", workers=1)
+    (folder / "new.wav").unlink()
+    build([str(folder)], tmp_path / "store", workers=1)
+    (folder / "a.wav").write_bytes(wav(sound(6, 3001)))  # replaced under its name
+    with pytest.raises(SourceError, match="other sources"):
+        build([str(folder)], tmp_path / "store", workers=1)
 
 
 def test_open_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"python -m pretrain\.store"):
         Store.open(tmp_path)
     build_here([str(folder)], tmp_path / "store")
+    index = tmp_path / "store" / "index.csv"
+    whole = index.read_text()
+    for old, new, message in (
+        (",3000,1000,", ",99999999,1000,", "do not lie end to end"),
+        (",3000,1000,", ",3000,-1000,", "do not lie end to end"),
+        (",3000,1000,", ",3000,many,", "index.csv or store.json is damaged"),
+        ("length", "size", "index.csv or store.json is damaged"),
+    ):
+        index.write_text(whole.replace(old, new))
+        with pytest.raises(StoreError, match=message):
+            Store.open(tmp_path / "store")
+    index.write_text(whole)
     os.truncate(tmp_path / "store" / "samples.i16", 100)
     with pytest.raises(StoreError, match="100 bytes of samples"):
         Store.open(tmp_path / "store")
