@@ -3,11 +3,12 @@
 import json
 import logging
 import math
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 import numpy as np
 import torch
@@ -136,7 +137,8 @@ class Monitor:
         self.warned: set[str] = set()
         self.bar = tqdm(total=steps, initial=start, unit="step", disable=not active, mininterval=2)
         if active:
-            # Here, not above: where TensorFlow is installed this import takes seconds.
+            # TensorBoard's own switch to do without TensorFlow, whose import takes many seconds.
+            sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
             from torch.utils.tensorboard import SummaryWriter
 
             self.lines = (folder / "log.jsonl").open("a")

@@ -21,7 +21,7 @@ from pretrain.config import Config, SampleConfig
 from pretrain.data.store import SAMPLE_RATE, Store
 from wavebyol_hear.files.atomic import atomic_write
 
-FORMAT = "wavebyol-state/1"
+FORMAT = "wavebyol-state/2"  # 2: streams of random numbers apart, so that no older run goes on
 MAY_CHANGE = ("optim.steps", "optim.decay", "optim.schedule", "run.")
 
 

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from pretrain.augment.layer import AugmentationLayer
 from pretrain.config import Config, OptimConfig
-from pretrain.data.crops import CropSampler, groups_by_kind, mixed_batch, step_seed
+from pretrain.data.crops import (
+    CROPS,
+    EFFECTS,
+    MODEL,
+    CropSampler,
+    groups_by_kind,
+    mixed_batch,
+    step_seed,
+)
 from pretrain.data.store import Store
 from pretrain.distributed import maxima, mean_over_processes, parallel, rank, share
 from pretrain.methods.method import build_method
@@ -167,7 +175,7 @@ class ViewSampler:
     def crops(self, step: int) -> tuple[Tensor, Tensor]:
         """Return two crops of each of this process's clips of a step, [B, 1, T] each."""
         seed = self.config.seed
-        self.generator.manual_seed(step_seed(seed, step, 2 * rank()))
+        self.generator.manual_seed(step_seed(seed, step, rank(), CROPS))
         clips = mixed_batch(step, self.groups, seed)
         crop_a, crop_b = self.sampler.draw(clips[self.share])
         return crop_a.to(self.device), crop_b.to(self.device)
@@ -178,7 +186,7 @@ class ViewSampler:
         The seed is not that of the crops: with one, their positions would go with the parameters
         of effects.
         """
-        self.device_generator.manual_seed(step_seed(self.config.seed, step, 2 * rank() + 1))
+        self.device_generator.manual_seed(step_seed(self.config.seed, step, rank(), EFFECTS))
         view_a = self.layer(crop_a, self.device_generator)
         return view_a, self.layer(crop_b, self.device_generator)
 
@@ -209,7 +217,7 @@ class Learner:
     def step(self, step: int, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
         """Do one step of the optimizer and of the target; return loss and projections."""
         optim = self.config.optim
-        torch.manual_seed(step_seed(self.config.seed, step, rank()))
+        torch.manual_seed(step_seed(self.config.seed, step, rank(), MODEL))
         set_learning_rate(self.optimizer, self.rate(step))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss, projections = self.runner(view_a, view_b)

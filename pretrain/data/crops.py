@@ -11,16 +11,24 @@ from torch import Tensor
 
 FULL_SCALE = 32767.0  # the store's scale, see pretrain.data.store_build.decode
 _CPU_ROWS = 32  # crops gathered at a time on a CPU: what they need stays in its cache
-_ORDER, _KIND, _MIX = 1_000_000, 1_000_001, 1_000_002  # in a seed, in place of a process's number
+
+# What is drawn in a step, each by its own generator; the last three on all processes alike.
+CROPS, EFFECTS, MODEL, ORDER, KIND, MIX = range(6)
 
 
-def step_seed(seed: int, step: int, process: int) -> int:
-    """Return the seed of one step of one process, 32 well-mixed bits.
+def step_seed(seed: int, step: int, rank: int, stream: int) -> int:
+    """Return the seed of what one process draws in one step, 32 well-mixed bits.
+
+    Args:
+        seed: of the run.
+        step: its number; of an epoch for `ORDER`, of a kind of clips for `KIND`.
+        rank: of the process; 0 for what all processes draw alike.
+        stream: `CROPS`, `EFFECTS`, `MODEL`, `ORDER`, `KIND` or `MIX`.
 
     torch's generator on the CPU takes the low 32 bits of a seed and drops the others without a
     word, so that seeds built by multiplication would repeat.
     """
-    return int(np.random.SeedSequence([seed, step, process]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, step, rank, stream]).generate_state(1)[0])
 
 
 def check_batch(clips: int, batch: int) -> None:
@@ -42,7 +50,7 @@ def batch_of_step(step: int, clips: int, batch: int, seed: int) -> Tensor:
     """
     check_batch(clips, batch)
     epoch, index = divmod(step, clips // batch)
-    generator = torch.Generator().manual_seed(step_seed(seed, epoch, _ORDER))
+    generator = torch.Generator().manual_seed(step_seed(seed, epoch, 0, ORDER))
     order = torch.randperm(clips, generator=generator)
     return order[index * batch : (index + 1) * batch]
 
@@ -92,13 +100,13 @@ def mixed_batch(step: int, groups: Groups, seed: int) -> Tensor:
         ((clips, count),) = groups
         return clips[batch_of_step(step, len(clips), count, seed)]
     drawn = [
-        clips[batch_of_step(step, len(clips), count, step_seed(seed, i, _KIND))]
+        clips[batch_of_step(step, len(clips), count, step_seed(seed, i, 0, KIND))]
         for i, (clips, count) in enumerate(groups)
         if count
     ]
     batch = torch.cat(drawn)
     # without this, the processes, which take slices, would see one kind each
-    generator = torch.Generator().manual_seed(step_seed(seed, step, _MIX))
+    generator = torch.Generator().manual_seed(step_seed(seed, step, 0, MIX))
     return batch[torch.randperm(len(batch), generator=generator)]
 
 

@@ -251,9 +251,10 @@ def test_a_kind_with_too_few_clips_is_named():
 
 def test_steps_seeds_and_processes_draw_different_numbers():
     drawn = {
-        float(torch.rand(1, generator=torch.Generator().manual_seed(step_seed(s, t, p))))
+        float(torch.rand(1, generator=torch.Generator().manual_seed(step_seed(s, t, p, stream))))
         for s in (0, 1, 2)
         for t in (0, 1, 10**6)
         for p in (0, 1, 63)
+        for stream in range(6)
     }
-    assert len(drawn) == 27
+    assert len(drawn) == 162
