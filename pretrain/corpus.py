@@ -60,7 +60,8 @@ def prepare_all(
     """Fetch and pack packages in the order of the list until they have enough hours.
 
     Args:
-        packages: the list.
+        packages: the list; what ships is in the order of size, so that the first hours cost the
+            shortest download.
         out: the corpus's folder.
         mirror: see `fetch`.
         workers: processes, at least 1.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 MAX_FILE = 256 << 20  # bytes of one audio file; music of ten minutes as WAV has about 100 MiB
-MAX_ZIP = 2 << 30  # bytes of one archive inside a package
+MAX_ZIP = 4 << 30  # bytes of one archive inside a package
 ZIP_SUFFIXES = (".zip", ".pk3", ".pk4", ".wz")
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
