@@ -1,5 +1,10 @@
-"""Sound files to mono float32 at one rate: soundfile decodes, soxr resamples."""
+"""Audio files to mono float32 at one rate: soundfile decodes, soxr resamples."""
 
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -7,30 +12,118 @@ import numpy as np
 import soundfile
 import soxr
 
+from wavebyol_hear.audio_length import missing_bytes, with_length
+
+BLOCK_SAMPLES = 1 << 20
+MAX_UPSAMPLING = 256
+"""A rate this many times below the one asked for is an error: 88 kB would fill gigabytes."""
+NO_LENGTH = 1 << 62
+"""From here on libsndfile's number of samples means that the header says none."""
+SYSTEM_ERROR = 2
+CONTENT_ERRORS = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.ENXIO)
+
 
 class AudioError(ValueError):
-    """A sound file that cannot be used; the message is one line with the file and the remedy."""
+    """An audio file that cannot be used; the message is one line with the file and the remedy."""
 
 
-def _decode(source: Path | BinaryIO, name: str) -> tuple[np.ndarray, int]:
+class AudioUnavailableError(AudioError):
+    """A file that cannot be read for a reason that may pass: it says nothing of its content."""
+
+
+@contextmanager
+def open_audio(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a regular file; a pipe or a device, which could wait for ever, is refused.
+
+    Raises:
+        AudioError: it is absent or no regular file.
+        AudioUnavailableError: the system cannot open it now.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError as error:
+        raise AudioError(f"{path}: no such file; restore it or drop it from the list") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, OSError) and error.errno not in CONTENT_ERRORS:
+            raise AudioUnavailableError(f"{path}: cannot be read now ({reason})") from error
+        raise AudioError(f"{path}: not readable as audio ({reason}); replace the file") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise AudioError(f"{path}: not readable as audio (no regular file); replace the file")
+    with open(descriptor, "rb") as file:
+        yield file
+
+
+def audio_header(path: str | Path) -> tuple[int, int]:
+    """Return rate in Hz and number of samples as a file's header states them; (0, 0) for no header.
+
+    Reading the file may find fewer.
+    """
+    try:
+        with open_audio(path) as file, _decoder(file) as sound:
+            return int(sound.samplerate), int(sound.frames)
+    except (AudioError, soundfile.SoundFileError, OSError, ValueError):
+        return 0, 0  # reading it will say what is wrong
+
+
+def _decoder(file: BinaryIO) -> soundfile.SoundFile:
+    """Open a file with libsndfile, by its descriptor where it has one: faster than by callbacks."""
+    file.seek(0)
+    try:
+        descriptor = file.fileno()
+    except (AttributeError, OSError):
+        return soundfile.SoundFile(file)
+    os.lseek(descriptor, 0, os.SEEK_SET)  # what is buffered moves `file` only
+    return soundfile.SoundFile(descriptor, closefd=False)
+
+
+def _decode(file: BinaryIO, name: str) -> tuple[np.ndarray, int]:
     """Decode all of a file to float32 [n, channels], with its sample rate in Hz."""
     try:
-        with soundfile.SoundFile(source) as sound:
-            promised = sound.frames
-            wave = sound.read(dtype="float32", always_2d=True)
-            rate = sound.samplerate
+        cut = missing_bytes(file)
+        if cut:
+            raise AudioError(f"{name}: cut off, {cut} bytes are missing; fetch the file again")
+        with _decoder(with_length(file)) as sound:
+            promised, rate = sound.frames, sound.samplerate
+            wave = _read_all(sound)
+    except EOFError as error:
+        raise AudioError(f"{name}: cut off ({error}); fetch the file again") from error
     except (soundfile.SoundFileError, OSError, ValueError) as error:
-        if isinstance(source, Path) and not source.exists():
-            raise AudioError(
-                f"{name}: no such file; restore it or drop it from the list"
-            ) from error
-        reason = " ".join(str(error).split())
-        raise AudioError(f"{name}: not readable as sound ({reason}); replace the file") from error
-    if len(wave) < promised:
+        if isinstance(error, AudioError):
+            raise
+        reason = " ".join(getattr(error, "error_string", str(error)).split())
+        system = getattr(error, "code", 0) == SYSTEM_ERROR or isinstance(error, OSError)
+        if system:
+            raise AudioUnavailableError(f"{name}: cannot be read now ({reason})") from error
+        raise AudioError(f"{name}: not readable as audio ({reason}); replace the file") from error
+    if len(wave) < promised < NO_LENGTH:
         raise AudioError(
             f"{name}: cut off after {len(wave)} of {promised} samples; fetch the file again"
         )
     return wave, rate
+
+
+def _read_all(sound: soundfile.SoundFile) -> np.ndarray:
+    """Read to the end, float32 [n, channels], whatever the header says of the length.
+
+    soundfile's own `read` allocates what the header promises, and seeks after it, which fails where
+    the header says no length or a wrong one.
+    """
+    blocks = []
+    size = max(1, BLOCK_SAMPLES // sound.channels)
+    if sound.frames < size:
+        size = sound.frames + 1
+    while True:
+        block = np.empty((size, sound.channels), np.float32)
+        pointer = soundfile._ffi.cast("float*", soundfile._ffi.from_buffer(block))
+        count = soundfile._snd.sf_readf_float(sound._file, pointer, size)
+        soundfile._error_check(soundfile._snd.sf_error(sound._file))
+        if count > 0:
+            blocks.append(block[:count])
+        if count < size:
+            break
+    return np.concatenate(blocks) if len(blocks) > 1 else (blocks or [block[:0]])[0]
 
 
 def _mix(channels: np.ndarray) -> np.ndarray:
@@ -48,10 +141,10 @@ def _mix(channels: np.ndarray) -> np.ndarray:
 
 
 def read_audio(source: str | Path | BinaryIO, sample_rate: int) -> np.ndarray:
-    """Read a sound file as one channel at the rate asked for.
+    """Read an audio file as one channel at the rate asked for.
 
     Channels are averaged before resampling. Full scale is 1.0; float files may exceed it and are
-    left as they are. Silence is sound like any other and is returned.
+    left as they are. Silence is audio like any other and is returned.
 
     Args:
         source: path of a file, or an open one, in any format libsndfile reads (WAV, FLAC, Ogg,
@@ -63,15 +156,28 @@ def read_audio(source: str | Path | BinaryIO, sample_rate: int) -> np.ndarray:
 
     Raises:
         AudioError: where the file is absent, unreadable, cut off, empty, too short to leave one
-            sample at `sample_rate`, or holds NaN or infinity.
+            sample at `sample_rate`, holds NaN or infinity, or has no plausible rate.
+        AudioUnavailableError: where it cannot be read for a reason that may pass.
         ValueError: where `sample_rate` is not positive.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> soundfile.write(file, np.zeros((441, 2)), 44_100, format="WAV")
+        >>> read_audio(file, 16_000).shape
+        (160,)
     """
     if sample_rate <= 0:
         raise ValueError(f"sample_rate is {sample_rate}: give a positive rate in Hz")
-    if isinstance(source, str):
-        source = Path(source)
-    name = str(source) if isinstance(source, Path) else "the sound"
-    channels, rate = _decode(source, name)
+    if isinstance(source, str | Path):
+        name = str(source)
+        with open_audio(source) as file:
+            channels, rate = _decode(file, name)
+    else:
+        name = "the audio"
+        channels, rate = _decode(source, name)
+    if rate * MAX_UPSAMPLING < sample_rate:
+        raise AudioError(f"{name}: the header says {rate} Hz; repair or replace the file")
     if len(channels) == 0:
         raise AudioError(f"{name}: holds no samples; replace the file or drop it from the list")
     if not np.isfinite(channels).all():

@@ -49,7 +49,7 @@ def test_bad_files_are_listed_and_cost_no_other(folder: Path, tmp_path: Path) ->
     build_here([str(folder)], tmp_path / "store")
     bad = (tmp_path / "store" / "bad.tsv").read_text().splitlines()
     assert len(bad) == 2
-    assert "c.flac: not readable as sound" in bad[0]
+    assert "c.flac: not readable as audio" in bad[0]
     assert "d.wav: holds no samples" in bad[1]
 
 

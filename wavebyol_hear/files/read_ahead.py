@@ -12,11 +12,10 @@ from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
-import soundfile
 import soxr
 from tqdm import tqdm
 
-from wavebyol_hear.audio import AudioError, read_audio
+from wavebyol_hear.audio import AudioError, AudioUnavailableError, audio_header, read_audio
 
 LARGEST_BATCH = 256
 JOBS_AHEAD = 2
@@ -109,9 +108,11 @@ class Reader:
             if self.transform is None:
                 return read_audio(path, rate)
             # Before any resampling, so that models of all rates get the same.
-            own = rate_of(path) or rate
+            own = audio_header(path)[0] or rate
             wave = self.transform(read_audio(path, own), own, row)
             return wave if own == rate else soxr.resample(wave, own, rate, quality="HQ")
+        except AudioUnavailableError as error:
+            return Unavailable(error)
         except AudioError as error:
             return str(error)
 
@@ -130,22 +131,10 @@ def of_one_length(
         yield [row for row, _ in same], np.stack([wave for _, wave in same])
 
 
-def rate_of(path: str) -> int:
-    """Return the sample rate in a file's header, in Hz; 0 where it has none."""
-    try:
-        with soundfile.SoundFile(path) as sound:
-            return int(sound.samplerate)
-    except (soundfile.SoundFileError, OSError):
-        return 0  # reading it will say what is wrong
-
-
 def length_after(path: str, sample_rate: int) -> int:
     """Return the length a file will have at a rate, from its header; 0 where it has none."""
-    try:
-        with soundfile.SoundFile(path) as sound:
-            return round(sound.frames * sample_rate / sound.samplerate)
-    except (soundfile.SoundFileError, OSError):
-        return 0  # reading it will say what is wrong
+    rate, count = audio_header(path)
+    return round(count * sample_rate / rate) if rate else 0
 
 
 def plan_batches(rows: np.ndarray, lengths: np.ndarray, max_samples: int) -> Iterator[list[int]]:
