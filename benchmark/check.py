@@ -1,8 +1,8 @@
 """Check that a module honours the HEAR API: `python -m benchmark.check MODULE[:WEIGHTS]`.
 
 The checks of hear-validator (clip lengths, shapes, types, spacing and reach of the timestamps)
-without TensorFlow, and some of our own: no NaN, a clip's embedding does not depend on its
-neighbours in the batch, silence and a clip of 0.01 s are embedded. Every finding is one line; the
+without TensorFlow, and some of our own: no NaN, a clip's embedding does not depend on what it
+is batched with, silence and a clip of 0.01 s are embedded. Every finding is one line; the
 exit code is 1 where one of them is an error.
 """
 
@@ -20,7 +20,7 @@ from wavebyol_hear.files.command import run_command
 TIMESTAMP_SECONDS = (1.07, 1.98, 4.0)
 SCENE_SECONDS = 2.74
 # Of the embedding's largest value: float32 sums in another order differ by about 1e-6.
-NEIGHBOUR_TOLERANCE = 1e-3
+BATCH_TOLERANCE = 1e-3
 
 
 def noise(model: HearModel, clips: int, seconds: float) -> np.ndarray:
@@ -40,7 +40,7 @@ def finite(model: HearModel, function: str, embeddings: np.ndarray) -> np.ndarra
         HearError: where they are not.
     """
     if not np.isfinite(embeddings).all():
-        raise HearError(f"{model.spec}: {function} returned NaN or infinity; mend it")
+        raise HearError(f"{model.spec}: {function} returned NaN or infinity; fix it")
     return embeddings
 
 
@@ -60,16 +60,16 @@ def check_scenes(model: HearModel) -> list[str]:
         warnings.
 
     Raises:
-        HearError: see `scene`, or where a clip's embedding depends on its neighbours.
+        HearError: see `scene`, or where a clip's embedding depends on what it is batched with.
     """
     audio = noise(model, 4, SCENE_SECONDS)
     together = scene(model, audio)
     alone = np.concatenate([scene(model, clip[None]) for clip in audio])
     apart = np.abs(together - alone).max() / max(float(np.abs(together).max()), 1e-12)
-    if apart > NEIGHBOUR_TOLERANCE:
+    if apart > BATCH_TOLERANCE:
         raise HearError(
-            f"{model.spec}: a clip's scene embedding changes by {apart:.1%} with its neighbours in "
-            "the batch; put the model in evaluation mode and normalise each clip by itself"
+            f"{model.spec}: a clip's scene embedding changes by {apart:.1%} with what it "
+            "is batched with; put the model in evaluation mode and normalize each clip by itself"
         )
     warnings = []
     for title, clip in (

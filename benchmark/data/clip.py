@@ -107,7 +107,7 @@ class Task:
 
 
 def missing_data(task: Task, looked_in: Path, what: str) -> TaskDataError:
-    """The error of a task whose data is not there, with the place, the remedy and the source.
+    """The error of a task whose data is not there, with the folder, the remedy and the source.
 
     Args:
         task: the task that was asked for.

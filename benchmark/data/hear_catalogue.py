@@ -19,7 +19,7 @@ SOURCE = "https://hearbenchmark.com/hear-tasks.html"
 
 
 class HearTaskError(ValueError):
-    """A HEAR task that cannot be used; one line with the place and the remedy."""
+    """A HEAR task that cannot be used; one line with the path and the remedy."""
 
 
 @dataclass(frozen=True)

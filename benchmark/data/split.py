@@ -72,8 +72,8 @@ def make_folds(policy: SplitPolicy, splits: np.ndarray, groups: np.ndarray) -> l
             f" ({', '.join(parts)}): add the clips of the missing folds"
         )
     folds = []
-    for place, part in enumerate(parts):
-        chooser = parts[(place + 1) % len(parts)]
+    for index, part in enumerate(parts):
+        chooser = parts[(index + 1) % len(parts)]
         train = np.flatnonzero((splits != part) & (splits != chooser))
         folds.append(Fold(part, train, rows[chooser], rows[part]))
     return folds

@@ -37,7 +37,7 @@ FULL_BUCKET = 32
 """Values this many times as frequent as the mean say little and are not looked up."""
 
 MIN_SUBFINGERPRINTS = 16
-"""Words that must be compared: shorter sounds cannot be told from chance."""
+"""Subfingerprints that must be compared: shorter clips cannot be told from chance."""
 
 STRETCHES = tuple(int(MIN_SUBFINGERPRINTS * 1.5**power) for power in range(14))
 """Lengths in subfingerprints of the stretches in which two clips may agree, the rest not."""

@@ -33,7 +33,7 @@ def test_the_module_of_the_tests_passes(write_module, capsys: pytest.CaptureFixt
         (SCENES + "torch.zeros(len(audio), 2)", "shape"),
         (SCENES + "torch.zeros(len(audio), 3).double()", "float64"),
         (SCENES + "torch.full((len(audio), 3), float('nan'))", "NaN"),
-        (SCENES + "audio[:, :3] - audio[:, :3].mean()", "neighbours"),
+        (SCENES + "audio[:, :3] - audio[:, :3].mean()", "is batched with"),
         (SCENES + "1 / 0", "ZeroDivisionError"),
         (stamps("torch.arange(0, audio.shape[1] / 16, 25.0)", size=2), "shape"),
         (stamps("torch.arange(0, audio.shape[1] / 16, 25.0)", dtype="float64"), "float64"),

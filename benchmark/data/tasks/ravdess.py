@@ -48,8 +48,8 @@ def spoken_sentences(task: Task, root: Path) -> Iterator[tuple[str, str, int]]:
 def index(root: Path) -> list[Clip]:
     """List the speech files; four actors, two of them women, make a fold.
 
-    RAVDESS has no published split. Odd actors are men and even ones women, so pairs of
-    neighbours keep each fold balanced.
+    RAVDESS has no published split. Odd actors are men and even ones women, so adjacent
+    pairs keep each fold balanced.
 
     Args:
         root: see `spoken_sentences`.
