@@ -1,7 +1,7 @@
 """The configuration of a run: frozen dataclasses, YAML files that hold only differences, `--set`.
 
 The defaults of the classes are the preset `default`; a preset or a file of the user names only
-what differs from them. A key that does not exist is an error that names its nearest neighbour.
+what differs from them. A key that does not exist is an error that names its nearest neighbor.
 """
 
 import dataclasses

@@ -128,7 +128,7 @@ def parallel(network: Network, device: torch.device) -> tuple[Network, nn.Module
 
 
 class _SplitViews:
-    """Mixed into a BatchNorm: normalises the two halves of a training batch apart.
+    """Mixed into a BatchNorm: normalizes the two halves of a training batch apart.
 
     Both views then pass the convolutions in one call, and the result is that of two calls:
     statistics of each view apart, running statistics updated by view a, then by view b.
@@ -137,7 +137,7 @@ class _SplitViews:
     training: bool
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return the normalised batch; in evaluation it is a plain BatchNorm."""
+        """Return the normalized batch; in evaluation it is a plain BatchNorm."""
         parent = super().forward  # type: ignore[misc]
         if not self.training or len(batch) % 2:
             return parent(batch)

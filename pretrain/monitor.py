@@ -31,7 +31,7 @@ NEIGHBORS, PROBE_BATCH = 5, 64
 
 
 def spread(projections: Tensor) -> float:
-    """Return the standard deviation of the normalised projections, times sqrt(D).
+    """Return the standard deviation of the normalized projections, times sqrt(D).
 
     1 where the directions are even over the sphere, 0 where all are one (collapse).
 

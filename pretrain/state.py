@@ -1,7 +1,7 @@
 """A run's folder: the training state that a killed run goes on from, and where weights come from.
 
 All randomness of a step is seeded by its number, so that number stands for the random generators of
-every process and for the place in the data.
+every process and for the position in the data.
 """
 
 import dataclasses

@@ -25,7 +25,7 @@ class Span(Parameters):
 
 
 class TimeDropout(Effect):
-    """Silences one span, its length uniform up to the longest, its place uniform."""
+    """Silences one span, its length uniform up to the longest, its position uniform."""
 
     def __init__(self, config: TimeDropoutConfig) -> None:
         super().__init__()
@@ -112,14 +112,14 @@ class Playback(Parameters):
     """A speed, and where in the room that it leaves the crop starts (0 to 1), [B] each."""
 
     speed: Tensor
-    place: Tensor
+    fraction: Tensor
 
 
 class Speed(Effect):
     """Plays faster or slower like a tape, pitch with tempo, then crops (or pads) to the old length.
 
     The crop sampler changes speed too, in the gather of the crop, for nothing and without losing
-    sound at the ends: prefer it. This one is the authors' effect in the authors' place.
+    audio at the ends: prefer it. This one is the authors' effect at its position in their order.
     """
 
     def __init__(self, config: SpeedConfig) -> None:
@@ -129,7 +129,7 @@ class Speed(Effect):
         self.register_buffer("speeds", torch.tensor(config.speeds), persistent=False)
 
     def draw(self, wave: Tensor, generator: torch.Generator) -> Playback:
-        """Draw one of the speeds and a place."""
+        """Draw one of the speeds and a position."""
         speeds = self.get_buffer("speeds").to(wave.device)
         chosen = (uniform(wave, generator) * len(speeds)).long().clamp(max=len(speeds) - 1)
         return Playback(speeds[chosen], uniform(wave, generator))
@@ -139,5 +139,5 @@ class Speed(Effect):
         batch, _, samples = wave.shape
         starts = torch.arange(batch, device=wave.device) * samples
         lengths = torch.full_like(starts, samples)
-        place, speed = parameters.place, parameters.speed
-        return gather_crops(wave.reshape(-1), starts, lengths, place, speed, samples)[:, None]
+        fraction, speed = parameters.fraction, parameters.speed
+        return gather_crops(wave.reshape(-1), starts, lengths, fraction, speed, samples)[:, None]

@@ -94,8 +94,8 @@ class Equaliser(Filter):
     def basis(self, size: int, device: torch.device) -> Tensor:
         """Return the knots' raised cosines, [knots, size // 2 + 1]; their sum is 1 everywhere."""
         if (size, device) not in self._basis:
-            place = mel(_frequencies(size, device)) * ((self.knots - 1) / NYQUIST_MELS)
-            distance = (place - torch.arange(self.knots, device=device)[:, None]).abs()
+            position = mel(_frequencies(size, device)) * ((self.knots - 1) / NYQUIST_MELS)
+            distance = (position - torch.arange(self.knots, device=device)[:, None]).abs()
             self._basis[size, device] = 0.5 + 0.5 * torch.cos(math.pi * distance.clamp(max=1))
         return self._basis[size, device]
 
@@ -131,7 +131,7 @@ class BandReject(Filter):
         self.range = config.width
 
     def draw(self, wave: Tensor, generator: torch.Generator) -> Band:
-        """Draw a width and a place, both uniform in mel."""
+        """Draw a width and a position, both uniform in mel."""
         width = uniform(wave, generator, *self.range)
         low = uniform(wave, generator) * (1.0 - width)
         return Band(hertz(low * NYQUIST_MELS), hertz((low + width) * NYQUIST_MELS))

@@ -89,10 +89,10 @@ class AugmentationLayer(nn.Module):
 
     Departures from the authors' code, for speed: one random order serves a whole batch (which
     effects a sample gets, and how, is its own); and the linear effects (reverb, equaliser, band
-    reject), which commute, stand at one place in it and are one FFT product.
+    reject), which commute, stand at one position in it and are one FFT product.
 
     Args:
-        config: see there.
+        config: which effects, see `AugmentConfig`.
     """
 
     def __init__(self, config: AugmentConfig) -> None:
@@ -130,15 +130,15 @@ class AugmentationLayer(nn.Module):
                 rows = torch.stack(list(mine.values())).any(0).nonzero()[:, 0]
                 if not len(rows):
                     continue
-                there = rows.to(wave.device)
+                on_device = rows.to(wave.device)
                 taken = {
                     name: (
                         who[rows],
-                        parameters[name].take(there[who[rows].to(there.device)] + first),
+                        parameters[name].take(on_device[who[rows].to(on_device.device)] + first),
                     )
                     for name, who in mine.items()
                 }
-                piece[there] = self._change(piece[there], taken)
+                piece[on_device] = self._change(piece[on_device], taken)
         return result
 
     def draw(
@@ -152,8 +152,8 @@ class AugmentationLayer(nn.Module):
         """
         effects, batch = len(self.effects), len(wave)
         # In one piece, so that a GPU is waited for but once
-        chance = torch.rand(effects + 1, batch + 1, generator=generator, device=wave.device).cpu()
-        wanted, number, order = chance[:-1, :-1], chance[-1, :-1], chance[:-1, -1]
+        rolls = torch.rand(effects + 1, batch + 1, generator=generator, device=wave.device).cpu()
+        wanted, number, order = rolls[:-1, :-1], rolls[-1, :-1], rolls[:-1, -1]
         gets = wanted < self.probability[:, None]
         if self.count is not None:
             least, most = self.count[0], min(self.count[1], len(self.drawn))
@@ -166,7 +166,7 @@ class AugmentationLayer(nn.Module):
         )
 
     def _steps(self, order: list[str]) -> list[list[str]]:
-        """Join the filters at the place of the first of them; put the last one last."""
+        """Join the filters at the position of the first of them; put the last one last."""
         filters = [name for name in order if isinstance(self.effects[name], Filter)]
         steps = []
         for name in order:

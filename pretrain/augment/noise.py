@@ -38,7 +38,7 @@ class Mixture(Parameters):
     """Where each sample's noise is, and how loud.
 
     Shape:
-        signals [N], all noises end to end; start, length, place, snr (in dB) [B].
+        signals [N], all noises end to end; start, length, fraction, snr (in dB) [B].
     """
 
     shared: ClassVar[Iterable[str]] = ("signals",)
@@ -46,7 +46,7 @@ class Mixture(Parameters):
     signals: Tensor
     start: Tensor
     length: Tensor
-    place: Tensor
+    fraction: Tensor
     snr: Tensor
 
 
@@ -85,14 +85,14 @@ class Noise(Effect):
     def draw(self, wave: Tensor, generator: torch.Generator) -> Mixture:
         """Draw each sample's noise and its level."""
         batch = len(wave)
-        place = uniform(wave, generator)
+        fraction = uniform(wave, generator)
         share = uniform(wave, generator)
         snr = uniform(wave, generator, *self.range)
         if self.store is not None:
             clip = (share.cpu().double() * len(self.store)).long().clamp(max=len(self.store) - 1)
             start, length = self.store.starts[clip], self.store.lengths[clip]
             return Mixture(
-                self.store.samples, start.to(wave.device), length.to(wave.device), place, snr
+                self.store.samples, start.to(wave.device), length.to(wave.device), fraction, snr
             )
         if self.origin == "coloured":
             signals = self.get_buffer("coloured").to(wave.device)
@@ -104,13 +104,13 @@ class Noise(Effect):
             shift = 1 + (share * others).long().clamp(max=others - 1)
             number = (torch.arange(batch, device=wave.device) + shift) % batch
         length = torch.full_like(number, signals.shape[-1])
-        return Mixture(signals.reshape(-1), number * signals.shape[-1], length, place, snr)
+        return Mixture(signals.reshape(-1), number * signals.shape[-1], length, fraction, snr)
 
     def noise(self, samples: int, parameters: Mixture) -> Tensor:
         """Return each sample's noise at its level in its source, [B, 1, samples]."""
-        where = parameters
-        noise = gather_crops(where.signals, where.start, where.length, where.place, None, samples)
-        return noise.to(where.snr.device)[:, None]
+        at = parameters
+        noise = gather_crops(at.signals, at.start, at.length, at.fraction, None, samples)
+        return noise.to(at.snr.device)[:, None]
 
     def change(self, wave: Tensor, parameters: Mixture) -> Tensor:
         """Add each sample's noise; none to silence, which has no ratio to it."""

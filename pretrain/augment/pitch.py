@@ -29,7 +29,7 @@ class PitchShift(Effect):
 
     A wave is stretched to `ratio` times its length at constant pitch, then played `ratio` times as
     fast. The stretch puts frames at a constant hop whose magnitudes and phase steps are those of
-    the wave at the place 1 / ratio frames further on each time; analysis and synthesis share one
+    the wave at the position 1 / ratio frames further on each time; analysis and synthesis share one
     hop, so a phase step needs no unwrapping (Laroche and Dolson 1999, section II).
     """
 
@@ -73,9 +73,9 @@ class PitchShift(Effect):
         frames, bins = spectrum.shape[1:]
         highest = 2.0 ** (max(self.range[1], 0.0) / 1200)
         new_frames = math.ceil(samples * highest / self.HOP) + 1
-        place = torch.arange(new_frames, device=wave.device) / ratio[:, None]  # [B, J]
-        left = place.floor().long().clamp(max=frames - 2)
-        weight = (place - left).clamp(max=1)[..., None]
+        position = torch.arange(new_frames, device=wave.device) / ratio[:, None]  # [B, J]
+        left = position.floor().long().clamp(max=frames - 2)
+        weight = (position - left).clamp(max=1)[..., None]
         # What would pass the Nyquist frequency when played faster is taken out
         kept = torch.arange(bins, device=wave.device) * ratio[:, None] <= bins - 1
         level = spectrum.abs() * kept[:, None]

@@ -1,4 +1,4 @@
-"""BYOL-A's two views: log-mels normalised, mixed with other sounds, cropped and resized.
+"""BYOL-A's two views: log-mels normalized, mixed with other clips, cropped and resized.
 
 Everything is one batched operation; randomness is torch's global generator, which the training
 loop seeds at every step. Source: Niizumi et al. (arXiv 2103.06695), section III, and
@@ -18,7 +18,7 @@ CUBIC = -0.75  # the constant of torch's bicubic interpolation
 
 
 class EarlyNorm(nn.Module):
-    """Normalises by the mean and deviation of the first training batches, then frozen.
+    """Normalizes by the mean and deviation of the first training batches, then frozen.
 
     The estimates are buffers, so that a resumed run goes on as it would have. Departure: the
     authors average over up to ten epochs; 64 batches of 256 clips fix both to under 1 %.
@@ -43,7 +43,7 @@ class EarlyNorm(nn.Module):
         return (self.square - self.mean.square()).clamp_min(1e-12).sqrt()
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return the normalised values; in training, count the batch while it is early."""
+        """Return the normalized values; in training, count the batch while it is early."""
         if self.training:
             early = (self.batches < NORM_BATCHES).float()
             moments = torch.stack([values.mean(), values.square().mean()])
@@ -106,9 +106,9 @@ def resize_matrix(start: Tensor, length: Tensor, size: int) -> Tensor:
         start, length [B] -> [B, size, size].
     """
     step = (length - 1) / max(1, size - 1)  # corners aligned: the ends of the span are kept
-    place = torch.arange(size, device=start.device) * step[:, None]  # [B, size], in the span
-    first = place.floor()
-    fraction = place - first
+    position = torch.arange(size, device=start.device) * step[:, None]  # [B, size], in the span
+    first = position.floor()
+    fraction = position - first
     matrix = torch.zeros(len(start), size, size + 1, device=start.device)
     for offset in (-1, 0, 1, 2):
         tap = (first.long() + offset).clamp_min(0).minimum(length[:, None] - 1) + start[:, None]

@@ -114,36 +114,36 @@ def gather_crops(
     samples: Tensor,
     starts: Tensor,
     lengths: Tensor,
-    place: Tensor,
+    fraction: Tensor,
     speed: Tensor | None,
     crop_samples: int,
 ) -> Tensor:
     """Read crops of signals that lie end to end, by linear interpolation; 0 outside a signal.
 
-    A crop's first sample lies at place * room, where room is what the signal has more than the
+    A crop's first sample lies at fraction * room, where room is what the signal has more than the
     crop needs; it is negative for a signal that is too short, and then the crop starts before it.
 
     Args:
         samples: the signals, of any real type.
         starts: each signal's first sample.
         lengths: each signal's number of samples.
-        place: where in the signal the crop lies, 0 (at its start) to 1 (at its end).
+        fraction: where in the signal the crop lies, 0 (at its start) to 1 (at its end).
         speed: samples of the signal a sample of the crop; None for 1 at whole positions, exactly.
         crop_samples: length T of a crop.
 
     Shape:
-        samples [N]; starts, lengths, place, speed [B], on any device; returns [B, T] float32 on
+        samples [N]; starts, lengths, fraction, speed [B], on any device; returns [B, T] float32 on
         the samples' device.
     """
     device, rows = samples.device, len(starts)
     starts, lengths = starts.to(device)[:, None], lengths.to(device)[:, None]
     # float64: a position in a 30-s clip needs 19 bits before the point and 10 or more behind
-    place = place.to(device, torch.float64)[:, None]
+    fraction = fraction.to(device, torch.float64)[:, None]
     pace = 1.0 if speed is None else speed.to(device, torch.float64)[:, None]
-    first = place * (lengths - 1 - (crop_samples - 1) * pace)
+    first = fraction * (lengths - 1 - (crop_samples - 1) * pace)
     if speed is None:
         first = first.round()
-    # Positions of the crop that lie within the signal; at the others a neighbour would be read
+    # Positions of the crop that lie within the signal; at the others another signal would be read
     begin = (-first / pace).ceil().int()
     end = ((lengths - 1 - first) / pace).floor().int()
     steps = torch.arange(crop_samples, device=device)
@@ -176,7 +176,7 @@ def _read(samples: Tensor, index: Tensor, weight: Tensor | None, out: Tensor) ->
 class CropSampler:
     """Draws one or two random crops of each clip asked for, as one gather.
 
-    A crop at speed s reads crop_samples * s samples of the clip, from a random place, by linear
+    A crop at speed s reads crop_samples * s samples of the clip, from a random position, by linear
     interpolation at fractional positions: like a tape run s times as fast, it changes tempo and
     pitch together, as the authors' `speed` effect does. Samples live where the store's tensor
     lives (memory map or GPU), and the crops come out on that device.
@@ -186,10 +186,10 @@ class CropSampler:
         starts: each clip's first sample.
         lengths: each clip's number of samples, at least 1.
         crop_samples: length T of a crop.
-        two_crops: whether the views are different crops of the clip; else they share one place,
+        two_crops: whether the views are different crops of the clip; else they share one position,
             but each has its own speed.
         speed: lowest and highest speed, uniform on a log scale; (1, 1) copies samples exactly.
-        generator: draws places and speeds; on the CPU, whatever the samples' device, so that the
+        generator: draws positions and speeds; on the CPU, whatever the samples' device, so that the
             same seed gives the same crops everywhere.
         pad: where a crop that is longer than its clip holds it: "centre" (as the authors) or
             "random". The rest is zero.
@@ -241,27 +241,27 @@ class CropSampler:
         Shape:
             clips [B] int64; returns two of [B, 1, T], float32 in -1..1.
         """
-        place = self._uniform(len(clips))
-        view_a = self._gather(clips, place)
+        fraction = self._uniform(len(clips))
+        view_a = self._gather(clips, fraction)
         if self.two_crops:
-            place = self._uniform(len(clips))
+            fraction = self._uniform(len(clips))
         elif self.speed[0] == self.speed[1]:
             return view_a, view_a.clone()
-        return view_a, self._gather(clips, place)
+        return view_a, self._gather(clips, fraction)
 
     def _uniform(self, count: int) -> Tensor:
         return torch.rand(count, generator=self.generator, dtype=torch.float64)
 
-    def _gather(self, clips: Tensor, place: Tensor) -> Tensor:
-        """Return crops at the given places, [B, 1, T], each at a speed drawn here."""
+    def _gather(self, clips: Tensor, fraction: Tensor) -> Tensor:
+        """Return crops at fractions of their room, [B, 1, T], each at a speed drawn here."""
         clips = clips.cpu()
         low, high = self.speed
         speed = None if low == high == 1 else low * (high / low) ** self._uniform(len(clips))
         lengths = self.lengths[clips]
         if self.pad == "centre":
             needed = (self.crop_samples - 1) * (1.0 if speed is None else speed) + 1
-            place = torch.where(lengths < needed, 0.5, place)
+            fraction = torch.where(lengths < needed, 0.5, fraction)
         crops = gather_crops(
-            self.samples, self.starts[clips], lengths, place, speed, self.crop_samples
+            self.samples, self.starts[clips], lengths, fraction, speed, self.crop_samples
         )
         return crops.div_(FULL_SCALE)[:, None]

@@ -84,7 +84,7 @@ def head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 def pool(maps: Tensor) -> Tensor:
-    """Return global max + global mean, L2-normalised: [B, C, rows, T] -> [B, C].
+    """Return global max + global mean, L2-normalized: [B, C, rows, T] -> [B, C].
 
     Source: waverDeep/WaveBYOL, the pretext pooling.
     """

@@ -1,7 +1,6 @@
 """The layer gives each sample the effects it drew, in the order it drew, and no others."""
 
 import dataclasses
-import time
 from itertools import chain
 
 import pytest
@@ -13,7 +12,7 @@ from pretrain.augment.effects import ClipConfig, GainConfig, SpeedConfig, TimeDr
 from pretrain.augment.filters import BandRejectConfig, EqualiserConfig
 from pretrain.augment.layer import AugmentationLayer, AugmentConfig
 from pretrain.augment.noise import NoiseConfig
-from pretrain.augment.pitch import PitchShift, PitchShiftConfig
+from pretrain.augment.pitch import PitchShiftConfig
 from pretrain.augment.reverb import ReverbConfig
 
 T = 20_480
@@ -143,21 +142,3 @@ def test_wrong_counts_are_named() -> None:
     few = dataclasses.replace(NONE, count=(2, 5), clip=ClipConfig(probability=1.0))
     with pytest.raises(ValueError, match="but 1 effects"):
         AugmentationLayer(few)
-
-
-def test_pitch_shift_is_twenty_times_torchaudios() -> None:
-    """In processor time, on one thread: threads that wait for each other spend it too."""
-    functional = pytest.importorskip("torchaudio.functional")
-    wave = white(4)
-    effect = PitchShift(PitchShiftConfig())
-    effect(wave, chance())
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    spent = []
-    # One whole number of semitones for all crops: the case that torchaudio is fastest at
-    for shift in (lambda: effect(wave, chance()), lambda: functional.pitch_shift(wave, 16_000, 4)):
-        start = time.process_time()
-        shift()
-        spent.append(time.process_time() - start)
-    torch.set_num_threads(threads)
-    assert spent[1] / spent[0] > 20, f"{spent[0]:.4f} s against torchaudio's {spent[1]:.4f} s"
