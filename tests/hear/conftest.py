@@ -1,5 +1,6 @@
 """What the two real runners of heareval leave, run once for all tests."""
 
+import importlib.util
 import os
 import subprocess
 from dataclasses import replace
@@ -11,6 +12,9 @@ import wavebyol_hear
 from benchmark.embed.model import HearModel, load
 from benchmark.heareval.predict import RUNNER, VERSION, interpreter
 from tests.hear.hear_tasks import everyday_sounds, sound_events
+
+# They need HEAR's tools, which `make hear` installs in an environment of their own.
+collect_ignore_glob = [] if importlib.util.find_spec("heareval") else ["test_*.py"]
 
 
 def heareval(runner: str, *arguments: str, folder: Path) -> None:

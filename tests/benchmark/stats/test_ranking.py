@@ -1,4 +1,4 @@
-"""Measures of many labels are heareval's, and a weight is a clip that comes several times."""
+"""Measures of many labels: a weight is a clip that comes several times."""
 
 import numpy as np
 import pytest
@@ -19,27 +19,6 @@ def made(seed: int, clips: int, labels: int, grain: float = 0.0) -> tuple[np.nda
 def once(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     values = ranking(scores, targets, np.ones((len(scores), 1), np.float32))
     return {name: float(value[0]) for name, value in values.items()}
-
-
-@pytest.mark.parametrize("grain", [0.0, 1.0])
-@pytest.mark.parametrize("name", MEASURES)
-def test_they_are_those_of_heareval(name: str, grain: float) -> None:
-    score = pytest.importorskip("heareval.score", reason="heareval is not installed")
-    for seed, clips in enumerate((20, 60, 300)):
-        scores, targets = made(seed, clips, 5, grain)
-        theirs = score.available_scores[name](label_to_idx={})(scores, targets.astype(np.float32))
-        assert once(scores, targets)[name] == pytest.approx(theirs, abs=1e-6)
-
-
-@pytest.mark.filterwarnings("ignore:No positive class found")
-def test_a_label_that_no_clip_has_counts_as_in_heareval() -> None:
-    score = pytest.importorskip("heareval.score", reason="heareval is not installed")
-    scores, targets = made(0, 40, 3)
-    targets[:, 1] = False
-    found = once(scores, targets)
-    theirs = score.available_scores["mAP"](label_to_idx={})(scores, targets.astype(np.float32))
-    assert found["mAP"] == pytest.approx(theirs, abs=1e-6)
-    assert np.isnan([found["aucroc"], found["d_prime"]]).all()
 
 
 def test_a_clip_of_weight_three_is_three_clips_and_of_weight_nought_none() -> None:
