@@ -186,6 +186,8 @@ def test_flags_notes_seeds_and_device_reach_the_result(
     assert refused == []
     assert "--allow-partial" in failures["tones", spec, "mlp-1"]
     assert read_failures(options.out) == failures
+    evaluate([task], [spec], options)
+    assert read_failures(options.out) == {}
 
 
 def test_the_command_hands_on_what_was_asked(
@@ -289,6 +291,13 @@ def test_device_notes_grid_and_folder_reach_every_protocol_of_a_hear_task(
         return real(*given, device="cpu", **more)
 
     monkeypatch.setattr(*place, watched)
+    padded: list[bool] = []
+
+    def embedded(*given: Any, pad_short: bool, **more: Any) -> Any:
+        padded.append(pad_short)
+        return embed_task(*given, pad_short=pad_short, **more)
+
+    monkeypatch.setattr(module, "embed_task", embedded)
     monkeypatch.setattr(hear_protocols, "predict", predict)
     more = "import warnings\nplain = load_model\n"
     more += "def load_model():\n    warnings.warn('this is UNTRAINED')\n    return plain()\n"
@@ -301,6 +310,7 @@ def test_device_notes_grid_and_folder_reach_every_protocol_of_a_hear_task(
     assert rest == ["fast", 3, "cpu:0"]
     assert (where / "train.embeddings.npy").is_file()
     assert set(devices) == {"cpu:0"}
+    assert padded == ([] if kind == "event" else [True])  # short clips share batches
     for result in results:
         assert result.untrained
         assert "this is UNTRAINED" in result.notes
