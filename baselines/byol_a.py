@@ -4,10 +4,9 @@
 by `python -m pretrain --method byol_a`, or NTT's `AudioNTT2020-BYOLA-64x96d512.pth` (and d1024,
 d2048) from github.com/nttcslab/byol-a, which has a licence of its own and is not shipped.
 
-Departure: BYOL-A's evaluation normalises log-mels by mean and standard deviation of the task's
+Departure: BYOL-A's evaluation normalizes log-mels by mean and standard deviation of the task's
 training clips. A HEAR module never sees a task, so both are constants: those of the training data
-in our files, those of NTT's README for theirs, or what is written behind the file's name as
-`FILE?mean=-5.5&std=5.0`.
+in our files, those of NTT's README for theirs, or the options of `FILE?mean=-5.5&std=5.0`.
 
 Source: Niizumi et al. (arXiv 2103.06695) and nttcslab/byol-a, config.yaml.
 """
@@ -15,14 +14,15 @@ Source: Niizumi et al. (arXiv 2103.06695) and nttcslab/byol-a, config.yaml.
 import math
 import pickle
 from pathlib import Path
-from urllib.parse import parse_qs
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
-from baselines.batch import gradients_in_training, hear_batch, pad_centred
-from baselines.weights_file import WeightsError, default_weights, fill, read_weights
+from baselines.base import BaselineError, WeightsError, fill, prepare, read_weights, weights_path
+from wavebyol_hear.chunking import evaluating
+from wavebyol_hear.layers import pad_to
 
 KIND = "wavebyol-hear-byol_a/1"
 SAMPLE_RATE, HOP, MELS = 16_000, 160, 64
@@ -32,17 +32,21 @@ NTT_MEAN, NTT_STD = -5.4919195, 5.0389895  # nttcslab/byol-a, README.md
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram of BYOL-A.
+    """Log-mel spectrogram of BYOL-A: the natural logarithm of the energy + float32's epsilon.
+
+    Args:
+        pad_mode: what lies past the ends of a clip: `reflect`, as published, or `constant` zeros.
 
     Shape:
-        [B, n], n > 512 -> [B, 1, 64, 1 + n // 160]; frame i is centred on sample 160 i.
+        [B, n], n > 512 for `reflect` -> [B, 1, 64, 1 + n // 160]; frame i is centred on sample
+        160 i.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pad_mode: str = "reflect") -> None:
         super().__init__()
         self.mel = MelSpectrogram(
             SAMPLE_RATE, n_fft=1024, win_length=1024, hop_length=HOP, n_mels=MELS,
-            f_min=60, f_max=7800, power=2,
+            f_min=60, f_max=7800, power=2, pad_mode=pad_mode,
         )  # fmt: skip
 
     def forward(self, wave: Tensor) -> Tensor:
@@ -58,7 +62,7 @@ class AudioNtt2020(nn.Module):
         d: size of the embedding.
 
     Shape:
-        normalised log-mel [B, 1, 64, T] -> [B, T // 8, d].
+        normalized log-mel [B, 1, 64, T] -> [B, T // 8, d].
     """
 
     def __init__(self, d: int = 512) -> None:
@@ -75,7 +79,7 @@ class AudioNtt2020(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return one vector a step of 8 frames; see the class."""
+        """Return one vector per step of 8 frames; see the class."""
         maps = self.features(image)  # [B, 64, 8, T / 8]
         steps: Tensor = self.fc(maps.permute(0, 3, 2, 1).flatten(2))  # order: mel, channel
         return steps
@@ -87,7 +91,7 @@ def pool(steps: Tensor) -> Tensor:
 
 
 class ByolAModel(nn.Module):
-    """The HEAR model: log-mel, constant normalisation, network.
+    """The HEAR model: log-mel, constant normalization, network.
 
     Args:
         network: with its weights.
@@ -96,6 +100,7 @@ class ByolAModel(nn.Module):
     """
 
     sample_rate = SAMPLE_RATE
+    forward_embeds_scenes = True
 
     def __init__(self, network: AudioNtt2020, mean: float, std: float) -> None:
         super().__init__()
@@ -104,42 +109,63 @@ class ByolAModel(nn.Module):
         self.scene_embedding_size = self.timestamp_embedding_size = network.fc[0].out_features
 
     def image(self, wave: Tensor) -> Tensor:
-        """Return the normalised log-mel: [B, n] -> [B, 1, 64, T]."""
+        """Return the normalized log-mel: [B, n] -> [B, 1, 64, T]."""
         image: Tensor = (self.log_mel(wave) - self.mean) / self.std
         return image
 
+    def forward(self, audio: Tensor) -> Tensor:
+        """Return the published embedding, clips under 0.95 s zero-padded to it: [B, n] -> [B, d].
 
-def load_model(model_file_path: str = "") -> ByolAModel:
-    """Return BYOL-A; see the module for what the path may be.
+        It can be trained through; `get_scene_embeddings` evaluates.
+        """
+        return pool(self.network(self.image(pad_to(prepare(audio, self), CROP))))
+
+
+def load_model(
+    model_file_path: str = "", *, mean: float | None = None, std: float | None = None
+) -> ByolAModel:
+    """Return BYOL-A.
+
+    Args:
+        model_file_path: our file or NTT's; empty takes the shipped weights.
+        mean: of the log-mels that the network was trained on; None takes what the file says.
+        std: their standard deviation, > 0; None takes what the file says.
 
     Raises:
-        WeightsError: a file that is missing, damaged or of another network, or a bad option.
+        WeightsError: a file that is missing, damaged or of another network.
+        BaselineError: `mean` or `std` is no such number.
     """
-    name, _, query = model_file_path.partition("?")
-    path = Path(name) if name else default_weights("byol_a")
-    if path.suffix == ".safetensors":
-        tensors, settings, _ = read_weights(path, KIND)
-        mean, std = settings["mean"], settings["std"]
-    else:
-        tensors, mean, std = _read_ntt(path), NTT_MEAN, NTT_STD
-    options = {"mean": mean, "std": std, **_options(query)}
-    bias = tensors.get("fc.0.bias")
-    if bias is None:
-        raise WeightsError(f"{path} lacks fc.0.bias: it is no AudioNTT2020 network")
-    network = AudioNtt2020(len(bias))
-    fill(network, tensors, path)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return ByolAModel(network, **options).eval()
+    with weights_path(model_file_path, "byol_a") as path:
+        if path.suffix == ".safetensors":
+            tensors, settings, _ = read_weights(path, KIND)
+        else:
+            tensors, settings = _read_ntt(path), {"mean": NTT_MEAN, "std": NTT_STD}
+        constants = [
+            _number(name, settings.get(name) if given is None else given)
+            for name, given in (("mean", mean), ("std", std))
+        ]
+        bias = tensors.get("fc.0.bias")
+        if bias is None:
+            raise WeightsError(f"{path} lacks fc.0.bias: it is no AudioNTT2020 network")
+        network = fill(lambda: AudioNtt2020(bias.numel()), tensors, path)
+    return ByolAModel(network, *constants).eval()
+
+
+def _number(name: str, value: Any) -> float:  # noqa: ANN401
+    """Return a constant of the normalization."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or (name == "std" and value <= 0):
+        raise BaselineError(f"{name} is {value!r}: give a number" + ", > 0" * (name == "std"))
+    return float(value)
 
 
 def get_scene_embeddings(audio: Tensor, model: ByolAModel) -> Tensor:
-    """Return the published embedding, clips under 0.95 s zero-padded to it: [B, n] -> [B, d]."""
-    wave = pad_centred(hear_batch(audio, model), CROP)
-    with gradients_in_training(model):
-        return pool(model.network(model.image(wave)))
+    """Return the published embedding, without gradients: [B, n] -> [B, d]."""
+    with evaluating(model):
+        scenes: Tensor = model(audio)
+    return scenes
 
 
-@torch.no_grad()
 def get_timestamp_embeddings(audio: Tensor, model: ByolAModel) -> tuple[Tensor, Tensor]:
     """Return a vector every 40 ms and its time in ms: [B, n] -> [B, T, d], [B, T].
 
@@ -147,14 +173,15 @@ def get_timestamp_embeddings(audio: Tensor, model: ByolAModel) -> tuple[Tensor, 
     both are interleaved. A step covers 8 frames, so that behind 3 repeated frames the first one
     is centred on frame 0.5, at 5 ms.
     """
-    wave = hear_batch(audio, model)
+    wave = prepare(audio, model)
     count = max(1, 1 + (1000 * wave.shape[1] // SAMPLE_RATE - 5) // 40)
     pairs = math.ceil(count / 2)
     padded = nn.functional.pad(wave, (0, max(0, 1024 - wave.shape[1])))
-    image = model.image(padded)
-    frames = torch.arange(-3, 8 * pairs + 1, device=wave.device).clamp(0, image.shape[-1] - 1)
-    image = image[..., frames]  # [B, 1, 64, 8 * pairs + 4]
-    both = [model.network(part) for part in (image[..., :-4], image[..., 4:])]
+    frames = torch.arange(-3, 8 * pairs + 1, device=wave.device)
+    with evaluating(model):
+        image = model.image(padded)
+        image = image[..., frames.clamp(0, image.shape[-1] - 1)]  # [B, 1, 64, 8 * pairs + 4]
+        both = [model.network(part) for part in (image[..., :-4], image[..., 4:])]
     steps = torch.stack(both, 2).flatten(1, 2)[:, :count]
     times = 5.0 + 40.0 * torch.arange(count, device=wave.device)
     return steps, times.expand(len(wave), -1)
@@ -162,35 +189,16 @@ def get_timestamp_embeddings(audio: Tensor, model: ByolAModel) -> tuple[Tensor, 
 
 def _read_ntt(path: Path) -> dict[str, Tensor]:
     """Return the state dict of a file that torch.save wrote."""
-    if not path.is_file():
-        raise WeightsError(f"{path} is no file: give weights of AudioNTT2020")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        LookupError,
-        ValueError,
-        pickle.UnpicklingError,
-    ) as error:  # what unpickling makes of foreign bytes
+    except pickle.UnpicklingError as error:
+        # torch's own message advises to load it all the same, which runs whatever is in it.
+        raise WeightsError(
+            f"{path} is damaged or no state dict: give a file of plain tensors"
+        ) from error
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError) as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise WeightsError(f"{path} is damaged or no state dict ({reason})") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(f"{path} holds no state dict: give NTT's file as it is")
     return state
-
-
-def _options(query: str) -> dict[str, float]:
-    """Return mean and std from `mean=-5.5&std=5.0`."""
-    options = {}
-    for key, values in parse_qs(query, keep_blank_values=True).items():
-        try:
-            options[key] = float(values[-1])
-        except ValueError:
-            options[key] = math.nan
-        if key not in ("mean", "std") or not math.isfinite(options[key]):
-            raise WeightsError(f"{key}={values[-1]}: the options are mean=NUMBER and std=NUMBER")
-    if options.get("std", 1) <= 0:
-        raise WeightsError(f"std={options['std']}: it must be above 0")
-    return options

@@ -1,4 +1,4 @@
-"""Random vectors seeded by the sound itself, as a HEAR module: the chance row of a table.
+"""Random vectors seeded by the audio itself, as a HEAR module: the chance row of a table.
 
 The same sound always gets the same vector, whatever batch it comes in, so every part of the
 benchmark runs as with a real model while nothing can be learned.
@@ -8,6 +8,8 @@ import hashlib
 
 import torch
 from torch import Tensor, nn
+
+from baselines.base import refuse_weights
 
 SIZE = 64
 STAMP_SAMPLES = 800  # 50 ms
@@ -40,17 +42,14 @@ def load_model(model_file_path: str = "") -> ContentRandom:
         model_file_path: must stay empty; there are no weights.
 
     Raises:
-        ValueError: where a weights file is named.
+        BaselineError: where a weights file is named.
     """
-    if model_file_path:
-        raise ValueError(
-            f"content_random has no weights, but {model_file_path} was given; leave it out"
-        )
+    refuse_weights("content_random", model_file_path)
     return ContentRandom().eval()
 
 
 def get_scene_embeddings(audio: Tensor, model: ContentRandom) -> Tensor:
-    """Return one vector a clip.
+    """Return one vector per clip.
 
     Shape:
         audio `[B, n]`, result float32 `[B, 64]`.

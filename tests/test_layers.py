@@ -15,7 +15,7 @@ LEAVES = (
 # Modules of ours outside its own package that a package may import; a name admits what is below it.
 ALLOWED = {
     "wavebyol_hear": (),
-    "baselines": ("wavebyol_hear.audio", "wavebyol_hear.files"),
+    "baselines": tuple(f"wavebyol_hear.{leaf}" for leaf in ("chunking", "files", "layers")),
     "pretrain": (*(f"wavebyol_hear.{leaf}" for leaf in LEAVES), "baselines"),
     "benchmark": ("wavebyol_hear.audio", "wavebyol_hear.files"),
 }

@@ -6,10 +6,11 @@ have small maps and large weights: there, the more clips share one reading of th
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # Numbers of a map, in float32; in bfloat16 twice as many gained nothing.
 KEPT = 2**23
@@ -30,6 +31,19 @@ def check_audio(audio: Tensor) -> None:
     broken = (~audio.isfinite()).any(1).nonzero()
     if len(broken):
         raise ValueError(f"audio has NaN or infinite samples in clip {int(broken[0])} of the batch")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have a model evaluate, without gradients; every module's mode is put back after."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def max_clips(largest: float, device: torch.device) -> int:

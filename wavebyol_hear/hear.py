@@ -1,14 +1,13 @@
 """The HEAR API: a model from a weights file, and embeddings of audio in bounded memory."""
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from importlib import resources
 
 import torch
 from torch import Tensor
 
 from wavebyol_hear.checkpoint import Weights, load_weights
+from wavebyol_hear.chunking import evaluating
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder
 from wavebyol_hear.pooling import Pooling
@@ -103,7 +102,7 @@ def get_scene_embeddings(audio: Tensor, model: Embedder) -> Tensor:
         >>> get_scene_embeddings(torch.zeros(2, 16000), model).shape
         torch.Size([2, 4800])
     """
-    with _evaluating(model):
+    with evaluating(model):
         return model.scenes(audio)
 
 
@@ -126,21 +125,8 @@ def get_timestamp_embeddings(audio: Tensor, model: Embedder) -> tuple[Tensor, Te
         >>> embeddings.shape, times[0, :3].tolist()
         (torch.Size([1, 25, 2400]), [19.96875, 59.96875, 99.96875])
     """
-    with _evaluating(model):
+    with evaluating(model):
         return model.timestamps(audio)
-
-
-@contextlib.contextmanager
-def _evaluating(model: Embedder) -> Iterator[None]:
-    """Have a model evaluate, without gradients; every module's mode is put back after."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _shipped(preset: str, untrained: bool) -> Weights:

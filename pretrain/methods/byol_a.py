@@ -11,8 +11,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from baselines.base import write_weights
 from baselines.byol_a import KIND, AudioNtt2020, LogMel, pool
-from baselines.weights_file import write_weights
 from pretrain.augment.spectrogram import EarlyNorm, mix, random_resize_crop
 from pretrain.config import ByolConfig, Config
 from pretrain.data.store import Store

@@ -11,9 +11,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from baselines.cola import KIND, LogMel, pool
-from baselines.efficientnet import FEATURES, EfficientNetB0
-from baselines.weights_file import write_weights
+from baselines.base import write_weights
+from baselines.cola import FEATURES, KIND, EfficientNetB0, LogMel, pool
 from pretrain.config import Config
 from pretrain.data.store import Store
 from pretrain.methods.byol import matching_loss

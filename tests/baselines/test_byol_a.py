@@ -1,5 +1,6 @@
 """BYOL-A's HEAR module computes the published function and says what is wrong with a file."""
 
+import importlib
 import math
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from baselines import byol_a, weights_file
-from baselines.weights_file import WeightsError, write_weights
+from baselines import base, byol_a
+from baselines.base import BaselineError, WeightsError, write_weights
 
 D = 24
 
@@ -86,11 +87,11 @@ def published_function(wave, state, mean, std):
 
 @pytest.mark.parametrize(
     ("options", "mean", "std"),
-    [("", byol_a.NTT_MEAN, byol_a.NTT_STD), ("?mean=-3&std=2.5", -3.0, 2.5)],
+    [({}, byol_a.NTT_MEAN, byol_a.NTT_STD), ({"mean": -3, "std": 2.5}, -3.0, 2.5)],
 )
 @pytest.mark.parametrize("samples", [15_200, 31_234])
 def test_ntts_file_gives_the_published_function(ntt_file, options, mean, std, samples):
-    model = byol_a.load_model(f"{ntt_file}{options}")
+    model = byol_a.load_model(str(ntt_file), **options)
     wave = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(samples))
     expected = published_function(wave, published_state(), mean, std)
     got = byol_a.get_scene_embeddings(wave, model)
@@ -159,14 +160,17 @@ def test_a_truncated_file_is_refused(ntt_file, tmp_path, suffix):
             byol_a.load_model(str(path))
 
 
-@pytest.mark.parametrize("query", ["mean=x", "std=0", "std=-1", "sdt=3", "mean="])
-def test_a_wrong_option_is_named(ntt_file, query):
-    with pytest.raises(WeightsError, match=query.split("=")[0]):
-        byol_a.load_model(f"{ntt_file}?{query}")
+@pytest.mark.parametrize(
+    "options", [{"mean": "x"}, {"std": 0}, {"std": -1}, {"mean": math.nan}, {"std": True}]
+)
+def test_a_wrong_option_is_named(ntt_file, options):
+    name, value = next(iter(options.items()))
+    with pytest.raises(BaselineError, match=f"{name} is {value!r}"):
+        byol_a.load_model(str(ntt_file), **options)
 
 
 def test_without_weights_the_error_says_how_to_train(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights_file, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(base, "WEIGHTS", tmp_path)
     with pytest.raises(WeightsError, match="--preset byol_a"):
         byol_a.load_model()
     with pytest.raises(WeightsError, match="no file"):
@@ -178,3 +182,38 @@ def test_audio_that_is_no_batch_is_refused(ntt_file):
     for wrong in (torch.zeros(16_000), torch.zeros(2, 0)):
         with pytest.raises(ValueError, match="audio is"):
             byol_a.get_scene_embeddings(wrong, model)
+
+
+def test_a_file_of_other_types_or_a_monstrous_network_is_refused(tmp_path):
+    path = tmp_path / "w.pth"
+    state = published_state()
+    torch.save({**state, "fc.3.weight": state["fc.3.weight"].to(torch.int32)}, path)
+    with pytest.raises(WeightsError, match=r"fc\.3\.weight is torch\.int32"):
+        byol_a.load_model(str(path))
+    torch.save({**state, "fc.0.bias": torch.zeros(2_000_000)}, path)
+    with pytest.raises(WeightsError, match=r"w\.pth: fc\.0\.weight is \[24, 512\]"):
+        byol_a.load_model(str(path))
+    torch.save({"a": print}, path)
+    with pytest.raises(WeightsError, match="plain tensors") as caught:
+        byol_a.load_model(str(path))
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["byol_a", "cola"])
+def test_the_functions_evaluate_and_the_module_trains(name):
+    module = importlib.import_module(f"baselines.{name}")
+    before = torch.random.get_rng_state()
+    model = module.load_model()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    audio = 0.1 * torch.randn(2, 20_000, generator=torch.Generator().manual_seed(0))
+    expected = module.get_scene_embeddings(audio, model)
+    stamps = module.get_timestamp_embeddings(audio, model)[0]
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    model.train()
+    assert torch.equal(module.get_scene_embeddings(audio, model), expected)
+    assert torch.equal(module.get_timestamp_embeddings(audio, model)[0], stamps)
+    assert model.training
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert model.forward_embeds_scenes
+    model(audio).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())

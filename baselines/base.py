@@ -1,0 +1,157 @@
+"""What the baselines share: their weights files, read strictly, and what they do with a batch.
+
+A weights file is safetensors in half precision; its header says what the file is, what is needed to
+feed the network, and where it comes from.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.tensors import to_bytes
+
+WEIGHTS = resources.files("baselines").joinpath("weights")
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class BaselineError(ValueError):
+    """A baseline that cannot be used as asked: one line with the remedy."""
+
+
+class WeightsError(BaselineError):
+    """Weights that are missing or wrong: one line with the file and the remedy."""
+
+
+def refuse_weights(method: str, model_file_path: str) -> None:
+    """Raise a BaselineError where a weights file is named for a method that has none."""
+    if model_file_path:
+        raise BaselineError(
+            f"{method} has no weights, but {model_file_path} was given; leave it out"
+        )
+
+
+@contextmanager
+def weights_path(model_file_path: str, method: str) -> Iterator[Path]:
+    """Give the path of a weights file: the one named, or the shipped one of a method.
+
+    Raises:
+        WeightsError: there is no such file; where none ships the message says how to train it.
+    """
+    if model_file_path:
+        path = Path(model_file_path)
+        if not path.is_file():
+            raise WeightsError(f"{path} is no file: give a weights file of {method}")
+        yield path
+        return
+    shipped = WEIGHTS.joinpath(f"{method}.safetensors")
+    if not shipped.is_file():
+        raise WeightsError(
+            f"no weights in {shipped}: train them with `python -m pretrain STORE --out "
+            f"runs/{method} --preset {method}` and name the file: baselines.{method}:WEIGHTS"
+        )
+    with resources.as_file(shipped) as path:
+        yield path
+
+
+def write_weights(
+    path: Path,
+    network: nn.Module,
+    *,
+    kind: str,
+    settings: dict[str, Any],
+    provenance: dict[str, Any],
+) -> None:
+    """Write a network's state in half precision; the file appears whole or not at all.
+
+    Args:
+        path: of the file.
+        network: whose state is kept.
+        kind: format and version, such as `wavebyol-hear-cola/1`.
+        settings: what is needed besides to build and feed the network.
+        provenance: where the weights come from.
+
+    Raises:
+        WeightsError: a value is too large for half precision, NaN or infinite.
+    """
+    tensors = {}
+    for name, value in network.state_dict().items():
+        stored = value.half() if value.is_floating_point() else value
+        if not stored.isfinite().all():
+            raise WeightsError(f"{name} holds values that are not finite in half precision")
+        tensors[name] = stored.cpu().contiguous()
+    header = {"format": kind, "config": json.dumps(settings), "provenance": json.dumps(provenance)}
+    with atomic_write(path) as file:
+        file.write(to_bytes(tensors, header))
+
+
+def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    """Return the tensors (single precision), the settings and the provenance of a file.
+
+    Raises:
+        WeightsError: a file that is damaged, no safetensors file, or of another kind.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is damaged or no safetensors file ({error})") from error
+    if header.get("format") != kind:
+        raise WeightsError(f"{path} is a file of {header.get('format')!r}: give one of {kind!r}")
+    try:
+        settings, provenance = json.loads(header["config"]), json.loads(header["provenance"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} has a damaged header ({type(error).__name__})") from error
+    tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    return tensors, settings, provenance
+
+
+def fill(build: Callable[[], Network], tensors: dict[str, Tensor], path: Path) -> Network:
+    """Return a network with exactly these tensors, channels last, in evaluation mode.
+
+    Args:
+        build: makes the network; what it draws is overwritten, and no generator moves.
+        tensors: of its state dict.
+        path: of their file, for errors.
+
+    Raises:
+        WeightsError: names the first tensor that is missing, too many, of another shape or type, or
+            not finite.
+    """
+    with torch.device("meta"):
+        wanted = build().state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors:
+            raise WeightsError(f"{path} lacks {name}: it is truncated or of another network")
+        if name not in wanted:
+            raise WeightsError(f"{path} holds {name}, which the network does not have")
+        value, like = tensors[name], wanted[name]
+        if value.shape != like.shape:
+            raise WeightsError(f"{path}: {name} is {list(value.shape)}, not {list(like.shape)}")
+        if value.dtype != like.dtype or not value.isfinite().all():
+            raise WeightsError(f"{path}: {name} is {value.dtype}, not finite {like.dtype}")
+    with torch.random.fork_rng(devices=[]):
+        network = build()
+    network.load_state_dict(tensors)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval()
+
+
+def prepare(audio: Tensor, model: nn.Module) -> Tensor:
+    """Return a batch of clips [B, n] in single precision on the model's device.
+
+    Raises:
+        ValueError: a tensor that is no batch of clips, or clips without a sample.
+    """
+    if audio.ndim != 2 or not audio.shape[1]:
+        raise ValueError(f"audio is {list(audio.shape)}: give clips as [B, n], n at least 1")
+    return audio.to(torch.float32).to(next(model.parameters()).device)
