@@ -177,7 +177,7 @@ class GaborFrontEnd(nn.Module):
         return gabor_taps(self.centre, self.bandwidth, self.config.taps, self.sample_rate)[:, None]
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Return the normalised log energies of a waveform; see the class."""
+        """Return the normalized log energies of a waveform; see the class."""
         normalized: Tensor = self.norm(self.log_energy(wave))
         return normalized
 
@@ -222,7 +222,7 @@ class BankFrontEnd(nn.Module):
         return gabor_taps(centre, bandwidth, self.config.taps, self.sample_rate)
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Return the normalised log energies of a waveform; see the class."""
+        """Return the normalized log energies of a waveform; see the class."""
         with torch.autocast("cuda" if wave.is_cuda else "cpu", enabled=False):
             normalized: Tensor = self.norm(self.log_energy(wave.to(self.taps.dtype)))
         return normalized
@@ -260,7 +260,7 @@ def mel_bands(config: FilterBankConfig, sample_rate: int) -> tuple[Tensor, Tenso
         )
     centre = mel_spaced(config.low_hz, config.high_hz, config.channels)
     spacing = torch.gradient(centre)[0]
-    # Neighbours cross near half height at one spacing; below that, what the window resolves.
+    # Neighbors cross near half height at one spacing; below that, what the window resolves.
     narrowest = 2.5 * sample_rate / (2 * math.pi * config.taps / 2)
     return centre, (spacing * 0.6).clamp_min(narrowest)
 

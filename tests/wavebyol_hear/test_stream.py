@@ -1,9 +1,5 @@
 """Long audio in pieces: the numbers of the whole, in bounded memory."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -104,50 +100,3 @@ def test_stages_have_the_shapes_they_are_said_to_have(preset):
     for stage, values in zip(stages_of(encoder), maps, strict=True):
         assert (stage.channels, stage.rows) == values.shape[1:3]
         assert values.shape[3] == maps[0].shape[3] // stage.step
-
-
-# Bytes a second of sound: channels in float32, twice while the pieces are joined; the audio, its
-# padded copy and its squares.
-STORE = 2 * 100 * 513 * 4 + 3 * 16_000 * 4
-
-MEASURE = """
-import re, sys, warnings
-import torch
-from wavebyol_hear import get_scene_embeddings, get_timestamp_embeddings, load_model
-warnings.simplefilter("ignore")
-torch.set_num_threads(2)
-preset, seconds, function = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-model = load_model(preset=preset)
-embed = {"scene": get_scene_embeddings, "timestamps": get_timestamp_embeddings}[function]
-embed(torch.randn(1, 16_000 * seconds), model)
-sys.stdout.write(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
-"""
-
-
-def peak_memory(preset, seconds, function):
-    """Peak resident bytes of a fresh process that embeds one clip.
-
-    Not ru_maxrss: a process that a large one starts begins with the large one's.
-    """
-    if not Path("/proc/self/status").exists():
-        pytest.skip("the peak of a process is read from /proc, which is not there")
-    command = [sys.executable, "-c", MEASURE, preset, str(seconds), function]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024
-
-
-@pytest.mark.slow
-def test_timestamps_of_twenty_minutes_stay_below_two_gigabytes():
-    assert peak_memory("slim", 1200, "timestamps") < 2e9
-
-
-@pytest.mark.slow
-def test_memory_grows_by_the_frame_store_alone():
-    # h1 has h2's front end, and so its store, under a stack that takes a sixth of the time.
-    short, long = (peak_memory("h1", seconds, "scene") for seconds in (60, 240))
-    assert long - short < 180 * STORE + 100e6  # For what the allocator keeps.
-
-
-@pytest.mark.slow
-def test_twenty_minutes_of_h2_stay_below_two_gigabytes():
-    # 45 s are the longest piece there is, with neighbours on both sides; the rest is the store.
-    assert peak_memory("h2", 45, "scene") + (1200 - 45) * STORE < 2e9

@@ -61,7 +61,7 @@ class FoldedGabor(nn.Module):
         self.factor, self.offset = factor_and_offset(front_end.norm)
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Return the normalised log energies of a waveform; see the class."""
+        """Return the normalized log energies of a waveform; see the class."""
         config = self.config
         frames = window_frames(wave, config)
         first, last = frames[..., : self.reach], frames[..., -self.reach :].flip(-1)
@@ -90,7 +90,7 @@ class FoldedBank(nn.Module):
         self.factor, self.offset = factor_and_offset(front_end.norm)
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Return the normalised log energies of a waveform; see the class."""
+        """Return the normalized log energies of a waveform; see the class."""
         config = self.config
         squares = (window_frames(wave, config) @ self.taps.T).square_()
         parts = squares.view(len(wave), -1, 2 * config.pool, config.channels)

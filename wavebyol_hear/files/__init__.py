@@ -1,1 +1,1 @@
-"""files."""
+"""Files: sound read ahead in batches, atomic writes, locks, settings."""
