@@ -239,6 +239,7 @@ def embed(source: Source, spec: str, settings: Settings) -> Subject:
                 workers=settings.workers,
             )
             corrupted = embed_corrupted(source, embedded, model, settings)
+    partial = _with_loss(source, embedded, settings)
     if embedded.precision not in ("fp32", "as loaded"):
         notes.append(f"{task.name}, {spec}: computed in {embedded.precision}")
     context = ScoreContext(
@@ -246,11 +247,29 @@ def embed(source: Source, spec: str, settings: Settings) -> Subject:
         spec,
         len(source.clips),
         settings.torch_device,
-        source.partial,
+        partial,
         notes,
         bool(untrained),
     )
     return Subject(context, embedded, corrupted, folder)
+
+
+def _with_loss(
+    source: Source, embedded: EmbeddedTask | EventEmbeddings, settings: Settings
+) -> str | None:
+    """Return what the data lacks, clips among it that are there and could not be used.
+
+    Raises:
+        TaskDataError: more than `BAD_SHARE` of the clips could not be used, without leave.
+    """
+    errors = embedded.errors if isinstance(embedded, EmbeddedTask) else ()
+    if len(errors) <= BAD_SHARE * len(source.clips):
+        return source.partial
+    lost = f"{len(errors)} of {len(source.clips)} clips cannot be used, the first: {errors[0][1]}"
+    if not settings.allow_partial:
+        hint = "--allow-partial evaluates on what is left"
+        raise missing_data(source.task, source.root, f"{lost} ({hint})")
+    return f"{source.partial}; {lost}" if source.partial else lost
 
 
 def _embed_hear(
