@@ -24,36 +24,26 @@ def leaderboard(
     results: Sequence[Result],
     published: Sequence[PublishedRow] = (),
     *,
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
     markdown: bool = False,
 ) -> str:
-    """Return one table for every protocol among the results.
+    """Return one table for every protocol among the results in HEAR's own measures.
 
-    Args:
-        results: in HEAR's own measures, of any tasks, models and protocols.
-        published: rows for the protocol of heareval's default grid.
-        columns: names of tasks for that protocol; None takes those of the results.
-        markdown: whether to write Markdown; otherwise aligned text.
+    Published rows and columns of these tasks belong to the protocol of heareval's default grid.
 
     Raises:
         TableError: two results for one cell.
     """
-    default = protocol("default")
-    versions = {r.protocol for r in results} | ({default} if columns is not None else set())
-    parts = []
-    for version in sorted(versions):
+    default, parts = protocol("default"), []
+    for version in sorted({r.protocol for r in results} | ({default} if columns else set())):
         own = [result for result in results if result.protocol == version]
-        rows, wanted = (published, columns or ()) if version == default else ((), ())
-        parts.append(hear_table(version, own, rows, wanted))
+        more = (published, columns) if version == default else ()
+        parts.append(hear_table(version, own, *more))
     return "\n\n".join(map(to_markdown if markdown else to_text, parts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the leaderboard and return the exit code, 1 where a result cannot be read.
-
-    Args:
-        arguments: of the command line; None takes the process's own.
-    """
+    """Print the leaderboard and return the exit code, 1 where a result cannot be read."""
     parser = argparse.ArgumentParser(prog="benchmark.leaderboard", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"))

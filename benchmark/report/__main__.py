@@ -22,32 +22,16 @@ from wavebyol_hear.files.atomic import write_text
 from wavebyol_hear.files.command import run_command
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the report and return the exit code, 1 where there is nothing to report."""
     parser = argparse.ArgumentParser(prog="benchmark.report", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "results",
-        type=Path,
-        nargs="?",
-        default=Path("results"),
-        help="folder of the results (default: results)",
-    )
-    parser.add_argument(
-        "--out", type=Path, help="the page to write (default: report.html in the results' folder)"
-    )
-    parser.add_argument("--baseline", help="model to compare with (default: log_mel where present)")
-    parser.add_argument("--published", type=Path, default=FIGURES, help="CSV of published figures")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report and return the exit code, 1 where there is nothing to report.
-
-    Args:
-        arguments: of the command line; None takes the process's own.
-    """
-    args = build_parser().parse_args(arguments)
+    add = parser.add_argument
+    add("results", type=Path, nargs="?", default=Path("results"), help="folder (default: results)")
+    add("--out", type=Path, help="the page to write (default: report.html in the results' folder)")
+    add("--baseline", help="model to compare with (default: log_mel where present)")
+    add("--published", type=Path, default=FIGURES, help="CSV of published figures")
+    args = parser.parse_args(arguments)
     bad_files: list[str] = []
     try:
         path = args.results.expanduser()

@@ -1,14 +1,14 @@
 """The models of one protocol in the order of their scores, each compared with a baseline."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from benchmark.compare import Comparison, compare_pair, mean_interval
 from benchmark.report.render import TableError
 from benchmark.results.failures import ResultKey
-from benchmark.results.schema import Result, ResultError
+from benchmark.results.schema import Result, ResultError, result_key
 from benchmark.stats.bootstrap import bootstrap_counts, bootstrap_interval
 from benchmark.stats.metrics import Interval
 from benchmark.stats.paired import RESAMPLES, holm
@@ -21,19 +21,12 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Entry:
-    """One model on one task.
-
-    Attributes:
-        result: what was measured.
-        comparison: with the baseline on shared clips; None for the baseline itself.
-        adjusted: the p after Holm's correction over all comparisons of the protocol.
-        reason: why there is no comparison, where there should be one.
-    """
+    """One model on one task."""
 
     result: Result
-    comparison: Comparison | None = None
-    adjusted: float | None = None
-    reason: str = ""
+    comparison: Comparison | None = None  #: with the baseline on shared clips
+    adjusted: float | None = None  #: the p after Holm's correction over the protocol's comparisons
+    reason: str = ""  #: why there is no comparison, where there should be one
 
     @property
     def mark(self) -> int:
@@ -45,27 +38,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The results of one protocol.
+    """The results of one protocol; entries and reasons are by task and model."""
 
-    Attributes:
-        protocol: name and version.
-        tasks: by name, ascending.
-        models: highest mean first; models without all tasks come last.
-        baseline: the model that others are compared with; None where it has no result here.
-        entries: by task and model.
-        means: over all tasks by model, for models that have all.
-        ranks: of the models that have all tasks; tied models share the first one's.
-        reasons: why there is no result, by task and model, where that is known.
-    """
-
-    protocol: str
-    tasks: list[str]
-    models: list[str]
-    baseline: str | None
+    protocol: str  #: name and version
+    tasks: list[str]  #: by name, ascending
+    models: list[str]  #: highest mean first; models without all tasks come last
+    baseline: str | None  #: that others are compared with; None where it has no result here
     entries: dict[tuple[str, str], Entry]
-    means: dict[str, Interval]
-    ranks: dict[str, int]
-    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+    means: dict[str, Interval]  #: over all tasks by model, for models that have all
+    ranks: dict[str, int]  #: of these; tied models share the first one's
+    reasons: dict[tuple[str, str], str]  #: why there is no result, where that is known
 
     @property
     def failures(self) -> dict[tuple[str, str], str]:
@@ -94,14 +76,13 @@ def leaderboards(
     baseline: str | None = None,
     failures: Mapping[ResultKey, str] | None = None,
 ) -> list[Leaderboard]:
-    """Return one leaderboard per protocol.
+    """Return one leaderboard per protocol that has results.
 
     Args:
         results: of any protocols.
         baseline: the model to compare with; None takes the first of `BASELINES` that has a result
             under the protocol, or the first model by name.
-        failures: why a (task, model, protocol) has no result; task and model get a column and a
-            row all the same under a protocol that has results.
+        failures: why a (task, model, protocol) has no result; each has its column and row.
 
     Raises:
         TableError: the baseline has no result, or a model has two on one task under one protocol.
@@ -109,43 +90,44 @@ def leaderboards(
     models = sorted({result.model for result in results})
     if baseline is not None and baseline not in models:
         raise TableError(f"no result of the baseline {baseline}: choose one of {', '.join(models)}")
-    return [
-        _leaderboard(
-            protocol,
-            [result for result in results if result.protocol == protocol],
-            baseline,
-            {(task, m): why for (task, m, own), why in (failures or {}).items() if own == protocol},
-        )
-        for protocol in protocol_order({result.protocol for result in results})
-    ]
+    keys = set()
+    for key in map(result_key, results):
+        if key in keys:
+            raise TableError("two results of {1} on {0} under {2}: keep one".format(*key))
+        keys.add(key)
+    boards = []
+    for protocol in protocol_order({result.protocol for result in results}):
+        by_key = {(r.task, r.model): r for r in results if r.protocol == protocol}
+        reasons = {key[:2]: why for key, why in (failures or {}).items() if key[2] == protocol}
+        boards.append(_leaderboard(protocol, by_key, baseline, reasons))
+    return boards
 
 
 def _leaderboard(
     protocol: str,
-    results: Sequence[Result],
+    by_key: dict[tuple[str, str], Result],
     baseline: str | None,
     reasons: dict[tuple[str, str], str],
 ) -> Leaderboard:
-    """Return the leaderboard of results of one protocol."""
-    by_key: dict[tuple[str, str], Result] = {}
-    for result in results:
-        if by_key.setdefault((result.task, result.model), result) is not result:
-            raise TableError(
-                f"two results of {result.model} on {result.task} under {protocol}: keep one"
-            )
+    """Return the leaderboard of one protocol from its results by task and model."""
     tested = {model for _, model in by_key}
     baseline = baseline or next((name for name in BASELINES if name in tested), min(tested))
     tasks = sorted({task for task, _ in [*by_key, *reasons]})
-    means, order = {}, {}
+    complete, order = {}, {}
     for model in sorted(tested | {model for _, model in reasons}):
         own = [by_key[task, model] for task in tasks if (task, model) in by_key]
         if len(own) == len(tasks):
-            means[model] = _mean(own)
+            complete[model] = own
         mean = float(np.mean([accuracy(result) for result in own])) if own else 0.0
-        order[model] = (model not in means, -mean)
+        order[model] = (model not in complete, -mean)
     models = sorted(order, key=order.__getitem__)
+    means = {model: _mean(own) for model, own in complete.items()}
+    ranks, first, rank = {}, "", 0
+    for position, model in enumerate((m for m in models if m in complete), start=1):
+        if not first or not _tied(complete[first], complete[model]):
+            first, rank = model, position
+        ranks[model] = rank
     entries = _compared(by_key, baseline)
-    ranks = _ranks([[by_key[task, model] for task in tasks] for model in models if model in means])
     present = baseline if baseline in tested else None
     return Leaderboard(protocol, tasks, models, present, entries, means, ranks, reasons)
 
@@ -186,28 +168,8 @@ def _mean(results: Sequence[Result]) -> Interval:
     return Interval(100 * float(np.mean(shares)), 100 * float(low), 100 * float(high))
 
 
-def _ranks(models: Sequence[Sequence[Result]]) -> dict[str, int]:
-    """Return the rank of each model; models tied with the first of a group share its rank.
-
-    Tied means that the paired bootstrap's 95 % interval of the difference in the mean over tasks
-    holds 0.
-
-    Args:
-        models: the results of each on the same tasks, highest mean first.
-    """
-    ranks: dict[str, int] = {}
-    first, rank = models[0] if models else (), 1
-    for place, own in enumerate(models, start=1):
-        if not _tied(first, own):
-            first, rank = own, place
-        ranks[own[0].model] = rank
-    return ranks
-
-
 def _tied(one: Sequence[Result], other: Sequence[Result]) -> bool:
-    """Return whether two models' means over tasks cannot be told apart."""
-    if one is other:
-        return True
+    """Return whether the paired bootstrap's interval of the difference in the mean holds 0."""
     try:
         pairs = zip(one, other, strict=True)
         compared = [compare_pair(a, b, seed=seed) for seed, (a, b) in enumerate(pairs)]

@@ -3,8 +3,8 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -20,23 +20,6 @@ BLOCK = 9
 """Columns beside the first that fit a page of 1,280 pixels; more go into a table below."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """What the page shows of one model on one task.
-
-    Attributes:
-        model: its name.
-        wide: whether the first figure takes the page's width.
-        figures: title, caption and drawing of each.
-        tables: by class, and the commonest confusions.
-    """
-
-    model: str
-    wide: bool
-    figures: Sequence[tuple[str, str, Markup]]
-    tables: Sequence[Table]
-
-
 def page(
     sections: Sequence[Section],
     boards: Sequence[Leaderboard],
@@ -44,16 +27,15 @@ def page(
     about: str = "",
     bad_files: Sequence[str] = (),
 ) -> str:
-    """Return the page.
+    """Return the page, with figures and scores by class of all results of the leaderboards.
 
     Args:
         sections: to show, in their order.
-        boards: whose protocols are among them, for figures and scores by class.
+        boards: whose protocols are among them.
         about: one line on what was measured, and when.
         bad_files: a line on each file that was left out.
     """
-    by_key = {(board.protocol, task): board for board in boards for task in board.tasks}
-    panels = {key: list(_panels(board, key[1])) for key, board in by_key.items()}
+    by_protocol = {board.protocol: board for board in boards}
     environment = Environment(
         autoescape=True,
         finalize=lambda x: clean(x) if isinstance(x, str) and not isinstance(x, Markup) else x,
@@ -70,41 +52,42 @@ def page(
         boards=boards,
         about=about,
         bad_files=bad_files,
-        anchor=_anchor,
+        anchor=lambda table: "--".join(table.kind[1:]),
         axis_of=_axis,
         blocks=_blocks,
-        links=lambda section: {table.kind[2]: _anchor(table) for table in section.tasks},
-        panels=lambda table: panels[table.kind[1:]],
+        panels=lambda table: list(_panels(by_protocol[table.kind[1]], table.kind[2])),
         position=_position,
         sort_key=lambda cell: "" if cell.value is None else cell.value,
     )
 
 
-def _panels(board: Leaderboard, task: str) -> Iterator[Panel]:
-    """Yield figures and tables of each model on a task, best first."""
+def _panels(board: Leaderboard, task: str) -> Iterator[dict[str, Any]]:
+    """Yield model, figures and tables of each result on a task, best first."""
     results = {entry.result.model: entry.result for entry in board.of_task(task)}
     baseline = results.get(board.baseline or "")
     for model, result in results.items():
-        other = None if baseline is result else baseline
-        tables = [class_table(result, other), confusion_table(result)]
-        wide = len(result.classes) > plots.COUNTED_CLASSES
-        yield Panel(model, wide, list(_figures(result, results)), tables)
+        yield {
+            "model": model,
+            "wide": len(result.classes) > plots.COUNTED_CLASSES,
+            "figures": list(_figures(result, results)),
+            "tables": [
+                class_table(result, None if baseline is result else baseline),
+                confusion_table(result),
+            ],
+        }
 
 
 def _figures(result: Result, results: dict[str, Result]) -> Iterator[tuple[str, str, Markup]]:
     """Yield title, caption and drawing of each figure of a result.
 
-    Args:
-        result: to draw.
-        results: of all models on its task, for a map of the same model before whitening.
+    The results of all models on the task are for a map of the same model before whitening.
     """
     if len(result.classes) <= MAX_CLASSES:
         caption = "rows: true class, columns: predicted class, shade: share of the row's clips"
         yield "Confusion matrix, in clips", caption, plots.confusion(result)
     if folds := plots.curves(result):
-        caption = "ring: the choice"
-        if len(folds) > 1:
-            caption = "thin: each fold, thick: their mean, rings: the choices"
+        several = "thin: each fold, thick: their mean, rings: the choices"
+        caption = several if folds[1:] else "ring: the choice"
         yield f"Choosing {plots.choice(result)[0]}", caption, plots.validation(result)
     plain = next((r for r in map(results.get, plots.unwhitened(result.model)) if r and r.map), None)
     if (shown := plain or result).map:
@@ -117,11 +100,6 @@ def _figures(result: Result, results: dict[str, Result]) -> Iterator[tuple[str, 
         yield "Map of the embeddings", caption, plots.scatter(shown)
 
 
-def _anchor(table: Table) -> str:
-    """Return the anchor of a task's table."""
-    return "--".join(table.kind[1:])
-
-
 def _blocks(table: Table) -> Iterator[list[Column]]:
     """Yield the columns of a table in parts that fit the page, each with the first column."""
     first, *rest = table.columns
@@ -129,29 +107,28 @@ def _blocks(table: Table) -> Iterator[list[Column]]:
         yield [first, *rest[start : start + BLOCK]]
 
 
-def _axis(table: Table, place: int) -> tuple[int, int] | None:
+def _axis(table: Table, index: int) -> tuple[int, int] | None:
     """Return the range of a column's dots, in steps of five; None for a column without dots."""
-    cells = [row[place] for row in table.rows]
+    cells = [row[index] for row in table.rows]
     ends = [x for c in cells for x in (c.value, c.low, c.high) if isinstance(x, int | float)]
-    if not table.columns[place].dots or not ends:
+    if not table.columns[index].dots or not ends:
         return None
     return 5 * math.floor(min(ends) / 5), 5 * math.ceil(max(ends) / 5)
 
 
 def _position(cell: Cell, axis: tuple[int, int]) -> Markup:
     """Return where a value and its interval stand on an axis, as CSS variables in percent."""
-    value = float(cell.value or 0.0)
-    ends = {"low": cell.low, "at": value, "high": cell.high}
-    wide = axis[1] - axis[0] or 1
-    places = {k: 100 * ((value if x is None else x) - axis[0]) / wide for k, x in ends.items()}
-    return Markup(";".join(f"--{name}:{place:.1f}%" for name, place in places.items()))
+    ends = {"low": cell.low, "at": cell.value, "high": cell.high}
+    points = {name: float(cell.value if x is None else x) for name, x in ends.items()}  # type: ignore[arg-type]
+    start, width = axis[0], axis[1] - axis[0] or 1
+    percent = {name: 100 * (x - start) / width for name, x in points.items()}
+    return Markup(";".join(f"--{name}:{x:.1f}%" for name, x in percent.items()))
 
 
 def _typeset(text: str, column: Column) -> Markup:
     """Return a cell's text with real minus signs in numbers, and places to break in names."""
-    if column.numeric:
-        return escape(clean(text).replace("-", "\N{MINUS SIGN}"))
-    return _breakable(text)
+    minus = escape(clean(text).replace("-", "\N{MINUS SIGN}"))
+    return minus if column.numeric else _breakable(text)
 
 
 def _breakable(text: str) -> Markup:

@@ -1,9 +1,10 @@
 """Figures that others published, each with its source and protocol; nothing here was measured."""
 
 import csv
-import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmark.data.hear_catalogue import known_tasks
 
@@ -35,16 +36,12 @@ class Figure:
     @property
     def text(self) -> str:
         """The score with its deviation."""
-        return f"{self.score:.1f}" + (
-            f" ± {self.plus_minus:.1f}" if self.plus_minus is not None else ""
-        )
+        spread = "" if self.plus_minus is None else f" ± {self.plus_minus:.1f}"
+        return f"{self.score:.1f}{spread}"
 
 
 def read_published(path: Path = FIGURES) -> list[Figure]:
     """Read published figures from a CSV file, in its order.
-
-    Args:
-        path: of the file; its first line names the columns.
 
     Raises:
         PublishedError: a column or a source is absent, a score is no percentage, or a cell comes
@@ -52,75 +49,64 @@ def read_published(path: Path = FIGURES) -> list[Figure]:
         OSError: the file cannot be read.
     """
     figures: dict[tuple[str, str, str], Figure] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise PublishedError(f"{path}: the first line must be {','.join(COLUMNS)}")
-        for row in reader:
-            figure = _figure(row, f"{path}, line {reader.line_num}")
-            key = (figure.model, figure.protocol, figure.task)
-            if figures.setdefault(key, figure) is not figure:
-                raise PublishedError(f"{path}: {' / '.join(key)} comes twice; keep one")
+    for line, row in _rows(path, COLUMNS):
+        for name in ("model", "protocol", "task", "source"):
+            if not row[name].strip():
+                raise PublishedError(f"{line}: {name} is empty; a published figure needs one")
+        score = _number(row["score"], line, 100)
+        deviation = _number(row["plus_minus"], line, 100) if row["plus_minus"] else None
+        figure = Figure(**(row | {"score": score, "plus_minus": deviation}))
+        key = (figure.model, figure.protocol, figure.task)
+        if figures.setdefault(key, figure) is not figure:
+            raise PublishedError(f"{line}: {' / '.join(key)} comes twice; keep one")
     return list(figures.values())
-
-
-def _figure(row: dict[str, str], line: str) -> Figure:
-    """Return one line as a figure."""
-    if None in row or None in row.values():
-        raise PublishedError(f"{line}: needs {len(COLUMNS)} columns")
-    for name in ("model", "protocol", "task", "source"):
-        if not row[name].strip():
-            raise PublishedError(f"{line}: {name} is empty; a published figure needs one")
-    try:
-        score = float(row["score"])
-        deviation = float(row["plus_minus"]) if row["plus_minus"] else None
-    except ValueError as error:
-        raise PublishedError(f"{line}: {error}; give numbers in percent") from None
-    if not (math.isfinite(score) and 0 <= score <= 100):
-        raise PublishedError(f"{line}: score is {score}; give a percentage")
-    names = {name: row[name] for name in COLUMNS if name not in ("score", "plus_minus")}
-    return Figure(**names, score=score, plus_minus=deviation)
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One model of the published leaderboard.
+    """One model of the published leaderboard of HEAR."""
 
-    Attributes:
-        model: as the source calls it.
-        source: where the row stands.
-        scores: by name of the task, as a fraction; tasks without a score are left out.
-    """
-
-    model: str
+    model: str  #: as the source calls it
     source: str
-    scores: dict[str, float]
+    scores: dict[str, float]  #: by task, as a fraction; tasks without a score are left out
 
 
 def read_leaderboard(path: Path = LEADERBOARD) -> list[PublishedRow]:
-    """Read published rows, in the order of the file; none of them is measured here.
-
-    Args:
-        path: of a CSV file with the columns model, source and one for each of the 19 tasks.
+    """Read published rows, in the order of the file: model, source and the 19 tasks.
 
     Raises:
-        PublishedError: a column is absent or unknown, a row lacks its source, or a score is none.
+        PublishedError: a column is absent or unknown, a row lacks its source, or a score is no
+            fraction.
     """
-    tasks = list(known_tasks())
-    rows = []
+    tasks, rows = list(known_tasks()), []
+    for line, row in _rows(path, ("model", "source", *tasks)):
+        if not row["model"] or not row["source"]:
+            raise PublishedError(f"{line}: a published row needs a model and a source")
+        scores = {task: _number(row[task], line, 1) for task in tasks if row[task]}
+        rows.append(PublishedRow(row["model"], row["source"], scores))
+    return rows
+
+
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows of a CSV file of certain columns, each with its file and line."""
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if list(reader.fieldnames or ()) != ["model", "source", *tasks]:
-            raise PublishedError(f"{path}: the columns must be model, source and the 19 tasks")
+        if tuple(reader.fieldnames or ()) != tuple(columns):
+            raise PublishedError(f"{path}: the columns must be {','.join(columns)}")
         for row in reader:
-            where = f"{path}, line {reader.line_num}"
-            if not row["model"] or not row["source"]:
-                raise PublishedError(f"{where}: a published row needs a model and a source")
-            try:
-                scores = {task: float(row[task]) for task in tasks if row[task]}
-            except ValueError as error:
-                raise PublishedError(f"{where}: {error}; give fractions") from None
-            if not all(math.isfinite(x) and 0 <= x <= 1 for x in scores.values()):
-                raise PublishedError(f"{where}: a score is no fraction")
-            rows.append(PublishedRow(row["model"], row["source"], scores))
-    return rows
+            line = f"{path}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise PublishedError(f"{line}: needs {len(columns)} columns")
+            yield line, row
+
+
+def _number(text: str, line: str, maximum: int) -> float:
+    """Return a score, refusing one outside 0 to the maximum: 1 of fractions, 100 of percentages."""
+    kind = {1: "a fraction", 100: "a percentage"}[maximum]
+    try:
+        score = float(text)
+    except ValueError as error:
+        raise PublishedError(f"{line}: {error}; give {kind}") from None
+    if not 0 <= score <= maximum:
+        raise PublishedError(f"{line}: score is {text}; give {kind}")
+    return score

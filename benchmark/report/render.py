@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from textwrap import fill
+from typing import Any
 
 from rich.box import Box
 from rich.console import Console
@@ -28,31 +29,18 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of a table: a text, or a number with its interval.
+    """One entry of a table: a text, or a number with its interval."""
 
-    Attributes:
-        text: as shown.
-        value: the number in full, or the text to sort by; None where there is none.
-        low: lower end of the 95 % interval.
-        high: upper end.
-        sign: whether the interval is shown with signs.
-        digits: of the interval, behind the point.
-        more: small print, such as the mean over seeds.
-        mark: 1 significantly above the baseline, -1 below, else 0.
-        tags: short words such as "untrained".
-        notes: footnotes.
-    """
-
-    text: str
-    value: float | str | None = None
-    low: float | None = None
+    text: str  #: as shown
+    value: float | str | None = None  #: the number in full, or the text to sort by
+    low: float | None = None  #: lower end of the 95 % interval
     high: float | None = None
-    sign: bool = False
-    digits: int = 1
-    more: str = ""
-    mark: int = 0
-    tags: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    sign: bool = False  #: whether the interval is shown with signs
+    digits: int = 1  #: of the interval, behind the point
+    more: str = ""  #: small print, such as the mean over seeds
+    mark: int = 0  #: 1 significantly above the baseline, -1 below, else 0
+    tags: tuple[str, ...] = ()  #: short words such as "untrained"
+    notes: tuple[str, ...] = ()  #: footnotes
 
     @property
     def interval(self) -> str:
@@ -73,44 +61,27 @@ NONE = Cell(DASH)
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes:
-        name: its head.
-        below: small print of the head.
-        numeric: whether it holds numbers, which stand to the right and sort downwards.
-        dots: whether the page draws its values and intervals.
-        notes: footnotes that hold for the whole column.
-    """
+    """A column of a table."""
 
     name: str
-    below: str = ""
-    numeric: bool = True
-    dots: bool = False
-    notes: tuple[str, ...] = ()
+    below: str = ""  #: small print of the head
+    numeric: bool = True  #: whether it holds numbers, which stand to the right and sort downwards
+    dots: bool = False  #: whether the page draws its values and intervals
+    notes: tuple[str, ...] = ()  #: footnotes that hold for the whole column
+    cell: Callable[[Any], Cell] | None = None  #: makes the cell of an item; see `rows_of`
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns.
+    """Rows under columns, of which the first names the rows."""
 
-    Attributes:
-        title: of the table; "" where the section's says it.
-        columns: the first names the rows.
-        rows: as many cells as columns each.
-        caption: how the table is to be read.
-        breaks: rows above which a rule is drawn, between groups of tied models.
-        facts: names and texts about what was measured.
-        kind: of the lines in CSV, with protocol and task.
-    """
-
-    title: str
+    title: str  #: "" where the section's says it
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
-    caption: str = ""
-    breaks: frozenset[int] = frozenset()
-    facts: Sequence[tuple[str, str]] = ()
-    kind: tuple[str, str, str] = ("", "", "")
+    caption: str = ""  #: how the table is to be read
+    breaks: frozenset[int] = frozenset()  #: rows with a rule above, between groups of tied models
+    facts: Sequence[tuple[str, str]] = ()  #: names and texts about what was measured
+    kind: tuple[str, str, str] = ("", "", "")  #: of the lines in CSV, with protocol and task
 
     @cached_property
     def notes(self) -> list[str]:
@@ -126,29 +97,22 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """Tables under one heading.
-
-    Attributes:
-        title: the heading.
-        anchor: of links to it.
-        tables: shown first.
-        tasks: one table per task, which the page folds away with its figures.
-        caption: what holds for all of its tables.
-    """
+    """Tables under one heading."""
 
     title: str
-    anchor: str
+    anchor: str  #: of links to it
     tables: Sequence[Table]
-    tasks: Sequence[Table] = ()
-    caption: str = ""
+    tasks: Sequence[Table] = ()  #: one per task, which the page folds away with its figures
+    caption: str = ""  #: what holds for all of its tables
+
+
+def rows_of(columns: Sequence[Column], items: Iterable[Any]) -> list[list[Cell]]:
+    """Return one row per item, whose cells the columns make."""
+    return [[column.cell(item) for column in columns if column.cell] for item in items]
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table of plain texts.
-
-    Args:
-        rows: the first is the head.
-    """
+    """Return a table of plain texts, of which the first row is the head."""
     head, *body = rows
     columns = [Column(name, numeric=False) for name in head]
     return Table("", columns, [[Cell(text) for text in row] for row in body])
@@ -184,14 +148,7 @@ def _grid(table: Table, escape: Callable[[str], str]) -> list[list[str]]:
 
 
 def _document(table: Table, body: str, escape: Callable[[str], str], end: str) -> str:
-    """Return a table between its title, facts and caption and its footnotes.
-
-    Args:
-        table: to write.
-        body: its rows as written.
-        escape: for texts.
-        end: of the lines that are no paragraphs.
-    """
+    """Return the rows of a table as written, between its title, facts, caption and footnotes."""
     facts = [f"{name}: {escape(clean(text))}" for name, text in table.facts]
     notes = [f"[{i}] {escape(clean(text))}" for i, text in enumerate(table.notes, 1)]
     caption = escape(clean(table.caption))
@@ -209,8 +166,8 @@ def to_text(table: Table) -> str:
     """Return a table with aligned columns for a terminal, in ASCII as far as names allow."""
     head, *body = _grid(table, str)
     rich = RichTable(box=LINES, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, (column, name) in enumerate(zip(table.columns, head, strict=True)):
-        alone = column.numeric and not any(row[place].below for row in table.rows)
+    for index, (column, name) in enumerate(zip(table.columns, head, strict=True)):
+        alone = column.numeric and not any(row[index].below for row in table.rows)
         rich.add_column(Text(name), justify="right" if alone else "left", no_wrap=True)
     for number, row in enumerate(body):
         if number in table.breaks:
@@ -235,12 +192,7 @@ def escape_markdown(text: str) -> str:
 
 
 def to_markdown(table: Table, heading: str = "") -> str:
-    """Return a table in Markdown.
-
-    Args:
-        table: to write.
-        heading: before its title, such as "### "; "" for a paragraph.
-    """
+    """Return a table in Markdown, with its title as a paragraph or as a heading such as "### "."""
     head, *body = _grid(table, escape_markdown)
     rule = ["---:" if column.numeric else "---" for column in table.columns]
     lines = ["| " + " | ".join(row) + " |" for row in (head, rule, *body)]

@@ -110,7 +110,7 @@ def test_published_scores_agree_with_the_other_table_of_published_figures() -> N
     [
         ("model,source", "model,origin", "columns must be"),
         ("0.5,", "x,", "could not convert"),
-        ("0.5,", "1.5,", "no fraction"),
+        ("0.5,", "1.5,", "score is 1.5; give a fraction"),
         ("a,s,", "a,,", "needs a model and a source"),
     ],
 )

@@ -11,7 +11,7 @@ from benchmark.report.published import FIGURES, PublishedError, read_published
     ("line", "message"),
     [
         ("m,AudioSet,linear,esc50,80,,", "source is empty"),
-        ("m,AudioSet,linear,esc50,eighty,,paper", "give numbers"),
+        ("m,AudioSet,linear,esc50,eighty,,paper", "could not convert.*; give a percentage"),
         ("m,AudioSet,linear,esc50,nan,,paper", "give a percentage"),
         ("m,AudioSet,linear,esc50,80,paper", "needs 7 columns"),
         ("m,AudioSet,linear,esc50,80,,a\nm,AudioSet,linear,esc50,81,,b", "comes twice"),
