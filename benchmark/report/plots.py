@@ -1,7 +1,6 @@
 """Figures of one result as SVG in the page's own colors: confusions, validation curve, map."""
 
 import colorsys
-import hashlib
 import io
 import math
 import re
@@ -11,6 +10,7 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 from markupsafe import Markup
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -45,9 +45,10 @@ SETTINGS = {
     "learning_rate": ("the learning rate", "learning rate"),
 }
 """What protocols choose on validation clips, in a title and on an axis."""
+ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
+ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 STYLE: Any = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "wavebyol-hear",
     "text.parse_math": False,
     "path.simplify": False,
     "axes.formatter.use_mathtext": False,
@@ -68,6 +69,7 @@ STYLE: Any = {
 }
 
 
+@rc_context(STYLE)
 def confusion(result: Result) -> Markup:
     """Return the confusion matrix: rows are true classes, shade is a cell's share of its row."""
     counts = confusion_matrix(result.labels(), result.predicted(), len(result.classes))
@@ -77,39 +79,33 @@ def confusion(result: Result) -> Markup:
     shades[..., 3] = np.where(counts > 0, 0.08 + 0.62 * shares, 0)
     size = len(counts)
     side = 0.34 if size <= COUNTED_CLASSES else max(0.15, 7 / size)
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(size * side, size * side)
-        axes.imshow(shades, interpolation="none", aspect="auto")
-        names = [clean(name) for name in result.classes]
-        axes.set_xticks(range(size), names, rotation=60, ha="left", rotation_mode="anchor")
-        axes.set_yticks(range(size), names)
-        axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
-        axes.spines[:].set_visible(True)
-        for row, column in np.argwhere(counts).tolist() if size <= COUNTED_CLASSES else ():
-            axes.text(column, row, f"{counts[row, column]}", ha="center", va="center")
-        return _svg(figure, result, f"Confusion matrix, {size} classes,")
+    figure, axes = _axes(size * side, size * side)
+    axes.imshow(shades, interpolation="none", aspect="auto")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(True)
+    for index, name in enumerate(map(clean, result.classes)):  # texts cost half as much as ticks
+        axes.text(index, -0.5 - 0.1 / side, name, rotation=60, rotation_mode="anchor")
+        axes.text(-0.5 - 0.05 / side, index, name, ha="right", va="center_baseline")
+    for row, column in np.argwhere(counts).tolist() if size <= COUNTED_CLASSES else ():
+        axes.text(column, row, f"{counts[row, column]}", ha="center", va="center")
+    return _svg(figure, result, f"Confusion matrix, {size} classes,")
 
 
-def setting(result: Result) -> str:
+def _setting(result: Result) -> str:
     """Return the name of what the protocol chose on validation clips; "" where it chose nothing."""
     points = [point for fold in result.folds for point in fold.get("validation") or []]
-    return next(iter(sorted({name for point in points for name in point} - {"accuracy"})), "")
+    return min({name for point in points for name in point} - {"accuracy"}, default="")
 
 
 def choice(result: Result) -> tuple[str, str]:
     """Return what the protocol chose on validation clips, in words and as an axis."""
-    name = setting(result).replace("_", " ")
-    return SETTINGS.get(setting(result), (f"the {name}", name))
+    name = _setting(result).replace("_", " ")
+    return SETTINGS.get(_setting(result), (f"the {name}", name))
 
 
 def curves(result: Result) -> list[np.ndarray]:
-    """Return of each fold the settings that were compared and their validation accuracies.
-
-    Shape:
-        each `[n, 2]`; none where the protocol compares none.
-    """
-    name = setting(result)
-    folds = [fold.get("validation") or [] for fold in result.folds]
+    """Return setting and accuracy `[n, 2]` of each fold that has a validation curve."""
+    name, folds = _setting(result), [fold.get("validation") for fold in result.folds]
     return [
         np.array([(point[name], point["accuracy"]) for point in points], dtype=np.float64)
         for points in folds
@@ -117,60 +113,53 @@ def curves(result: Result) -> list[np.ndarray]:
     ]
 
 
+@rc_context(STYLE)
 def validation(result: Result) -> Markup:
     """Return validation accuracy over what was chosen: each fold, their mean, and the choices."""
-    folds, name = curves(result), setting(result)
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(4.2, 2.6)
-        for points in folds:
-            axes.plot(
-                *points.T, color=BASE if folds[1:] else ACCENT, linewidth=1 if folds[1:] else 2
-            )
-        if folds[1:] and len({points.shape for points in folds}) == 1:
-            axes.plot(*np.mean(folds, axis=0).T, color=ACCENT, linewidth=2)
-        for points, fold in zip(folds, result.folds, strict=False):
-            chosen = points[points[:, 0] == fold.get(name)]
-            axes.plot(
-                *chosen.T, "o", mfc="none", mec=ACCENT, markersize=6, clip_on=False, gid="chosen"
-            )
-        values = np.concatenate(folds)[:, 1]
-        margin = max(2.0, 0.1 * float(np.ptp(values)))
-        axes.set_ylim(max(0, values.min() - margin), min(100, values.max() + margin))
-        axes.set_xscale("log")
-        axes.minorticks_off()
-        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-        axes.grid(axis="y")
-        axes.set_xlabel(choice(result)[1])
-        axes.set_ylabel("% of validation clips")
-        return _svg(figure, result, f"Validation accuracy by {choice(result)[1]}")
+    folds, label = curves(result), choice(result)[1]
+    figure, axes = _axes(4.2, 2.6)
+    for points in folds:
+        axes.plot(*points.T, color=BASE if folds[1:] else ACCENT, linewidth=1 if folds[1:] else 2)
+    if folds[1:] and len({points.shape for points in folds}) == 1:
+        axes.plot(*np.mean(folds, axis=0).T, color=ACCENT, linewidth=2)
+    ring: Any = {"mfc": "none", "mec": ACCENT, "ms": 6, "clip_on": False, "gid": "chosen"}
+    for points, fold in zip(folds, result.folds, strict=False):
+        axes.plot(*points[points[:, 0] == fold.get(_setting(result))].T, "o", **ring)
+    values = np.concatenate(folds)[:, 1]
+    margin = max(2.0, 0.1 * float(np.ptp(values)))
+    limits = max(0, values.min() - margin), min(100, values.max() + margin)
+    axes.set(ylim=limits, xscale="log", xlabel=label, ylabel="% of validation clips")
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    axes.grid(axis="y")
+    return _svg(figure, result, f"Validation accuracy by {label}")
 
 
+@rc_context(STYLE)
 def scatter(result: Result) -> Markup:
-    """Return the map of the embeddings; the dots of a class are one group that tells its name."""
+    """Return the map of the embeddings; the dots of a class are one group, titled by its name."""
     points = result.map or {}
     xy, labels = np.stack([points["x"], points["y"]], axis=1), np.array(points["label"])
-    present, names = np.unique(labels).tolist(), []
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _axes(4.2, 4.2)
-        axes.axhline(0, color=RULE, linewidth=0.8)
-        axes.axvline(0, color=RULE, linewidth=0.8)
-        for place, label in enumerate(present):
-            # A stroke of no length with round ends is a dot, in a tenth of a circle's characters.
-            vertices = np.repeat(xy[labels == label], 2, axis=0)
-            dots = Path(vertices, [Path.MOVETO, Path.LINETO] * (len(vertices) // 2))
-            light = (0.5, 0.4, 0.6)[place % 3]
-            color = colorsys.hls_to_rgb(place / len(present), light, 0.65)
-            name = clean(result.classes[label])
-            patch = PathPatch(dots, ec=color, fc="none", linewidth=4, capstyle="round")
-            patch.set_gid(f"dots {name}: {len(vertices) // 2} clips")
-            axes.add_patch(patch)
-            names.append(Line2D([], [], color=color, marker="o", linestyle="", label=name))
-        axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-        if len(present) <= NAMED_CLASSES:
-            columns = math.ceil(len(present) / 24)
-            axes.legend(handles=names, loc="upper left", bbox_to_anchor=(1, 1), ncols=columns)
-        return _svg(figure, result, "Map of the embeddings")
+    present, handles = np.unique(labels).tolist(), []
+    figure, axes = _axes(4.2, 4.2)
+    axes.axhline(0, color=RULE, linewidth=0.8)
+    axes.axvline(0, color=RULE, linewidth=0.8)
+    for index, label in enumerate(present):
+        # A stroke of no length with round ends is a dot, in a tenth of a circle's characters.
+        vertices = np.repeat(xy[labels == label], 2, axis=0)
+        dots = Path(vertices, [Path.MOVETO, Path.LINETO] * (len(vertices) // 2))
+        color = colorsys.hls_to_rgb(index / len(present), (0.5, 0.4, 0.6)[index % 3], 0.65)
+        name = clean(result.classes[label])
+        patch = PathPatch(dots, ec=color, fc="none", linewidth=4, capstyle="round")
+        patch.set_gid(f"dots {name}: {len(vertices) // 2} clips")
+        axes.add_patch(patch)
+        handles.append(Line2D([], [], color=color, marker="o", linestyle="", label=name))
+    axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    if len(present) <= NAMED_CLASSES:
+        columns = math.ceil(len(present) / 24)
+        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1), ncols=columns)
+    return _svg(figure, result, "Map of the embeddings")
 
 
 def unwhitened(model: str) -> list[str]:
@@ -187,16 +176,12 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, result: Result, title: str) -> Markup:
-    """Return a figure as SVG for a page: its colors are the page's and its names its own."""
-    file = io.StringIO()
-    figure.savefig(
-        file, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None}
-    )
-    ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
-    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-    root = ElementTree.fromstring(file.getvalue())
+    """Return a figure as SVG for a page: its colors are the page's and its ids its own."""
     title = f"{title} of {clean(result.model)} on {clean(result.task)} under {result.protocol}"
-    key = hashlib.blake2b(f"{title}\n{file.getvalue()}".encode(), digest_size=6).hexdigest()
+    matplotlib.rcParams["svg.hashsalt"] = title
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, bbox_inches="tight")
+    root = ElementTree.fromstring(file.getvalue())
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag.endswith(("}metadata", "}style")):
@@ -207,22 +192,15 @@ def _svg(figure: Figure, result: Result, title: str) -> Markup:
             ElementTree.SubElement(parent, "{http://www.w3.org/2000/svg}title").text = name[5:]
         elif name == "chosen":
             parent.set("class", name)
-        elif parent.tag.endswith(("}clipPath", "}path", "}image")) and name:
-            parent.set("id", f"{key}-{name}")
+        elif parent.tag.endswith(("}clipPath", "}path")) and name:
+            parent.set("id", name)
         for attribute, value in parent.attrib.items():
             for color, variable in COLORS.items():
                 value = value.replace(color, f"var(--{variable})")
-            if attribute == "d":
-                value = " ".join(_short(number) for number in value.split())
+            if attribute == "d":  # one digit is enough
+                value = re.sub(r"[-\d.e]+", lambda number: f"{float(number[0]):.1f}", value)
             elif attribute == "style":  # letters are the page's
                 value = re.sub(r"font-family:[^;]*;?", "", value)
-            elif value.startswith(("url(#", "#")) and attribute.endswith(("href", "clip-path")):
-                value = value.replace("#", f"#{key}-")
             parent.set(attribute, value)
     root.attrib |= {"role": "img", "aria-label": title}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
-
-
-def _short(number: str) -> str:
-    """Return a coordinate with one digit; letters as they are."""
-    return number if number.isalpha() else f"{float(number):.1f}"
