@@ -205,31 +205,26 @@ def show(
 ) -> None:
     """Print the tables of results, and write them to `table.md` and `hear.md` in a folder."""
     from benchmark.leaderboard import leaderboard, read_leaderboard
-    from benchmark.report.tables import more_tables, tables
+    from benchmark.report.tables import tables
     from wavebyol_hear.files.atomic import write_text
 
     shares = [result for result in results if result.unit == "percent"]
     measures = [result for result in results if result.unit != "percent"]
     lacking = {key: why for key, why in failures.items() if key[2] != hear_protocol}
-
-    def parts(*, markdown: bool) -> list[str]:
-        first = [tables(shares, lacking, markdown=markdown)] if shares or lacking else []
-        return first + more_tables(shares, markdown=markdown)
-
-    texts = {"table.md": parts(markdown=True) if shares else []}
-    sys.stdout.write("".join(f"\n{part}\n" for part in parts(markdown=False)))
+    texts = {"table.md": tables(shares, lacking, markdown=True)} if shares else {}
+    if shares or lacking:
+        sys.stdout.write(f"\n{tables(shares, lacking)}\n")
     if measures:
         published = read_leaderboard()
         sys.stdout.write(f"\n{leaderboard(measures, published)}\n")
-        texts["hear.md"] = [leaderboard(measures, published, markdown=True)]
+        texts["hear.md"] = leaderboard(measures, published, markdown=True)
     written = []
     for name, text in texts.items():
-        if text:
-            try:
-                write_text(out / name, "\n\n".join(text) + "\n")
-                written.append(name)
-            except OSError as error:
-                sys.stderr.write(f"warning: {out / name} is not written: {error.strerror}\n")
+        try:
+            write_text(out / name, text + "\n")
+            written.append(name)
+        except OSError as error:
+            sys.stderr.write(f"warning: {out / name} is not written: {error.strerror}\n")
     if results:
         count = "1 result" if len(results) == 1 else f"{len(results)} results"
         sys.stdout.write(f"\n{' and '.join([count, *written])} are in {out}\n")

@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The results of one protocol; entries and reasons are by task and model."""
+    """The results of one protocol; entries and failures are by task and model."""
 
     protocol: str  #: name and version
     tasks: list[str]  #: by name, ascending
@@ -47,13 +47,7 @@ class Leaderboard:
     entries: dict[tuple[str, str], Entry]
     means: dict[str, Interval]  #: over all tasks by model, for models that have all
     ranks: dict[str, int]  #: of these; tied models share the first one's
-    reasons: dict[tuple[str, str], str]  #: why there is no result, where that is known
-
-    @property
-    def failures(self) -> dict[tuple[str, str], str]:
-        """Why there is no result, for every (task, model) that has none."""
-        keys = [(task, model) for task in self.tasks for model in self.models]
-        return {k: self.reasons.get(k, "not run") for k in keys if k not in self.entries}
+    failures: dict[tuple[str, str], str]  #: why there is no result, of every pair without one
 
     def of_task(self, task: str) -> list[Entry]:
         """Return the entries of a task, highest accuracy first."""
@@ -127,9 +121,11 @@ def _leaderboard(
         if not first or not _tied(complete[first], complete[model]):
             first, rank = model, position
         ranks[model] = rank
+    gaps = [(task, m) for task in tasks for m in models if (task, m) not in by_key]
+    failures = {key: reasons.get(key, "not run") for key in gaps}
     entries = _compared(by_key, baseline)
     present = baseline if baseline in tested else None
-    return Leaderboard(protocol, tasks, models, present, entries, means, ranks, reasons)
+    return Leaderboard(protocol, tasks, models, present, entries, means, ranks, failures)
 
 
 def _compared(by_key: dict[tuple[str, str], Result], baseline: str) -> dict[tuple[str, str], Entry]:

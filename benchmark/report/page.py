@@ -16,8 +16,6 @@ from benchmark.report.tables import MAX_CLASSES, class_table, confusion_table
 from benchmark.results.schema import Result
 
 FOLDER = Path(__file__).parent
-BLOCK = 9
-"""Columns beside the first that fit a page of 1,280 pixels; more go into a table below."""
 
 
 def page(
@@ -54,7 +52,6 @@ def page(
         bad_files=bad_files,
         anchor=lambda table: "--".join(table.kind[1:]),
         axis_of=_axis,
-        blocks=_blocks,
         panels=lambda table: list(_panels(by_protocol[table.kind[1]], table.kind[2])),
         position=_position,
         sort_key=lambda cell: "" if cell.value is None else cell.value,
@@ -98,13 +95,6 @@ def _figures(result: Result, results: dict[str, Result]) -> Iterator[tuple[str, 
         )
         caption += f"; before whitening, of {shown.model}" if plain else ""
         yield "Map of the embeddings", caption, plots.scatter(shown)
-
-
-def _blocks(table: Table) -> Iterator[list[Column]]:
-    """Yield the columns of a table in parts that fit the page, each with the first column."""
-    first, *rest = table.columns
-    for start in range(0, max(1, len(rest)), BLOCK):
-        yield [first, *rest[start : start + BLOCK]]
 
 
 def _axis(table: Table, index: int) -> tuple[int, int] | None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from textwrap import fill
-from typing import Any
 
 from rich.box import Box
 from rich.console import Console
@@ -68,7 +67,6 @@ class Column:
     numeric: bool = True  #: whether it holds numbers, which stand to the right and sort downwards
     dots: bool = False  #: whether the page draws its values and intervals
     notes: tuple[str, ...] = ()  #: footnotes that hold for the whole column
-    cell: Callable[[Any], Cell] | None = None  #: makes the cell of an item; see `rows_of`
 
 
 @dataclass(frozen=True)
@@ -104,11 +102,6 @@ class Section:
     tables: Sequence[Table]
     tasks: Sequence[Table] = ()  #: one per task, which the page folds away with its figures
     caption: str = ""  #: what holds for all of its tables
-
-
-def rows_of(columns: Sequence[Column], items: Iterable[Any]) -> list[list[Cell]]:
-    """Return one row per item, whose cells the columns make."""
-    return [[column.cell(item) for column in columns if column.cell] for item in items]
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> Table:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from statistics import median
 from typing import Any
 
@@ -28,7 +27,6 @@ from benchmark.report.render import (
     Section,
     Table,
     TableError,
-    rows_of,
     text_table,
     to_markdown,
     to_text,
@@ -40,6 +38,7 @@ from benchmark.stats.metrics import confusion_matrix
 MAX_CLASSES = 60
 """Rows of a table by class and sides of a confusion matrix; of more only the extremes are shown."""
 MAX_CONFUSIONS = 20
+MODEL = Column("Model", numeric=False)
 MIB = 2**20
 COSTS: dict[str, tuple[Column, Callable[[Sequence[float]], float], float, int]] = {
     "parameters": (Column("Parameters", "millions"), max, 1e6, 2),
@@ -120,9 +119,6 @@ def _model(result: Result, baseline: str | None = None) -> Cell:
     return replace(_text(result.model), tags=tuple(tags))
 
 
-MODEL = Column("Model", numeric=False, cell=_model)
-
-
 def sections(
     boards: Sequence[Leaderboard],
     figures: Sequence[Figure],
@@ -164,7 +160,7 @@ def tables(
     *,
     markdown: bool = False,
 ) -> str:
-    """Return one table of models by tasks for every protocol, for a terminal or in Markdown."""
+    """Return scores, robustness and cost for a terminal or in Markdown, a table per protocol."""
     failures = failures or {}
     boards = leaderboards(results, failures=failures)
     parts = [score_table(board) for board in boards]
@@ -172,15 +168,9 @@ def tables(
         rows = [[task, model, why] for (task, model, p), why in failures.items() if p == protocol]
         table = text_table([["Task", "Model", "Reason"], *rows])
         parts.append(replace(table, title=f"Protocol {protocol}: no result"))
+    parts += robustness_tables(results)
+    parts += [cost_table(results, board.models) for board in boards[:1]]
     return "\n\n".join(map(to_markdown if markdown else to_text, parts))
-
-
-def more_tables(results: Sequence[Result], *, markdown: bool = False) -> list[str]:
-    """Return the tables of robustness and cost that have something to show."""
-    if not results:
-        return []
-    parts = [*robustness_tables(results), cost_table(results, leaderboards(results)[0].models)]
-    return list(map(to_markdown if markdown else to_text, parts))
 
 
 def about(results: Sequence[Result]) -> str:
@@ -221,35 +211,33 @@ def score_table(board: Leaderboard) -> Table:
     """Return one row per model and one column per task, the highest mean first."""
     baseline = board.baseline if len(board.models) > 1 else None
     names = {m: _model(e.result, baseline) for (_, m), e in reversed(board.entries.items())}
-    ranks = [board.ranks.get(model) for model in board.models]
-
-    def rank(model: str) -> Cell:
-        own = board.ranks.get(model)
-        return Cell(f"{own}{'=' * (ranks.count(own) > 1)}", own) if own else NONE
-
-    def mean(model: str) -> Cell:
-        return _interval(vars(board.means[model]) if model in board.means else None)
-
-    def score(task: str, shared: Sequence[str], model: str) -> Cell:
-        if (task, model) in board.entries:
-            return _score(board.entries[task, model], shared)
-        return replace(NONE, notes=(f"{task}: {board.failures[task, model]}",))
-
-    columns = [replace(MODEL, cell=lambda model: names.get(model, _text(model)))]
-    columns.append(Column("Rank", cell=rank))
+    ranks = [board.ranks.get(model, 0) for model in board.models]
+    rows = []
+    for model, rank in zip(board.models, ranks, strict=True):
+        equal = "=" * (ranks.count(rank) > 1)
+        rows.append(
+            [names.get(model, _text(model)), Cell(f"{rank}{equal}", rank) if rank else NONE]
+        )
+    columns = [MODEL, Column("Rank")]
     if len(board.tasks) > 1:
-        columns.append(Column("Mean", f"{len(board.tasks)} tasks", dots=True, cell=mean))
+        columns.append(Column("Mean", f"{len(board.tasks)} tasks", dots=True))
+        for model, row in zip(board.models, rows, strict=True):
+            row.append(_interval(vars(board.means[model]) if model in board.means else None))
     for task in board.tasks:
         first = next((entry.result for entry in board.of_task(task)), None)
         below = f"{first.n_clips:,} clips, {len(first.classes):,} classes" if first else ""
         shared = _shared_notes(board, task)
-        cell = partial(score, task, shared)
-        columns.append(Column(task, below, dots=True, notes=shared, cell=cell))
+        columns.append(Column(task, below, dots=True, notes=shared))
+        for model, row in zip(board.models, rows, strict=True):
+            if entry := board.entries.get((task, model)):
+                row.append(_score(entry, shared))
+            else:
+                row.append(replace(NONE, notes=(f"{task}: {board.failures[task, model]}",)))
     breaks = frozenset(i for i in range(1, len(ranks)) if ranks[i] != ranks[i - 1])
     caption = f"{SCORES}; {COMPARED.format(baseline)}." if baseline else f"{SCORES}."
     kind = ("overview", board.protocol, "")
     title = f"Protocol {board.protocol}"
-    return Table(title, columns, rows_of(columns, board.models), caption, breaks=breaks, kind=kind)
+    return Table(title, columns, rows, caption, breaks, kind=kind)
 
 
 def _shared_notes(board: Leaderboard, task: str) -> tuple[str, ...]:
@@ -269,59 +257,50 @@ def _score(entry: Entry, shared: Collection[str]) -> Cell:
         )
     if result.partial:
         notes.append(f"{result.task}: {result.n_clips:,} clips tested; {result.partial}")
-    seeds = _seeds(entry).text
     return _interval(
         result.metrics["accuracy"],
-        more=f"{result.seeds['count']} seeds {seeds}" if result.seeds else "",
+        more=f"{result.seeds['count']} seeds {_seeds(result).text}" if result.seeds else "",
         mark=entry.mark,
         tags=("partial",) * bool(result.partial),
         notes=tuple(notes),
     )
 
 
-def _metric(name: str, entry: Entry) -> Cell:
-    return _interval(entry.result.metrics[name])
-
-
-def _seeds(entry: Entry) -> Cell:
+def _seeds(result: Result) -> Cell:
     """Return the mean and deviation of the accuracy over seeds."""
-    over = (entry.result.seeds or {}).get("accuracy")
+    over = (result.seeds or {}).get("accuracy")
     return _spread(over["mean"], over["deviation"]) if over else NONE
 
 
-def _folds(entry: Entry) -> Cell:
-    """Return the mean and deviation of the accuracy over folds."""
-    mean, deviation = (entry.result.fold_mean.get(k, 0.0) for k in ("accuracy", "deviation"))
-    return _spread(mean, deviation) if entry.result.folds[1:] else NONE
-
-
-def _difference(entry: Entry) -> Cell:
-    """Return the difference to the baseline, or the reason why there is none."""
+def _comparison(entry: Entry) -> list[Cell]:
+    """Return the difference to the baseline, its p, and that p corrected."""
     comparison = entry.comparison
     if comparison is None:
-        return replace(NONE, notes=(entry.reason,) * bool(entry.reason))
+        return [replace(NONE, notes=(entry.reason,) * bool(entry.reason)), NONE, NONE]
     low, high = comparison.interval()
     fewer = comparison.n_clips < entry.result.n_clips
     notes = (f"{comparison.n_clips:,} clips shared with the baseline",) * fewer
     gain = comparison.left - comparison.right
-    return number(gain, sign=True, low=low, high=high, mark=entry.mark, notes=notes)
+    difference = number(gain, sign=True, low=low, high=high, mark=entry.mark, notes=notes)
+    return [difference, _p(comparison.p), _p(entry.adjusted)]
 
 
 def task_table(board: Leaderboard, task: str, known: Task | None) -> Table:
     """Return all metrics of a task and the comparison with the baseline, best accuracy first."""
     entries, shared = board.of_task(task), _shared_notes(board, task)
-    columns = [
-        replace(MODEL, cell=lambda entry: _model(entry.result, board.baseline)),
-        Column("Accuracy", dots=True, cell=lambda entry: _score(entry, shared)),
-        *(Column(name.capitalize(), cell=partial(_metric, name)) for name in METRICS[1:]),
-        *[Column("Mean of folds", cell=_folds)] * any(entry.result.folds[1:] for entry in entries),
-        *[Column("Mean of seeds", cell=_seeds)] * any(entry.result.seeds for entry in entries),
-        Column("Difference", "points", cell=_difference),
-        Column("p", cell=lambda entry: _p(entry.comparison and entry.comparison.p)),
-        Column("p (Holm)", cell=lambda entry: _p(entry.adjusted)),
-        Column("Clips", cell=lambda entry: number(entry.result.n_clips, 0)),
-    ]
     results = [entry.result for entry in entries]
+    folds, seeds = any(r.folds[1:] for r in results), any(r.seeds for r in results)
+    columns = [MODEL, Column("Accuracy", dots=True)]
+    columns += [Column(name.capitalize()) for name in METRICS[1:]]
+    columns += [Column("Mean of folds")] * folds + [Column("Mean of seeds")] * seeds
+    columns += [Column("Difference", "points"), Column("p"), Column("p (Holm)"), Column("Clips")]
+    rows = []
+    for entry, result in zip(entries, results, strict=True):
+        row = [_model(result, board.baseline), _score(entry, shared)]
+        row += [_interval(result.metrics[name]) for name in METRICS[1:]]
+        over = [result.fold_mean.get(name, 0.0) for name in ("accuracy", "deviation")]
+        row += [_spread(*over) if result.folds[1:] else NONE] * folds + [_seeds(result)] * seeds
+        rows.append([*row, *_comparison(entry), number(result.n_clips, 0)])
     tested = " / ".join(dict.fromkeys(f"{result.n_clips:,}" for result in results))
     facts = {
         "Clips tested": f"{tested} of {results[0].n_listed:,} listed",
@@ -334,7 +313,7 @@ def task_table(board: Leaderboard, task: str, known: Task | None) -> Table:
     }
     title, kind = f"{task}: {known.title}" if known else task, ("measured", board.protocol, task)
     shown = [(name, text) for name, text in facts.items() if text]
-    return Table(title, columns, rows_of(columns, entries), TESTED, facts=shown, kind=kind)
+    return Table(title, columns, rows, TESTED, facts=shown, kind=kind)
 
 
 def split_policy(result: Result) -> str:
@@ -350,30 +329,24 @@ def split_policy(result: Result) -> str:
 
 def class_table(result: Result, baseline: Result | None) -> Table:
     """Return scores by class, highest F1 first, beside the baseline's F1."""
-    own = result.by_class
-    f1 = {name: scores["f1"]["value"] for name, scores in own.items()}
-    base = {k: v["f1"]["value"] for k, v in baseline.by_class.items()} if baseline else {}
     clips = dict(zip(result.classes, np.bincount(result.labels()).tolist(), strict=False))
-    order = sorted(own, key=lambda name: -f1[name])
+    base = baseline.by_class if baseline else {}
+    order = sorted(result.by_class.items(), key=lambda item: -item[1]["f1"]["value"])
     half, caption = MAX_CLASSES // 2, "Percent, with 95 % intervals over clips."
     if len(order) > MAX_CLASSES:
         caption += f" The {half} highest and {half} lowest of {len(order):,} classes by F1."
         order = order[:half] + order[-half:]
-
-    def difference(name: str) -> Cell:
-        return number(f1[name] - base[name], sign=True) if name in base else NONE
-
-    columns = [
-        Column("Class", numeric=False, cell=_text),
-        Column("F1", dots=True, cell=lambda name: _interval(own[name]["f1"])),
-        Column("Precision", cell=lambda name: _interval(own[name]["precision"])),
-        Column("Recall", cell=lambda name: _interval(own[name]["recall"])),
-        Column("Clips", cell=lambda name: number(clips.get(name, 0), 0)),
-    ]
-    if base:
-        columns.append(Column("Baseline's F1", cell=lambda name: number(base.get(name))))
-        columns.append(Column("Difference", cell=difference))
-    return Table("Scores by class", columns, rows_of(columns, order), caption)
+    columns = [Column("Class", numeric=False), Column("F1", dots=True), Column("Precision")]
+    columns += [Column("Recall"), Column("Clips")]
+    columns += [Column("Baseline's F1"), Column("Difference")] * bool(base)
+    rows = []
+    for name, own in order:
+        row = [_text(name), *(_interval(own[m]) for m in ("f1", "precision", "recall"))]
+        row.append(number(clips.get(name, 0), 0))
+        other = base[name]["f1"]["value"] if name in base else None
+        gain = None if other is None else own["f1"]["value"] - other
+        rows.append(row + [number(other), number(gain, sign=True)] * bool(base))
+    return Table("Scores by class", columns, rows, caption)
 
 
 def confusion_table(result: Result) -> Table:
@@ -393,26 +366,23 @@ def confusion_table(result: Result) -> Table:
 
 def robustness_tables(results: Sequence[Result]) -> Iterator[Table]:
     """Yield scores on corrupted clips beside clean ones, one table per protocol and task."""
-
-    def score(name: str, result: Result) -> Cell:
-        return _interval(result.corrupted.get(name, {}).get("metrics", {}).get("accuracy"))
-
-    def change(name: str, result: Result) -> Cell:
-        return _interval(result.corrupted.get(name, {}).get("difference"), sign=True)
-
     corrupted = sorted((r for r in results if r.corrupted), key=lambda r: -accuracy(r))
     caption = CORRUPTED
     for protocol in protocol_order({r.protocol for r in corrupted}):
         for task in sorted({r.task for r in corrupted if r.protocol == protocol}):
             own = [r for r in corrupted if (r.protocol, r.task) == (protocol, task)]
-            columns = [MODEL, Column("Clean", cell=lambda r: _interval(r.metrics["accuracy"]))]
-            for name in dict.fromkeys(name for result in own for name in result.corrupted):
-                columns += [
-                    Column(name, title_of(name), dots=True, cell=partial(score, name)),
-                    Column(f"{name} - clean", cell=partial(change, name)),
-                ]
+            columns, rows = [MODEL, Column("Clean")], []
+            names = list(dict.fromkeys(name for result in own for name in result.corrupted))
+            for name in names:
+                columns += [Column(name, title_of(name), dots=True), Column(f"{name} - clean")]
+            for result in own:
+                row = [_model(result), _interval(result.metrics["accuracy"])]
+                for scores in (result.corrupted.get(name, {}) for name in names):
+                    row.append(_interval(scores.get("metrics", {}).get("accuracy")))
+                    row.append(_interval(scores.get("difference"), sign=True))
+                rows.append(row)
             title, kind = f"Robustness, protocol {protocol}, {task}", ("corrupted", protocol, task)
-            yield Table(title, columns, rows_of(columns, own), caption, kind=kind)
+            yield Table(title, columns, rows, caption, kind=kind)
             caption = ""
 
 
@@ -464,38 +434,24 @@ def hear_table(
 
 def cost_table(results: Sequence[Result], order: Sequence[str]) -> Table:
     """Return parameters, arithmetic, speed and memory, one row per model in this order."""
-    # One embedding serves all protocols of a task, so each task counts once.
-    own = {m: list({r.task: r.provenance for r in results if r.model == m}.values()) for m in order}
     costs = [r.provenance["cost"] for r in results if "cost" in r.provenance]
-
-    def dimensions(model: str) -> Cell:
-        sizes = {size for p in own[model] if (size := p.get("embedding_size"))}
-        return number(sizes.pop() if len(sizes) == 1 else None, 0)
-
-    def cost(name: str, model: str) -> Cell:
-        return _cost(name, [p["cost"] for p in own[model] if "cost" in p])
-
-    def speed(model: str) -> Cell:
-        speeds = sorted(p["clips_per_second"] for p in own[model] if p.get("clips_per_second"))
-        span = f"{speeds[0]:,.0f} to {speeds[-1]:,.0f}" if speeds[1:] else ""
-        return number(median(speeds), more=span) if speeds else NONE
-
-    def device(model: str) -> Cell:
-        return _text("; ".join(sorted({_device(p) for p in own[model]})))
-
     shown = [n for n in COSTS if n != "gpu_bytes" or any(c.get(n) is not None for c in costs)]
-    columns = [
-        replace(MODEL, cell=_text),
-        Column("Dimensions", cell=dimensions),
-        *(replace(COSTS[name][0], cell=partial(cost, name)) for name in shown),
-        Column("Clips per second", cell=speed),
-        Column("Device", numeric=False, cell=device),
-    ]
+    columns = [MODEL, Column("Dimensions"), *(COSTS[name][0] for name in shown)]
+    columns += [Column("Clips per second"), Column("Device", numeric=False)]
+    rows = []
+    for model in order:
+        # One embedding serves all protocols of a task, so each task counts once.
+        own = list({r.task: r.provenance for r in results if r.model == model}.values())
+        sizes = {size for p in own if (size := p.get("embedding_size"))}
+        row = [_text(model), number(sizes.pop() if len(sizes) == 1 else None, 0)]
+        row += [_cost(name, [p["cost"] for p in own if "cost" in p]) for name in shown]
+        speeds = sorted(p["clips_per_second"] for p in own if p.get("clips_per_second"))
+        span = f"{speeds[0]:,.0f} to {speeds[-1]:,.0f}" if speeds[1:] else ""
+        row.append(number(median(speeds), more=span) if speeds else NONE)
+        rows.append([*row, _text("; ".join(sorted({_device(p) for p in own})))])
     counted = "; ".join(sorted({cost["counted"] for cost in costs}))
     caption = COST + f" GFLOP counts {counted}." * bool(counted)
-    return Table(
-        "Cost of each model", columns, rows_of(columns, order), caption, kind=("cost", "", "")
-    )
+    return Table("Cost of each model", columns, rows, caption, kind=("cost", "", ""))
 
 
 def _cost(name: str, costs: Sequence[dict[str, Any]]) -> Cell:
