@@ -77,7 +77,8 @@ def test_a_missing_result_is_a_dash_with_its_reason() -> None:
     failures = {("cars", "bad", "linear-1"): "clip 7 broke", ("x", "m", "gone-1"): "absent"}
     text = tables(some(), failures)
     assert "] cars: clip 7 broke" in text
-    assert text.split("Protocol gone-1: no result")[1].split()[-3:] == ["x", "m", "absent"]
+    (table,) = text.split("Protocol gone-1: no result\n\n")[1:]
+    assert table.split("\n\n")[0].split()[-3:] == ["x", "m", "absent"]
     assert tables([], failures).startswith("Protocol linear-1: no result")
 
 
