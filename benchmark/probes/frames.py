@@ -23,15 +23,11 @@ C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 @dataclass(frozen=True)
 class FramedClip:
-    """One clip's frames and its events.
-
-    Shape:
-        embedding float32 `[T, D]`, stamps `[T]`.
-    """
+    """One clip's frames and its events."""
 
     name: str  #: unique among the clips
-    embedding: np.ndarray  #: of every frame
-    stamps: np.ndarray  #: centers of the frames, ascending, in ms
+    embedding: np.ndarray  #: of every frame, float32 `[T, D]`
+    stamps: np.ndarray  #: centers of the frames, ascending, in ms `[T]`
     events: list[dict[str, Any]]  #: each with label, start and end in ms
 
 

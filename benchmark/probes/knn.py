@@ -18,6 +18,7 @@ from benchmark.probes.rows import (
     Selection,
     check_training,
     check_validation,
+    fold_rows,
     predict_test,
 )
 
@@ -30,11 +31,7 @@ WORK_BYTES = 1 << 24
 
 
 class Neighbors:
-    """Rows to search, with their statistics: nothing is trained but the standardization.
-
-    Raises:
-        ProbeError: there is no row, a label is out of range, or a feature is NaN or infinite.
-    """
+    """Rows to search, with their statistics: nothing is trained but the standardization."""
 
     def __init__(self, rows: Rows, n_classes: int, *, device: str = "cpu") -> None:
         check_training([rows], n_classes)
@@ -43,17 +40,14 @@ class Neighbors:
 
     @torch.inference_mode()
     def predict(self, queries: Rows, counts: Sequence[int]) -> np.ndarray:
-        """Return the class indices given to n rows by so many neighbors each, int64 `[C, n]`."""
-        classes = [np.zeros((len(counts), 0), dtype=np.int64)]
+        """Return the classes of n rows by so many neighbors each, int64 `[C, n]`."""
+        classes = []
         for block in queries.blocks(WORK_BYTES):
             cosine, label = self._nearest(self._directions(block), max(counts))
-            classes.append(np.stack([self._vote(cosine[:, :k], label[:, :k]) for k in counts]))
+            none = torch.zeros(len(cosine), self.n_classes, device=cosine.device)
+            votes = (none.scatter_add(1, label[:, :k], 1.0 + cosine[:, :k]) for k in counts)
+            classes.append(torch.stack([each.argmax(dim=1) for each in votes]).cpu().numpy())
         return np.concatenate(classes, axis=1)
-
-    def _vote(self, cosine: Tensor, label: Tensor) -> np.ndarray:
-        """Return the class with the most weight of `[n, k]` neighbors, int64 `[n]`."""
-        votes = torch.zeros(len(cosine), self.n_classes, device=cosine.device)
-        return votes.scatter_add_(1, label, 1.0 + cosine).argmax(dim=1).cpu().numpy()
 
     def _nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Return cosines and labels of the nearest rows, nearest first, `[n, count or fewer]`."""
@@ -77,11 +71,7 @@ class Neighbors:
 
 
 def select(train: Rows, valid: Rows, n_classes: int, *, device: str = "cpu") -> Selection:
-    """Select the number of neighbors that is most accurate on valid; a tie goes to the largest.
-
-    Raises:
-        ProbeError: there are no rows to search or to select on.
-    """
+    """Select the number of neighbors that is most accurate on valid; a tie goes to the largest."""
     check_validation([valid])
     predicted = Neighbors(train, n_classes, device=device).predict(valid, COUNTS)
     accuracy = 100.0 * (predicted == valid.targets()).mean(axis=1)
@@ -101,9 +91,7 @@ def evaluate(
     """Return a prediction for every row that a fold tests; see `protocols.Evaluate`."""
     selections, neighbors = [], []
     for fold in folds:
-        train, valid, development = (
-            Rows(embeddings, labels, index) for index in (fold.train, fold.valid, fold.development)
-        )
+        train, valid, development = fold_rows(embeddings, labels, fold)
         selections.append(select(train, valid, n_classes, device=device))
         neighbors.append(Neighbors(development, n_classes, device=device))
 

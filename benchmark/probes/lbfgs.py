@@ -9,8 +9,7 @@ from torch import Tensor
 from benchmark.probes.rows import ProbeError
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(points [F, S', N], indices of the active problems [S']) -> values float64 [F, S'], gradients
-[F, S', N]."""
+"""(points [F, S', N], active problems [S']) -> values float64 [F, S'], gradients [F, S', N]."""
 
 MEMORY = 6
 """Pairs of moves and gradient changes kept: each costs two arrays of the points' size."""
@@ -24,14 +23,10 @@ MIN_STEP = 1e-6
 
 @dataclass
 class Solution:
-    """Where a batch of problems ended.
+    """Where a batch of problems ended."""
 
-    Shape:
-        point `[F, S, N]`, converged `[F, S]`.
-    """
-
-    point: Tensor  #: the variables
-    converged: Tensor  #: whether a problem met the tolerance before the last iteration
+    point: Tensor  #: the variables, `[F, S, N]`
+    converged: Tensor  #: whether a problem met the tolerance before the last iteration, `[F, S]`
     iterations: int  #: evaluations of the batch
 
 
@@ -51,16 +46,13 @@ def minimize(
     search. A column of problems leaves the batch when it is done, or stuck, in all folds.
 
     Args:
-        objective: values and gradients at given points, for the active columns.
-        start: first points; variables should be scaled so that the Hessian is near a multiple of 1.
-        baseline: values from which decreases count, wherever the search starts.
+        objective: values and gradients at points, for the active columns.
+        start: first points `[F, S, N]`, scaled so that the Hessian is near a multiple of 1.
+        baseline: values `[F, S]` from which decreases count, wherever the search starts.
         tolerance: decrease still predicted at which a problem is done, as a share of the decrease
             from the baseline or of the value, whichever is less.
         max_iterations: evaluations after which the search ends, done or not.
         callback: called after every evaluation, for a progress bar.
-
-    Shape:
-        start `[F, S, N]`, baseline `[F, S]`.
 
     Raises:
         ProbeError: a value is NaN or infinite where the search starts.
@@ -69,7 +61,9 @@ def minimize(
     solution = Solution(start.clone(), converged, 0)
     search = _Search(objective, start, baseline)
     while True:
-        done = search.converged(tolerance)
+        # Little is left to gain of what has been gained, or of the value.
+        scale = torch.minimum(search.value, (search.baseline - search.value).clamp(min=0.0))
+        done = -0.5 * search.slope <= tolerance * scale
         active = ~(done | search.stuck).all(dim=0)
         converged[:, search.columns] = done
         if not active.any() or solution.iterations == max_iterations:
@@ -99,18 +93,14 @@ class _Search:
         self.step = torch.ones_like(self.slope)
         self.stuck = torch.zeros_like(self.slope, dtype=torch.bool)
 
-    def converged(self, tolerance: float) -> Tensor:
-        """Return which problems have little left to gain, bool `[F, S]`."""
-        scale = torch.minimum(self.value, (self.baseline - self.value).clamp(min=0.0))
-        return -0.5 * self.slope <= tolerance * scale
-
     def keep(self, active: Tensor) -> None:
         """Drop the columns that are done."""
         self.columns = self.columns[active]
-        names = ("baseline", "value", "step", "slope", "stuck", "point", "gradient", "direction")
-        for name in names:
+        names = "baseline value step slope stuck point gradient direction"
+        for name in names.split():
             setattr(self, name, getattr(self, name)[:, active])
-        self.memory.keep(active)
+        for name, value in vars(self.memory).items():
+            setattr(self.memory, name, value[:, active])
 
     def try_steps(self) -> None:
         """Evaluate every problem once; go on where the value fell enough, else halve the step."""
@@ -127,7 +117,7 @@ class _Search:
         # No step helps: the search goes on along the gradient alone, and ends if that fails, too.
         failed = self.step < MIN_STEP
         self.stuck |= failed & (self.memory.count == 0)
-        self.memory.forget(failed)
+        self.memory.count[failed], self.memory.scale[failed] = 0, 1.0
         self.step[failed] = 1.0
         self.direction, self.slope = self.memory.direction(self.gradient)
 
@@ -148,23 +138,15 @@ class _Memory:
         # Pairs that each problem has stored: the newest lies at slot (count - 1) % MEMORY.
         self.count = torch.zeros(folds, columns, dtype=torch.int64, device=like.device)
 
-    def keep(self, active: Tensor) -> None:
-        """Drop the columns that are done."""
-        for name in ("vectors", "products", "scale", "count"):
-            setattr(self, name, getattr(self, name)[:, active])
-
-    def forget(self, problems: Tensor) -> None:
-        """Drop all pairs of some problems, bool `[F, S]`."""
-        self.count[problems], self.scale[problems] = 0, 1.0
-
     def add(self, move: Tensor, change: Tensor, moved: Tensor) -> None:
         """Store a pair of each problem that moved along positive curvature; others keep theirs."""
         curvature = (move * change).sum(2, dtype=torch.float64)
         fold, column = (moved & (curvature > 0)).nonzero(as_tuple=True)
         slot = self.count[fold, column] % MEMORY
-        for first, vector in ((slot, move), (MEMORY + slot, change)):
+        pair = ((slot, move), (MEMORY + slot, change))
+        for first, vector in pair:
             self.vectors[fold, column, first] = vector[fold, column]
-        for first, vector in ((slot, move), (MEMORY + slot, change)):
+        for first, vector in pair:
             products = self._times(vector[:, :, None])[fold, column, :, 0]
             self.products[fold, column, :, first] = products
             self.products[fold, column, first] = products
@@ -175,8 +157,7 @@ class _Memory:
     def direction(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Return minus the inverse Hessian's estimate times the gradient, and the slope along it.
 
-        Shape:
-            gradient `[F, S, N]` -> direction `[F, S, N]`, slope `[F, S]` float64.
+        The direction is `[F, S, N]` as the gradient, the slope `[F, S]` float64.
         """
         along = self._times(gradient[:, :, None])[..., 0]
         share = torch.zeros_like(along)

@@ -28,6 +28,7 @@ from benchmark.probes.rows import (
     Selection,
     check_training,
     check_validation,
+    fold_rows,
     predict_test,
 )
 from benchmark.probes.softmax import WORK_BYTES, Features, SoftmaxLoss
@@ -45,28 +46,25 @@ busy machine they wait 50 times as long as the work takes."""
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Trained weights: every fold at every C.
+    """Trained weights: every fold at every C."""
 
-    Shape:
-        mean and scale `[F, D]`, weight `[F, D, S, K]`, bias `[F, S, K]`, converged `[F, S]`.
-    """
-
-    mean: Tensor  #: of each feature over the fold's training rows
-    scale: Tensor  #: standard deviation of each feature over the fold's training rows
-    weight: Tensor  #: of each standardized feature
-    bias: Tensor  #: of each class; minus infinity for a class without training rows
+    mean: Tensor  #: of each feature over the fold's training rows `[F, D]`
+    scale: Tensor  #: standard deviation of each feature over the fold's training rows `[F, D]`
+    weight: Tensor  #: of each standardized feature `[F, D, S, K]`
+    bias: Tensor  #: of each class `[F, S, K]`; minus infinity for one without training rows
     axes: Tensor | None  #: of the features, for a later fit; None where there were too many
-    converged: np.ndarray  #: whether the search ended before its limit of iterations
+    converged: np.ndarray  #: whether the search ended before its limit of iterations `[F, S]`
     iterations: int  #: evaluations of the loss
 
     def at(self, columns: Sequence[int]) -> "LinearProbe":
-        """Return the probes of one C per fold, given by its column."""
-        folds = torch.arange(len(columns), device=self.weight.device)
-        index = torch.tensor(columns, device=self.weight.device)
-        weight = self.weight[folds, :, index][:, :, None]
-        bias = self.bias[folds, index][:, None]
-        converged = self.converged[np.arange(len(columns)), np.array(columns)][:, None]
-        return replace(self, weight=weight, bias=bias, converged=converged)
+        """Return the probes of one C per fold, by its column."""
+        folds = np.arange(len(columns))
+        weight = torch.stack([self.weight[i, :, column] for i, column in enumerate(columns)])
+        bias = torch.stack([self.bias[i, column] for i, column in enumerate(columns)])
+        converged = self.converged[folds, columns]
+        return replace(
+            self, weight=weight[:, :, None], bias=bias[:, None], converged=converged[:, None]
+        )
 
     def logits(self, fold: int, rows: Rows) -> Iterator[Tensor]:
         """Yield the logits of a fold's probes, `[b, S, K]`, a block of rows at a time."""
@@ -80,8 +78,7 @@ class LinearProbe:
 
     def predict(self, fold: int, rows: Rows) -> np.ndarray:
         """Return the class indices that a fold's probes give to rows, int64 `[S, n]`."""
-        classes = [np.zeros((self.bias.shape[1], 0), dtype=np.int64)]
-        classes += [x.argmax(dim=2).T.cpu().numpy() for x in self.logits(fold, rows)]
+        classes = [logits.argmax(dim=2).T.cpu().numpy() for logits in self.logits(fold, rows)]
         return np.concatenate(classes, axis=1)
 
 
@@ -99,7 +96,7 @@ def fit(
 
     Args:
         folds: the training rows of each fold.
-        c: scikit-learn's C, above 0: the smaller, the stronger the regularization.
+        c: scikit-learn's C `[F, S]`, above 0: the smaller, the stronger the regularization.
         n_classes: number of classes K of the task, whether or not all occur in training.
         device: torch device that does the work.
         tolerance: decrease still predicted at which a probe is finished, as a share of the
@@ -109,9 +106,6 @@ def fit(
         start: probes of the same folds and number of columns on other rows, from which the search
             starts; it changes the time, not the optimum.
         resident_bytes: features larger than this are streamed; None takes the device's default.
-
-    Shape:
-        c `[F, S]`.
 
     Raises:
         ProbeError: a fold has no rows, a C is not positive, a label is out of range, or a feature
@@ -145,9 +139,15 @@ def fit(
                 loss, first, loss.at_zero(), tolerance=tolerance, callback=bar.update
             )
         weight, bias = loss.weights(solution.point)
-    converged = solution.converged.cpu().numpy()
-    mean, scale, axes = features.mean, features.scale, features.axes
-    return LinearProbe(mean, scale, weight, bias, axes, converged, solution.iterations)
+    return LinearProbe(
+        features.mean,
+        features.scale,
+        weight,
+        bias,
+        features.axes,
+        solution.converged.cpu().numpy(),
+        solution.iterations,
+    )
 
 
 @contextmanager
@@ -172,13 +172,8 @@ def select_c(
 ) -> tuple[list[Selection], LinearProbe]:
     """Select for each fold the C whose probe, fitted on train, is most accurate on valid.
 
-    A tie goes to the strongest regularization. No parameter could carry a test row.
-
-    Returns:
-        the selection of each fold, and the probes selected.
-
-    Raises:
-        ProbeError: a fold has no training or no validation rows.
+    A tie goes to the strongest regularization. No parameter could carry a test row. The probes
+    selected are returned, too.
     """
     check_validation(valid)
     probe = fit(train, np.tile(c_grid, (len(train), 1)), n_classes, device=device)
@@ -202,18 +197,13 @@ def evaluate(
     seed: int = 0,
 ) -> ProbeResult:
     """Return a prediction for every row that a fold tests; see `protocols.Evaluate`."""
-    train, valid, development = (
-        [Rows(embeddings, labels, getattr(fold, part)) for fold in folds]
-        for part in ("train", "valid", "development")
+    train, valid, development = zip(
+        *(fold_rows(embeddings, labels, fold) for fold in folds), strict=True
     )
     selections, selected = select_c(train, valid, n_classes, device=device)
     c = np.array([[selection.value] for selection in selections])
     final = fit(development, c, n_classes, device=device, start=selected)
-    return predict_test(
-        embeddings,
-        labels,
-        folds,
-        selections,
-        lambda fold, rows: final.predict(fold, rows)[0],
-        converged=bool(final.converged.all()),
+    result = predict_test(
+        embeddings, labels, folds, selections, lambda fold, rows: final.predict(fold, rows)[0]
     )
+    return replace(result, converged=result.converged and bool(final.converged.all()))

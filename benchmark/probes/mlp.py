@@ -25,6 +25,7 @@ from benchmark.probes.rows import (
     Selection,
     check_training,
     check_validation,
+    fold_rows,
     predict_test,
 )
 
@@ -45,11 +46,7 @@ WORK_BYTES = 1 << 26
 
 
 class Standardize(nn.Module):
-    """Subtracts each feature's mean and divides by its standard deviation.
-
-    Shape:
-        mean and scale `[D]`; `[n, D] -> [n, D]`.
-    """
+    """Subtracts each feature's mean and divides by its standard deviation, `[n, D] -> [n, D]`."""
 
     mean: Tensor
     scale: Tensor
@@ -93,9 +90,7 @@ def train(
 
 def classify(head: nn.Module, rows: Rows) -> np.ndarray:
     """Return the class indices that a head gives to rows, int64 `[n]`."""
-    classes = [np.zeros(0, dtype=np.int64)]
-    classes += [logits.argmax(dim=1).cpu().numpy() for logits in _logits(head, rows)]
-    return np.concatenate(classes)
+    return torch.cat([logits.argmax(dim=1).cpu() for logits in _logits(head, rows)]).numpy()
 
 
 def validate(head: nn.Module, rows: Rows) -> tuple[float, float]:
@@ -120,9 +115,6 @@ def select(
     """Select the learning rate and the number of epochs that are most accurate on valid.
 
     A tie goes to the lower rate and the earlier epoch.
-
-    Raises:
-        ProbeError: there are too few rows, or a label or a feature is out of range.
     """
     check_training([rows], n_classes)
     check_validation([valid])
@@ -165,9 +157,7 @@ def evaluate(
     """Return a prediction for every row that a fold tests; see `protocols.Evaluate`."""
     selections, heads = [], []
     for fold in folds:
-        rows, valid, development = (
-            Rows(embeddings, labels, index) for index in (fold.train, fold.valid, fold.development)
-        )
+        rows, valid, development = fold_rows(embeddings, labels, fold)
         selection, epochs = select(rows, valid, n_classes, device=device, seed=seed)
         trained = train(development, n_classes, selection.value, device=device, seed=seed)
         heads.append(next(islice(trained, epochs - 1, None)))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from benchmark.data.split import Fold
 from benchmark.probes.lbfgs import minimize
 from benchmark.probes.linear import C_GRID, LinearProbe
-from benchmark.probes.rows import ProbeError, Rows, Selection, check_validation
+from benchmark.probes.rows import ProbeError, Rows, Selection, check_validation, fold_rows
 from benchmark.probes.softmax import WORK_BYTES, Features
 
 PROTOCOL = "multilabel-2"
@@ -42,16 +42,12 @@ class LogisticLoss:
 
     Each label is a problem of its own: labels share no variable. As in `SoftmaxLoss`, the Hessian
     is nearly diagonal along the principal axes: variance times q (1 - q) of a label with share q,
-    plus 1 / (C n). Variables are scaled by the inverse root of that.
-
-    Shape:
-        features `[n, R]`, targets `[n, K]`; points and weights with biases `[1, K, R]`.
+    plus 1 / (C n). Variables are scaled by the inverse root of that; points are `[1, K, R]`.
     """
 
     def __init__(self, features: Tensor, targets: Tensor, c: float) -> None:
         self.features, self.targets = features, targets
-        smallest = 0.5 / len(targets)
-        shares = targets.mean(dim=0)
+        shares, smallest = targets.mean(dim=0), 0.5 / len(targets)
         # A label that all rows have, or none, has no best bias: it stays where it starts.
         self.fixed = (shares == 0) | (shares == 1)
         self.shares = shares.clamp(smallest, 1 - smallest)
@@ -93,9 +89,7 @@ class LogisticLoss:
 
 def probabilities(probe: LinearProbe, rows: Rows) -> np.ndarray:
     """Return the probability of each label at each C, float32 `[n, S, K]`."""
-    blocks = [np.zeros((0, *probe.bias.shape[1:]), dtype=np.float32)]
-    blocks += [torch.sigmoid(logits).cpu().numpy() for logits in probe.logits(0, rows)]
-    return np.concatenate(blocks)
+    return np.concatenate([logits.sigmoid().cpu().numpy() for logits in probe.logits(0, rows)])
 
 
 def fit_logistic(
@@ -125,18 +119,12 @@ def logistic_path(
     nine at once needed another gigabyte for FSD50K's 200 labels.
 
     Args:
-        rows: with finite features, of which one copy is held in memory while training.
-        targets: whether a row has a label.
+        rows: of which one copy of the features is held in memory while training.
+        targets: whether a row has a label, bool `[n, K]`.
         c_grid: scikit-learn's C, above 0, ascending: neighboring values have similar weights.
         device: torch device that does the work.
         start: an earlier fit of the same labels at one C, from whose weights and axes the search
             starts. It changes the speed, not the result.
-
-    Yields:
-        the probe of one fold and one C.
-
-    Shape:
-        targets bool `[n, K]`.
 
     Raises:
         ProbeError: there is no row, or a feature is NaN or infinite.
@@ -149,14 +137,11 @@ def logistic_path(
         truth = torch.from_numpy(targets.astype(np.float32)).to(device)
     assert features.resident is not None  # nothing is larger than infinity
     for c in c_grid:
-        title = f"labels, C {c:.1e}"
-        with (
-            torch.inference_mode(),
-            tqdm(desc=title, unit="iteration", delay=2, leave=False) as bar,
-        ):
+        bar = tqdm(desc=f"labels, C {c:.1e}", unit="iteration", delay=2, leave=False)
+        with torch.inference_mode(), bar:
             loss = LogisticLoss(features.resident[0], truth, c)
             first, baseline = loss.start()
-            if start is not None:
+            if start:
                 weights = torch.cat([start.weight, start.bias[:, None]], dim=1)
                 first = features.to_axes(weights)[:, :, 0].transpose(1, 2)
             solution = minimize(
@@ -178,14 +163,10 @@ def logistic_path(
 
 @dataclass(frozen=True)
 class MultilabelResult:
-    """The result of one fold.
-
-    Shape:
-        probabilities float32 `[n, K]`.
-    """
+    """The result of one fold."""
 
     selection: Selection  #: of C; its curve holds the measure on the validation rows
-    probabilities: np.ndarray  #: of each label for each test row
+    probabilities: np.ndarray  #: of each label for each test row, float32 `[n, K]`
     converged: bool  #: whether both fits reached their tolerance
 
 
@@ -205,24 +186,19 @@ def evaluate_fold(
     strongest regularization.
 
     Args:
-        embeddings: possibly memory-mapped.
-        targets: whether a row has a label.
+        embeddings: possibly memory-mapped `[n, D]`.
+        targets: whether a row has a label, bool `[n, K]`.
         fold: whose test rows are read once, after the selection.
         measure: decides among values of C.
         c_grid: values to compare, scikit-learn's C, ascending.
         device: torch device that does the work.
 
-    Shape:
-        embeddings `[n, D]`, targets bool `[n, K]`.
-
     Raises:
         ProbeError: a part has no row, the measure is NaN or infinite on the validation rows, or an
             embedding is.
     """
-    train, valid, development, test = (
-        Rows(embeddings, np.full(len(embeddings), -1), index)
-        for index in (fold.train, fold.valid, fold.development, fold.test)
-    )
+    unlabeled = np.full(len(embeddings), -1)
+    train, valid, development = fold_rows(embeddings, unlabeled, fold)
     check_validation([valid])
     probes: list[LinearProbe] = []
     values: list[float] = []
@@ -241,9 +217,9 @@ def evaluate_fold(
     best = int(np.argmax(values))
     curve = tuple(zip(c_grid, values, strict=False))
     selection = Selection(c_grid[best], curve, all(probe.converged.all() for probe in probes))
-    rows = targets[development.index]
     (final,) = logistic_path(
-        development, rows, (selection.value,), device=device, start=probes[best]
+        development, targets[fold.development], c_grid[best:][:1], device=device, start=probes[best]
     )
+    predicted = probabilities(final, Rows(embeddings, unlabeled, fold.test))[:, 0]
     converged = selection.converged and bool(final.converged.all())
-    return MultilabelResult(selection, probabilities(final, test)[:, 0], converged)
+    return MultilabelResult(selection, predicted, converged)

@@ -28,15 +28,12 @@ class Evaluate(Interface):
         """Return the result; the same seed gives the same result.
 
         Args:
-            embeddings: possibly memory-mapped.
-            labels: class indices.
+            embeddings: possibly memory-mapped, `[n, D]`.
+            labels: class indices, `[n]`.
             folds: whose test rows do not overlap.
             n_classes: number of classes of the task.
             device: torch device that does the work.
             seed: of all that is random.
-
-        Shape:
-            embeddings `[n, D]`, labels `[n]`.
 
         Raises:
             ProbeError: a fold lacks rows, or a label or an embedding is out of range.

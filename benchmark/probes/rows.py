@@ -1,4 +1,4 @@
-"""What every probe is given and returns: rows of an embedding array, a selection, a result."""
+"""What every probe reads and returns: rows of an embedding array, a selection, a result."""
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
@@ -19,18 +19,13 @@ class ProbeError(ValueError):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows `index` of an embedding array: a view that reads nothing by itself.
+    """The rows `index` of an embedding array: a view that reads nothing by itself."""
 
-    Shape:
-        features `[N, D]`, labels `[N]`, index `[n]`.
-    """
-
-    features: np.ndarray  #: embeddings, float32, possibly memory-mapped
-    labels: np.ndarray  #: class indices of all clips, each in [0, number of classes)
-    index: np.ndarray  #: the rows meant, ascending
+    features: np.ndarray  #: embeddings `[N, D]`, float32, possibly memory-mapped
+    labels: np.ndarray  #: class indices of all clips `[N]`, each in [0, number of classes)
+    index: np.ndarray  #: of these rows, ascending `[n]`
 
     def __len__(self) -> int:
-        """Return the number of rows."""
         return len(self.index)
 
     @property
@@ -55,9 +50,9 @@ class Rows:
         return np.asarray(self.features[self.index[positions]], dtype=np.float32)
 
     def blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
-        """Yield all rows in order, a block of about `block_bytes` at a time."""
+        """Yield all rows in order, about `block_bytes` at a time; of no rows an empty block."""
         step = max(1, block_bytes // (4 * self.width))
-        for start in range(0, len(self), step):
+        for start in range(0, max(1, len(self)), step):
             yield self.read(start, min(start + step, len(self)))
 
     def release(self) -> None:
@@ -75,16 +70,10 @@ class Rows:
         return self.take(np.unique(positions.astype(np.int64)))
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean and the standard deviation of each feature over these rows.
+        """Return the mean and the standard deviation of each feature, float32 `[D]`.
 
         A constant feature gets the deviation 1, as in scikit-learn's StandardScaler, so that it
         becomes zero and not a division by zero.
-
-        Shape:
-            two float32 arrays `[D]`.
-
-        Raises:
-            ProbeError: there is no row, or a value is NaN or infinite.
         """
         if not len(self):
             raise ProbeError("no rows to train on: the split's training part is empty")
@@ -131,6 +120,14 @@ def check_validation(folds: Sequence[Rows]) -> None:
             raise ProbeError(f"fold {number} of {len(folds)} has no validation rows to select on")
 
 
+def fold_rows(embeddings: np.ndarray, labels: np.ndarray, fold: Fold) -> tuple[Rows, Rows, Rows]:
+    """Return the training, validation and development rows of a fold: all but its test rows."""
+    train, valid, development = (
+        Rows(embeddings, labels, index) for index in (fold.train, fold.valid, fold.development)
+    )
+    return train, valid, development
+
+
 @dataclass(frozen=True)
 class Selection:
     """The setting selected on the validation rows of one fold."""
@@ -145,14 +142,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """The result of a protocol on a task.
+    """The result of a protocol on a task."""
 
-    Shape:
-        rows and predicted `[n]`.
-    """
-
-    rows: np.ndarray  #: the rows tested, ascending
-    predicted: np.ndarray  #: the class index given to each by the fold that tested it
+    rows: np.ndarray  #: the rows tested, ascending `[n]`
+    predicted: np.ndarray  #: the class index of each by the fold that tested it `[n]`
     selections: tuple[Selection, ...]  #: one per fold
     converged: bool  #: whether every head reached its tolerance
     #: (index of a fold, embeddings `[m, D]`) -> class indices int64 `[m]` by that fold's head. The
@@ -168,14 +161,8 @@ def predict_test(
     folds: Sequence[Fold],
     selections: Sequence[Selection],
     classify: Callable[[int, Rows], np.ndarray],
-    *,
-    converged: bool = True,
 ) -> ProbeResult:
-    """Read the test rows of every fold, once, and return the predictions of its finished head.
-
-    Shape:
-        embeddings `[n, D]`, labels `[n]`.
-    """
+    """Read the test rows of every fold, once, and return the predictions of its finished head."""
     predicted = np.full(len(labels), -1, dtype=np.int64)
     for i, fold in enumerate(folds):
         predicted[fold.test] = classify(i, Rows(embeddings, labels, fold.test))
@@ -184,6 +171,6 @@ def predict_test(
         rows,
         predicted[rows],
         tuple(selections),
-        converged and all(selection.converged for selection in selections),
+        all(selection.converged for selection in selections),
         lambda i, others: classify(i, every_row(others)),
     )

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.probes.rows import Rows
 
@@ -19,22 +19,6 @@ ROTATION_LIMIT = 4096
 """Largest eigenvalue problem worth solving: 10 to 20 s on 2 cores, growing as the cube."""
 AXES_ROWS = 20_000
 """Rows from which axes are estimated: they change the speed of a search, not its result."""
-
-
-def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return orthonormal axes of standardized rows and the variances along them.
-
-    With fewer rows than features the axes span the rows: the best weights lie there, for any part
-    outside would cost penalty and change no logit.
-
-    Shape:
-        `[n, D] -> [D, r]`, `[r]`, where r is the lesser of n and D.
-    """
-    if len(rows) >= rows.shape[1]:
-        return _eigenvectors(rows.T @ rows / len(rows))
-    basis, triangle = torch.linalg.qr(rows.T)
-    axes, variance = _eigenvectors(triangle @ triangle.T / len(rows))
-    return basis @ axes, variance
 
 
 def _eigenvectors(covariance: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,12 +50,8 @@ class Features:
         resident_bytes: features up to this size are kept on the device.
         axes: orthonormal axes `[F, D, D]` of earlier rows to use again; None computes new ones.
 
-    Attributes:
-        mean, scale: of each fold's features, `[F, D]`.
-        axes: `[F, D, R - 1]`; None where rows and features both are too many for an eigenvalue
-            problem: a search then takes more iterations.
-        variance: along each axis, and 1 for the bias, `[F, R]`.
-        resident: rotated features `[F, n, R]`; None where they are streamed.
+    Shape:
+        mean and scale `[F, D]`; axes `[F, D, R - 1]`; variance `[F, R]`; resident `[F, n, R]`.
     """
 
     def __init__(
@@ -83,12 +63,15 @@ class Features:
     ) -> None:
         self.folds, self.device = folds, device
         moments = [rows.moments() for rows in folds]
-        self.mean = torch.from_numpy(np.stack([mean for mean, _ in moments])).to(device)
-        self.scale = torch.from_numpy(np.stack([scale for _, scale in moments])).to(device)
+        self.mean, self.scale = (
+            torch.from_numpy(np.stack(x)).to(device) for x in zip(*moments, strict=True)
+        )
         self.length = max(len(rows) for rows in folds)
+        # None where rows and features both are too many for an eigenvalue problem: a search then
+        # takes more iterations.
         self.axes, variance = self._principal_axes(axes)
         self.variance = torch.cat([variance, torch.ones_like(variance[:, :1])], dim=1)
-        self.resident: Tensor | None = None
+        self.resident: Tensor | None = None  # features are streamed
         if 4 * len(folds) * self.length * self.variance.shape[1] <= resident_bytes:
             self.resident = self._rotated()
 
@@ -103,8 +86,7 @@ class Features:
     def blocks(self, columns: int) -> Iterator[tuple[slice, Tensor]]:
         """Yield slices of rows and their features, `[F, b, R]`, or `[F, b, D + 1]` if streamed.
 
-        Args:
-            columns: number of logits a row has, over all folds.
+        A row has so many `columns` of logits, over all folds.
         """
         size = STREAM_BYTES if self.resident is None else WORK_BYTES
         step = max(1, size // (4 * max(columns, len(self.folds) * self.mean.shape[1])))
@@ -112,14 +94,13 @@ class Features:
             rows = slice(start, min(start + step, self.length))
             if self.resident is not None:
                 yield rows, self.resident[:, rows]
-                continue
-            block = self._standardized(rows.start, rows.stop)
-            yield rows, torch.cat([block, torch.ones_like(block[:, :, :1])], dim=2)
+            else:
+                yield rows, nn.functional.pad(self._standardized(rows), (0, 1), value=1.0)
 
-    def _standardized(self, start: int, stop: int) -> Tensor:
-        """Return rows start to stop of each fold, zero beyond a fold's end, `[F, b, D]`."""
-        shape = (len(self.folds), stop - start, self.mean.shape[1])
-        block = torch.zeros(shape, device=self.device)
+    def _standardized(self, block_rows: slice) -> Tensor:
+        """Return a slice of each fold's rows, zero beyond a fold's end, `[F, b, D]`."""
+        start, stop = block_rows.start, block_rows.stop
+        block = torch.zeros(len(self.folds), stop - start, self.mean.shape[1], device=self.device)
         for fold, rows in enumerate(self.folds):
             part = torch.from_numpy(rows.read(start, stop)).to(self.device)
             block[fold, : len(part)] = part.sub_(self.mean[fold]).div_(self.scale[fold])
@@ -131,18 +112,18 @@ class Features:
         kept = torch.ones(len(self.folds), self.length, width, device=self.device)
         step = max(1, WORK_BYTES // (4 * len(self.folds) * self.mean.shape[1]))
         for start in range(0, self.length, step):
-            block = self._standardized(start, min(start + step, self.length))
-            rotated = block if self.axes is None else torch.bmm(block, self.axes)
-            kept[:, start : start + step, :-1] = rotated
+            part = slice(start, min(start + step, self.length))
+            block = self._standardized(part)
+            kept[:, part, :-1] = block if self.axes is None else torch.bmm(block, self.axes)
             for rows in self.folds:
                 rows.release()
         return kept
 
-    def _principal_axes(self, given: Tensor | None) -> tuple[Tensor | None, Tensor]:
+    def _principal_axes(self, earlier: Tensor | None) -> tuple[Tensor | None, Tensor]:
         """Return orthonormal axes `[F, D, R - 1]` and the variances along them `[F, R - 1]`."""
         width = self.mean.shape[1]
-        if given is not None and (self.length < width or given.shape[1] != given.shape[2]):
-            given = None  # only square axes lose nothing, whichever rows they come from
+        if earlier is not None and (self.length < width or earlier.shape[1] != earlier.shape[2]):
+            earlier = None  # only square axes lose nothing, whichever rows they come from
         count = min(width, self.length)
         if count > ROTATION_LIMIT:
             return None, torch.ones(len(self.folds), width, device=self.device)
@@ -152,22 +133,30 @@ class Features:
         # Eigenvalue problems of this size gain nothing from threads, and stall for seconds where
         # other work holds a core; folds side by side do gain.
         with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
-            results = list(pool.map(partial(self._axes_of, given), range(len(self.folds))))
+            results = list(pool.map(partial(self._axes_of, earlier), range(len(self.folds))))
         torch.set_num_threads(threads)
-        for fold, (some, along) in enumerate(results):
-            axes[fold, :, : some.shape[1]] = some
+        for fold, (fold_axes, along) in enumerate(results):
+            axes[fold, :, : len(along)] = fold_axes
             variance[fold, : len(along)] = along
         return axes, variance
 
-    def _axes_of(self, given: Tensor | None, fold: int) -> tuple[Tensor, Tensor]:
-        """Return one fold's axes `[D, r]` and variances `[r]`."""
+    def _axes_of(self, earlier: Tensor | None, fold: int) -> tuple[Tensor, Tensor]:
+        """Return one fold's axes `[D, r]` and variances `[r]`; r is the lesser of rows and D.
+
+        With fewer rows than features the axes span the rows: the best weights lie there, for any
+        part outside would cost penalty and change no logit.
+        """
         rows = self.folds[fold]
         wide = len(rows) < rows.width
         sample = torch.from_numpy(rows.sample(len(rows) if wide else AXES_ROWS))
         sample = (sample.to(self.device) - self.mean[fold]) / self.scale[fold]
-        if given is not None:
-            return given[fold], (sample @ given[fold]).square().mean(dim=0)
-        return principal_axes(sample)
+        if earlier is not None:
+            return earlier[fold], (sample @ earlier[fold]).square().mean(dim=0)
+        if not wide:
+            return _eigenvectors(sample.T @ sample / len(sample))
+        basis, triangle = torch.linalg.qr(sample.T)
+        axes, variance = _eigenvectors(triangle @ triangle.T / len(sample))
+        return basis @ axes, variance
 
 
 class SoftmaxLoss:
@@ -183,9 +172,9 @@ class SoftmaxLoss:
     def __init__(self, features: Features, c: np.ndarray, n_classes: int) -> None:
         self.features, self.n_classes = features, n_classes
         folds, device = features.folds, features.device
-        labels = torch.zeros(len(folds), features.length, dtype=torch.int64)
         # A row's share of its fold's mean; rows that only fill up a shorter fold have none.
         share = torch.zeros(len(folds), features.length)
+        labels = torch.zeros_like(share, dtype=torch.int64)
         # A class without training rows is left out of the sum: its bias would run to infinity.
         absent = torch.full((len(folds), n_classes), -torch.inf)
         for fold, rows in enumerate(folds):

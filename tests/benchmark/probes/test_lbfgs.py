@@ -39,6 +39,15 @@ def bowl(points: Tensor) -> tuple[Tensor, Tensor]:
     return 1 + 0.5 * points.square().sum(2).double(), points.clone()
 
 
+def test_a_start_at_its_baseline_is_not_converged_while_its_gradient_is_not_zero() -> None:
+    """Nothing has been gained yet, so no decrease that is still predicted is small beside it."""
+    start, baseline = torch.full((1, 1, 4), 1e-4), bowl(torch.full((1, 1, 4), 1e-4))[0]
+    solution = minimize(lambda x, _: bowl(x), start, baseline, tolerance=1e-6)
+    assert solution.iterations >= 1
+    assert solution.converged.all()
+    assert solution.point.abs().max() < 1e-6
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_a_search_that_finds_no_finite_step_ends_unconverged(bad: float) -> None:
     calls = 0
