@@ -8,11 +8,7 @@ from wavebyol_hear.files.settings import check_range
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How encoder and head are trained.
-
-    Raises:
-        ValueError: a value is out of its range.
-    """
+    """How encoder and head are trained; a value out of its range raises ValueError."""
 
     #: of the encoder, tried one after another; validation selects
     learning_rates: tuple[float, ...] = (1e-4, 1e-3)
@@ -49,10 +45,5 @@ class FinetuneConfig:
         check_range(self, "warm_up", minimum=0, maximum=1)
 
     def samples(self, sample_rate: int, usual_seconds: float | None) -> int:
-        """Return the length of a training clip.
-
-        Args:
-            sample_rate: of the model, in Hz.
-            usual_seconds: of the task's clips; None where they vary.
-        """
+        """Return the length of a training clip; `usual_seconds` is None where clips vary."""
         return max(1, round((self.crop_seconds or usual_seconds or 4.0) * sample_rate))

@@ -38,14 +38,10 @@ class NoGradientError(HearError):
 
 @dataclass(frozen=True)
 class AudioClips:
-    """The clips of a task as fine-tuning reads them.
-
-    Shape:
-        paths and labels `[n]`.
-    """
+    """The clips of a task as fine-tuning reads them."""
 
     paths: Sequence[str]  #: of the files, by row; all can be read
-    labels: np.ndarray  #: class indices
+    labels: np.ndarray  #: class indices, by row
     n_classes: int  #: number of classes of the task
     sample_rate: int  #: wanted, in Hz
     workers: int  #: threads that decode, 0 or more
@@ -54,28 +50,17 @@ class AudioClips:
     def readable(
         self, batch: Sequence[tuple[int, np.ndarray | str]]
     ) -> tuple[list[int], list[np.ndarray]]:
-        """Return the rows and the waves of a decoded batch.
-
-        Raises:
-            FinetuneError: a clip that could be embedded can no longer be read.
-        """
-        rows, waves = [], []
-        for row, wave in batch:
+        """Return the rows and waves of a decoded batch; raise FinetuneError for an unread clip."""
+        for _, wave in batch:
             if isinstance(wave, str):
                 raise FinetuneError(
                     f"{self.title}: a clip can no longer be read ({wave}); run again"
                 )
-            rows.append(row)
-            waves.append(wave)
-        return rows, waves
+        return [row for row, _ in batch], [wave for _, wave in batch if not isinstance(wave, str)]
 
 
 class Classifier(nn.Module):
-    """A HEAR model, a fixed standardization and a linear layer.
-
-    Shape:
-        float32 [B, n] -> [B, K].
-    """
+    """A HEAR model, a fixed standardization and a linear layer: float32 `[B, n] -> [B, K]`."""
 
     mean: Tensor
     scale: Tensor
@@ -96,26 +81,16 @@ class Classifier(nn.Module):
         logits: Tensor = self.linear((self.hear.embed(audio) - self.mean) / self.scale)
         return logits
 
-    def training_mode(self, batch_norm: str) -> None:
-        """Go into training mode, with the BatchNorms as the configuration has them."""
-        self.train()
-        if batch_norm == "frozen":
-            freeze_batch_norm(self.encoder)
-
     def groups(self, rate: float, config: FinetuneConfig) -> list[dict[str, object]]:
-        """Return the parameters for an optimizer: encoder and head, decayed or not.
-
-        Biases, scales and other vectors are not decayed.
-        """
+        """Return the parameters for an optimizer: of vectors, such as biases, none is decayed."""
         groups: list[dict[str, object]] = []
-        for part, part_rate in ((self.encoder, rate), (self.linear, config.head_learning_rate)):
-            trained = [each for each in part.parameters() if each.requires_grad]
-            for decay, params in (
-                (config.weight_decay, [each for each in trained if each.dim() > 1]),
-                (0.0, [each for each in trained if each.dim() <= 1]),
-            ):
+        for part, lr in ((self.encoder, rate), (self.linear, config.head_learning_rate)):
+            for matrix, decay in ((True, config.weight_decay), (False, 0.0)):
+                params = [
+                    x for x in part.parameters() if x.requires_grad and matrix == (x.dim() > 1)
+                ]
                 if params:
-                    groups.append({"params": params, "lr": part_rate, "weight_decay": decay})
+                    groups.append({"params": params, "lr": lr, "weight_decay": decay})
         return groups
 
 
@@ -143,24 +118,15 @@ def freeze_batch_norm(module: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class ClipScores:
-    """A classifier's scores on some rows.
+    """A classifier's scores on some rows."""
 
-    Shape:
-        predicted `[n]`.
-    """
-
-    predicted: np.ndarray  #: the class index given to each row
+    predicted: np.ndarray  #: the class index of each row
     accuracy: float  #: in percent
     loss: float  #: mean cross-entropy
 
 
 def score_clips(classifier: Classifier, clips: AudioClips, rows: np.ndarray) -> ClipScores:
-    """Score a classifier on whole clips, in batches of one length.
-
-    Raises:
-        FinetuneError: there is no row, or a clip can no longer be read.
-        HearError: the module fails on a clip.
-    """
+    """Score a classifier on whole clips, in batches of one length."""
     if not len(rows):
         raise FinetuneError(f"{clips.title}: a part of the split has no clips; add them")
     classifier.eval()
@@ -182,12 +148,7 @@ def score_clips(classifier: Classifier, clips: AudioClips, rows: np.ndarray) -> 
 
 
 def check_trainable(hear: HearModel, samples: int) -> None:
-    """Raise unless gradients come through the module's scene embeddings in training mode.
-
-    Raises:
-        NoGradientError: no parameters to train, or no gradient.
-        EncodeError: the module raises.
-    """
+    """Raise NoGradientError unless gradients come through a training module's scene embeddings."""
     trained = [each for each in hear.model.parameters() if each.requires_grad]
     if not trained:
         raise NoGradientError(

@@ -14,7 +14,6 @@ A kill costs a minute at most: the same call goes on where it was, on a CPU to t
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,23 +35,14 @@ from benchmark.finetune.state import Attempt, Best, FoldState
 from benchmark.finetune.train import Setup, Trainer
 from benchmark.probes.linear import select_c
 from benchmark.probes.protocols import PROTOCOLS
-from benchmark.probes.rows import ProbeResult, Rows, Selection
+from benchmark.probes.rows import ProbeResult, Rows, Selection, predict_test
 
 PROTOCOL = PROTOCOLS["finetune"].version
 """Changes whenever the same clips and configuration could score otherwise."""
 
 
 def tune_fold(setup: Setup, embeddings: np.ndarray, fold: Fold, path: Path) -> FoldState:
-    """Train, select and test on one fold, from where its file stands.
-
-    Shape:
-        embeddings `[n, D]`.
-
-    Raises:
-        ProbeError: a part of the fold has no clips, or a clip can no longer be read.
-        HearError: the module fails in training.
-        OSError: the file cannot be written.
-    """
+    """Train, select and test on one fold, from where its file stands."""
     state = FoldState.load(path) or _begin(setup, embeddings, fold)
     if state.predicted:
         return state
@@ -108,9 +98,8 @@ class Finetune:
         """Return the result; see `benchmark.probes.protocols.Evaluate`.
 
         Raises:
-            NoGradientError: the module cannot be trained.
+            NoGradientError: the module cannot be trained; HearError: it fails in training.
             ProbeError: a part of a fold has no clips, or a clip can no longer be read.
-            HearError: the module fails in training.
             OSError: the state cannot be written.
         """
         hear = load(self.model, device)
@@ -137,44 +126,31 @@ class Finetune:
             config=dataclasses.asdict(self.config),
         )
         states = [tune_fold(setup, embeddings, fold, folder / f"{fold.name}.pt") for fold in folds]
-        predicted = np.full(len(labels), -1, dtype=np.int64)
-        for fold, state in zip(folds, states, strict=True):
-            predicted[fold.test] = state.predicted
-        rows = np.sort(np.concatenate([fold.test for fold in folds]))
-        return ProbeResult(
-            rows,
-            predicted[rows],
-            tuple(_selection(state) for state in states),
-            True,
-            no_head,
-            {"config": dataclasses.asdict(self.config), "crop_samples": samples},
+        result = predict_test(
+            embeddings,
+            labels,
+            folds,
+            [_selection(state) for state in states],
+            lambda fold, rows: np.array(states[fold].predicted),
         )
+        settings = {"config": dataclasses.asdict(self.config), "crop_samples": samples}
+        return dataclasses.replace(result, predict=no_head, settings=settings)
 
 
 def _selection(state: FoldState) -> Selection:
     """Return what was selected on a fold, and all curves."""
-    curve = [
-        (attempt.rate, max(point["accuracy"] for point in attempt.curve))
-        for attempt in state.attempts
-    ]
+    attempts = state.attempts
+    curve = tuple((each.rate, max(point["accuracy"] for point in each.curve)) for each in attempts)
     training = [
-        {"learning_rate": attempt.rate, "diverged": attempt.diverged, "curve": attempt.curve}
-        for attempt in state.attempts
+        {"learning_rate": each.rate, "diverged": each.diverged, "curve": each.curve}
+        for each in attempts
     ]
-    details: dict[str, Any] = {
-        "epoch": state.best.epoch,
-        "head_strength": state.c,
-        "training": training,
-    }
-    return Selection(state.best.rate, tuple(curve), details=details)
+    details = {"epoch": state.best.epoch, "head_strength": state.c, "training": training}
+    return Selection(state.best.rate, curve, details=details)
 
 
 def no_head(fold: int, embeddings: np.ndarray) -> np.ndarray:
-    """Refuse: the classes of a fine-tuned model come from audio, not from embeddings.
-
-    Raises:
-        FinetuneError: always.
-    """
+    """Raise FinetuneError: a fine-tuned model's classes come from audio, not from embeddings."""
     raise FinetuneError(
         "the protocol finetune has no head for embeddings, as its encoder is another on every "
         "fold; use the protocol linear for this"

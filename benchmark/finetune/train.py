@@ -19,7 +19,14 @@ from tqdm import tqdm
 from benchmark.data.split import Fold
 from benchmark.embed.model import HearModel
 from benchmark.finetune.config import FinetuneConfig
-from benchmark.finetune.model import AudioClips, Classifier, Head, copy_state, score_clips
+from benchmark.finetune.model import (
+    AudioClips,
+    Classifier,
+    Head,
+    copy_state,
+    freeze_batch_norm,
+    score_clips,
+)
 from benchmark.finetune.state import Best, FoldState
 from wavebyol_hear.files.read_ahead import Batch, Reader, ahead
 
@@ -62,11 +69,7 @@ def plan_epoch(rows: np.ndarray, batch_size: int, seed: int, epoch: int) -> list
 def augment(
     waves: Tensor, targets: Tensor, config: FinetuneConfig, generator: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return clips mixed, scaled and with noise, and the labels of the mixtures.
-
-    Shape:
-        waves `[B, n]`, targets `[B, K]` -> the same.
-    """
+    """Return clips `[B, n]` mixed, scaled and with noise, and their mixed labels `[B, K]`."""
     if config.mixup:
         share = float(generator.beta(config.mixup, config.mixup))
         other = torch.from_numpy(generator.permutation(len(waves))).to(waves.device)
@@ -147,7 +150,9 @@ class Trainer:
                     for batch in batches:
                         self._step(batch, len(steps))
                         bar.update()
-                if not self._finite():
+                weights = self.classifier.parameters()
+                finite = math.isfinite(attempt.loss) and all(w.isfinite().all() for w in weights)
+                if not finite:
                     attempt.diverged = True
                     break
                 self._validate()
@@ -173,7 +178,9 @@ class Trainer:
         labels = torch.from_numpy(setup.clips.labels[rows]).to(audio.device)
         targets = one_hot(labels, setup.clips.n_classes).float()
         audio, targets = augment(audio, targets, setup.config, generator)
-        self.classifier.training_mode(setup.config.batch_norm)
+        self.classifier.train()
+        if setup.config.batch_norm == "frozen":
+            freeze_batch_norm(self.classifier.encoder)
         loss = cross_entropy(self.classifier(audio), targets)
         self.optimizer.zero_grad()
         loss.backward()
@@ -199,22 +206,9 @@ class Trainer:
         attempt, best = self.attempt, self.state.best
         scores = score_clips(self.classifier, self.setup.clips, self.fold.valid)
         attempt.epoch += 1
-        attempt.curve.append(
-            {
-                "epoch": float(attempt.epoch),
-                "train_loss": attempt.loss / attempt.step,
-                "loss": scores.loss,
-                "accuracy": scores.accuracy,
-            }
-        )
+        point = {"epoch": float(attempt.epoch), "train_loss": attempt.loss / attempt.step}
+        attempt.curve.append(point | {"loss": scores.loss, "accuracy": scores.accuracy})
         attempt.step, attempt.loss = 0, 0.0
         if (scores.accuracy, -scores.loss) > (best.accuracy, -best.loss):
-            weights = copy_state(self.classifier)
-            self.state.best = Best(
-                attempt.rate, attempt.epoch, scores.accuracy, scores.loss, weights
-            )
-
-    def _finite(self) -> bool:
-        """Return whether losses and weights of the epoch are finite."""
-        weights = self.classifier.parameters()
-        return math.isfinite(self.attempt.loss) and all(w.isfinite().all() for w in weights)
+            reached = (attempt.rate, attempt.epoch, scores.accuracy, scores.loss)
+            self.state.best = Best(*reached, copy_state(self.classifier))
