@@ -33,21 +33,17 @@ class Comparison(Paired):
 
 
 def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
-    """Compare two results of one task on the clips they share.
-
-    Raises:
-        ResultError: they are of two tasks or protocols, share no clip, or disagree on a label.
-    """
+    """Compare two results of one task and protocol on the clips they share."""
     if (left.task, left.protocol) != (right.task, right.protocol):
         raise ResultError(
             f"{left.task} under {left.protocol} and {right.task} under {right.protocol} cannot be "
             "compared: give results of one task and protocol"
         )
-    row_of = {clip: row for row, clip in enumerate(right.predictions["clip"])}
-    shared = [(i, row_of[c]) for i, c in enumerate(left.predictions["clip"]) if c in row_of]
-    if not shared:
+    clips, *rows = np.intersect1d(
+        left.predictions["clip"], right.predictions["clip"], return_indices=True
+    )
+    if not len(clips):
         raise ResultError(f"{left.task}: the two results share no clip; run both on the same data")
-    rows = np.array(shared).T
     both = list(zip((left, right), rows, strict=True))
     labels, others = (np.array(r.classes)[r.labels()[index]] for r, index in both)
     if (labels != others).any():
@@ -149,11 +145,7 @@ def _one_model(path: Path, model: str | None) -> dict[tuple[str, str], Result]:
 def compare_all(
     left: dict[tuple[str, str], Result], right: dict[tuple[str, str], Result]
 ) -> list[str]:
-    """Return the paragraphs of a comparison: the models, a table per protocol, notes on the data.
-
-    Raises:
-        ResultError: nothing can be compared; see `compare_pair`.
-    """
+    """Return the paragraphs of a comparison: models, a table per protocol, notes on the data."""
     shared = sorted(left.keys() & right.keys())
     if not shared:
         raise ResultError("A and B have no task under one protocol in common")

@@ -11,7 +11,7 @@ from scipy.special import ndtr, stdtrit
 
 CONFIDENCE = 0.95
 FEW_GROUPS = 20
-"""Below so many groups an interval is rough, whatever is done: its readers are told."""
+"""Below so many groups an interval is rough, and a note says so."""
 CHUNK_VALUES = 1 << 24
 """Counts held at a time while drawing: 128 MiB in double precision."""
 
@@ -30,14 +30,11 @@ def bootstrap_counts(
     are drawn with replacement, each with all its clips.
 
     Args:
-        categories: of each clip, below `n_categories`.
+        categories: of each clip `[n]`, below `n_categories`.
         n_categories: K, 1 or more.
-        groups: of each clip, of any type that sorts; None resamples clip by clip.
-        n_resamples: number of resamples.
+        groups: of each clip `[n]`, of any type that sorts; None resamples clip by clip.
+        n_resamples: number of resamples, of which some, B, are yielded at a time: `[B, K]`.
         seed: of the drawing.
-
-    Shape:
-        categories and groups `[n]`; yields `[B, K]`, B adding up to `n_resamples`.
 
     Example:
         >>> (counts,) = bootstrap_counts(np.array([0, 0, 1]), 2, None, 4, seed=0)
@@ -75,14 +72,11 @@ def bootstrap_interval(
     about the bootstrap", 2015, section 5.3).
 
     Args:
-        resampled: the statistic of every resample.
+        resampled: the statistic of every resample `[B]`.
         n_groups: clips or groups G that were resampled, 2 or more.
         center: the statistic of the sample, to which the resamples' mean is moved; None leaves them
             where they are. Resamples lose rare classes and hold clips twice, which moves means over
             classes and rankings, but hardly their spread.
-
-    Shape:
-        resampled `[B]`.
 
     Example:
         >>> low, high = bootstrap_interval(np.linspace(0, 1, 1001), 1000)
@@ -97,7 +91,7 @@ def bootstrap_interval(
 
 
 def few_groups_note(groups: np.ndarray) -> str:
-    """Return what a reader must know of intervals over few groups; "" where there are enough."""
+    """Return a note on intervals over few groups; "" where there are enough."""
     count = len(np.unique(groups))
     if count >= FEW_GROUPS:
         return ""

@@ -38,13 +38,10 @@ def events_of(
     """Return the events of one clip in the order of their starts.
 
     Args:
-        probabilities: of each label in each frame.
-        stamps: of the frames, ascending, in ms.
+        probabilities: of each label in each frame, `[T, K]`.
+        stamps: of the frames, ascending, in ms, `[T]`.
         labels: by column.
         how: to filter.
-
-    Shape:
-        probabilities `[T, K]`, stamps `[T]`.
 
     Example:
         >>> on = np.array([[0.1], [0.9], [0.8], [0.2]])

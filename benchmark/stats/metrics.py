@@ -22,24 +22,17 @@ class Interval:
 
 @dataclass(frozen=True)
 class Scores:
-    """The metrics of predictions.
-
-    Shape:
-        confusion `[K, K]`.
-    """
+    """The metrics of predictions."""
 
     #: accuracy, precision, recall and f1; the last three are means over the classes that have clips
     overall: dict[str, Interval]
     #: precision, recall and f1 of every class that has clips, by class index
     by_class: dict[int, dict[str, Interval]]
-    confusion: np.ndarray  #: number of clips by true class and predicted class
+    confusion: np.ndarray  #: number of clips by true class and predicted class, `[K, K]`
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
     """Return how many clips of each true class (row) got each class (column), int64 `[K, K]`.
-
-    Shape:
-        labels and predicted `[n]`.
 
     Raises:
         ValueError: there are no clips, lengths differ, or a class index is out of range.
@@ -57,21 +50,18 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) 
     return cells.reshape(n_classes, n_classes)
 
 
-def rates(hits: np.ndarray, given: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
-    """Return precision, recall and F1 from counts.
+def rates(hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+    """Return precision, recall and F1 from counts by class `[..., K]`.
 
-    A class that is never predicted has precision 0. A class without clips has no recall and no
-    F1, and is left out: NaN.
-
-    Shape:
-        all `[..., K]`.
+    A class that is never predicted has precision 0: without hits, any divisor gives 0. A class
+    without clips has no recall and no F1, and is left out: NaN.
     """
-    present = true > 0
-    # A class that is given to no clip has no hits, so any divisor gives 0.
-    precision = np.where(present, hits / np.maximum(given, 1), np.nan)
-    recall = np.where(present, hits / np.maximum(true, 1), np.nan)
-    f1 = np.where(present, 2 * hits / np.maximum(given + true, 1), np.nan)
-    return {"precision": precision, "recall": recall, "f1": f1}
+    counts = {"precision": (hits, predicted), "recall": (hits, true)}
+    counts["f1"] = (2 * hits, predicted + true)
+    return {
+        name: np.where(true > 0, part / np.maximum(whole, 1), np.nan)
+        for name, (part, whole) in counts.items()
+    }
 
 
 def score(
@@ -90,15 +80,12 @@ def score(
     its ends are those of J.
 
     Args:
-        labels: true class indices.
-        predicted: predicted class indices.
+        labels: true class indices `[n]`.
+        predicted: predicted class indices `[n]`.
         n_classes: number of classes K.
-        groups: of each clip, such as its speaker; clips of one group are resampled together. None
-            takes each for a group of its own.
+        groups: of each clip `[n]`, such as its speaker; clips of one group are resampled together.
+            None takes each for a group of its own.
         seed: of the resampling.
-
-    Shape:
-        labels, predicted and groups `[n]`.
 
     Raises:
         ValueError: see `confusion_matrix`.
@@ -122,8 +109,8 @@ def score(
     for name, value in point_classes.items():
         resampled = np.concatenate([part[name][:, present] for _, part in drawn])
         for i, number in enumerate(by_class):
-            true, given = labels == number, predicted == number
-            clips = {"recall": true, "precision": given, "f1": true | given}[name]
+            true, guessed = labels == number, predicted == number
+            clips = {"recall": true, "precision": guessed, "f1": true | guessed}[name]
             trials = len(np.unique(members[clips]))
             by_class[number][name] = _interval(
                 name, value[0, number], resampled[:, i], n_groups, trials
@@ -134,18 +121,14 @@ def score(
 def _metrics(
     counts: np.ndarray, row: np.ndarray, column: np.ndarray, n_classes: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return overall metrics `[B]` and metrics by class `[B, K]` of B resamples.
-
-    Shape:
-        counts `[B, cells]`; row and column `[cells]`.
-    """
-    true, given, hits = (np.zeros((len(counts), n_classes)) for _ in range(3))
+    """Return overall metrics `[B]` and metrics by class `[B, K]` of counts `[B, cells]`."""
+    true, guessed, hits = (np.zeros((len(counts), n_classes)) for _ in range(3))
     for cell, (actual, guess) in enumerate(zip(row, column, strict=True)):
         true[:, actual] += counts[:, cell]
-        given[:, guess] += counts[:, cell]
+        guessed[:, guess] += counts[:, cell]
         if actual == guess:
             hits[:, actual] += counts[:, cell]
-    by_class = rates(hits, given, true)
+    by_class = rates(hits, guessed, true)
     overall = {"accuracy": hits.sum(axis=1) / true.sum(axis=1)}
     overall |= {name: np.nanmean(value, axis=1) for name, value in by_class.items()}
     return overall, by_class
@@ -174,12 +157,9 @@ def over_seeds(labels: np.ndarray, runs: Sequence[np.ndarray], n_classes: int) -
     The deviation is that of a sample: its squares are divided by the number of runs less one.
 
     Args:
-        labels: true class indices.
-        runs: class indices predicted with each seed, two or more runs.
+        labels: true class indices `[n]`.
+        runs: class indices predicted with each seed, two or more runs, each `[n]`.
         n_classes: number of classes K.
-
-    Shape:
-        labels and each run `[n]`.
     """
     values: dict[str, list[float]] = {"accuracy": [], "f1": []}
     for predicted in runs:

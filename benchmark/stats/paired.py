@@ -13,11 +13,7 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Paired:
-    """The difference of two models, A and B, on the same clips.
-
-    Shape:
-        resampled `[RESAMPLES]`.
-    """
+    """The difference of two models, A and B, on the same clips."""
 
     only_a: int  #: clips that A alone has right
     only_b: int  #: clips that B alone has right
@@ -36,18 +32,15 @@ def paired(
     """Compare two models on the same clips.
 
     Args:
-        correct_a: whether A is right.
-        correct_b: whether B is right.
-        groups: of each clip; clips of one group are resampled together. None: each by itself.
+        correct_a: whether A is right, bool `[n]`.
+        correct_b: whether B is right, bool `[n]`.
+        groups: of each clip `[n]`; clips of one are resampled together. None: each by itself.
         seed: of the resampling.
-
-    Shape:
-        correct_a and correct_b bool `[n]`, groups `[n]`.
     """
     difference = correct_a.astype(np.int64) - correct_b
-    members = (
-        np.arange(len(difference)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    )
+    members = np.arange(len(difference))
+    if groups is not None:
+        _, members = np.unique(groups, return_inverse=True)
     by_group = np.round(np.bincount(members, difference)).astype(np.int64)
     counts = np.concatenate(list(bootstrap_counts(difference + 1, 3, groups, RESAMPLES, seed)))
     resampled = 100.0 * (counts[:, 2] - counts[:, 0]) / counts.sum(axis=1)
@@ -61,10 +54,7 @@ def sign_flips(differences: np.ndarray) -> float:
     Where every clip is a group of its own it is McNemar's exact test.
 
     Args:
-        differences: in each group, clips that A has right less those that B has.
-
-    Shape:
-        differences int64 `[G]`.
+        differences: in each group, clips that A has right less those that B has, int64 `[G]`.
 
     Example:
         >>> sign_flips(np.array([1, 1, 1, 1, 1, 1]))

@@ -24,12 +24,9 @@ def ranking(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> dic
     d' NaN. One whose positive clips all have the weight 0 is left out of the mean.
 
     Args:
-        scores: higher where a label is likelier; clips of one score are one threshold.
-        targets: whether a clip has a label.
-        weights: how often each clip counts, of B resamples; whole numbers.
-
-    Shape:
-        scores and targets `[n, K]`, weights float32 `[n, B]`; values `[B]`.
+        scores: `[n, K]`, higher where a label is likelier; clips of one score are one threshold.
+        targets: whether a clip has a label, `[n, K]`.
+        weights: how often each clip counts in B resamples, whole numbers in float32 `[n, B]`.
 
     Raises:
         ValueError: shapes differ, or there is no clip.
@@ -52,11 +49,7 @@ def ranking(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> dic
 def bootstrap(
     scores: np.ndarray, targets: np.ndarray, groups: np.ndarray | None, seed: int
 ) -> dict[str, np.ndarray]:
-    """Return all measures of `RESAMPLES` resamples of the clips.
-
-    Shape:
-        scores and targets `[n, K]`, groups `[n]`; values `[RESAMPLES]`.
-    """
+    """Return all measures of `RESAMPLES` resamples of the clips; see `ranking`."""
     count = len(scores)
     step = max(1, CHUNK_VALUES // count)
     drawn = []
@@ -88,11 +81,7 @@ def interval(name: str, value: float, drawn: np.ndarray) -> tuple[float, float] 
 
 
 def _mean_drawn(values: np.ndarray, both: bool) -> np.ndarray:
-    """Return the mean over labels; a label that only a resample lost is left out.
-
-    Shape:
-        values `[K, B]`; means `[B]`.
-    """
+    """Return the mean over labels, `[K, B] -> [B]`, without labels that only a resample lost."""
     return np.nanmean(values, axis=0) if both else np.full(values.shape[1], np.nan)
 
 
@@ -101,11 +90,8 @@ def _of_label(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return average precision and ROC area of one label, NaN where a resample has one side only.
 
-    Both are sums over the thresholds at which a positive clip is found, so the clips between two of
-    those are summed at once.
-
-    Shape:
-        scores and targets `[n]`, weights `[n, B]`; values `[B]`.
+    Both are sums over the thresholds at which a positive clip is reached, so the clips between two
+    of those are summed at once.
     """
     order = np.argsort(-scores, kind="stable")
     ranked, positive = scores[order], targets[order].astype(bool)
