@@ -53,7 +53,7 @@ class FoldState:
     #: of the classifier in the current attempt
     weights: dict[str, Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)  #: its state
-    #: the class index given to each test row; the end of it all
+    #: the class index of each test row; the end of it all
     predicted: list[int] = field(default_factory=list)
 
     def save(self, path: Path) -> None:

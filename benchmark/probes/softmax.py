@@ -198,7 +198,7 @@ class SoftmaxLoss:
         return present.log()[:, None].repeat(1, self.l2.shape[1])
 
     def points(self, weights: Tensor, bias: Tensor) -> Tensor:
-        """Return the points of given weights `[F, D, S, K]` and biases `[F, S, K]`."""
+        """Return the points of weights `[F, D, S, K]` and biases `[F, S, K]`."""
         finite = torch.where(torch.isfinite(bias), bias, 0.0)[:, None]
         rotated = self.features.to_axes(torch.cat([weights, finite], dim=1))
         return (rotated.permute(0, 2, 1, 3) / self.scaling[..., None]).flatten(2)

@@ -29,12 +29,12 @@ def hits(n: int, share: float, seed: int) -> np.ndarray:
 
 def test_difference_and_interval_equal_those_of_resampled_pairs() -> None:
     left, right = hits(300, 0.7, 1), hits(300, 0.6, 2)
-    found = compare_pair(made("t", "a", left), made("t", "b", right))
-    assert found.left - found.right == pytest.approx(100 * (left.mean() - right.mean()))
+    actual = compare_pair(made("t", "a", left), made("t", "b", right))
+    assert actual.left - actual.right == pytest.approx(100 * (left.mean() - right.mean()))
     draw = np.random.default_rng(0)
     clips = draw.integers(0, 300, (4000, 300))
     wanted = np.percentile(100 * (left[clips].mean(1) - right[clips].mean(1)), [2.5, 97.5])
-    assert np.percentile(found.resampled, [2.5, 97.5]) == pytest.approx(wanted, abs=0.6)
+    assert np.percentile(actual.resampled, [2.5, 97.5]) == pytest.approx(wanted, abs=0.6)
 
 
 def test_pairs_are_matched_by_clip_and_class_name_not_by_place() -> None:
@@ -53,24 +53,24 @@ def test_clips_of_a_group_count_together() -> None:
     pair = [made("t", model, x) for model, x in (("a", left), ("b", right))]
     for result in pair:
         result.predictions["group"] = groups
-    found = compare_pair(*pair)
+    actual = compare_pair(*pair)
     wanted = paired(left, right, np.array(groups))
-    assert found.p == wanted.p
-    np.testing.assert_array_equal(found.resampled, wanted.resampled)
+    assert actual.p == wanted.p
+    np.testing.assert_array_equal(actual.resampled, wanted.resampled)
     del pair[0].predictions["group"]
     assert compare_pair(*pair).p == wanted.p  # the other result tells the groups
 
 
 def test_equal_models_differ_by_nothing() -> None:
     same = hits(50, 0.5, 1)
-    found = compare_pair(made("t", "a", same), made("t", "b", same))
-    assert found.p == 1.0
-    assert not found.resampled.any()
+    actual = compare_pair(made("t", "a", same), made("t", "b", same))
+    assert actual.p == 1.0
+    assert not actual.resampled.any()
 
 
 def test_only_shared_clips_count() -> None:
-    found = compare_pair(made("t", "a", np.ones(30, bool)), made("t", "b", np.ones(20, bool)))
-    assert found.n_clips == 20
+    actual = compare_pair(made("t", "a", np.ones(30, bool)), made("t", "b", np.ones(20, bool)))
+    assert actual.n_clips == 20
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_the_mean_over_tasks_is_that_of_their_differences() -> None:
         for i, (t, p, q) in enumerate([("one", 0.9, 0.5), ("two", 0.6, 0.6)])
     ]
     last = render(pairs, "linear-1").splitlines()[-1]
-    wanted = np.mean([found.left - found.right for found in pairs])
+    wanted = np.mean([actual.left - actual.right for actual in pairs])
     assert f"{wanted:+.2f}" in last
     assert last.startswith("mean of 2 tasks")
 
@@ -131,11 +131,11 @@ def test_the_command_asks_which_model_and_says_what_is_wrong(
 ) -> None:
     for model in ("a", "b"):
         write_result(made("one", model, hits(60, 0.9, 1)), tmp_path)
-    place = str(tmp_path)
-    assert main([place, place]) == 1
+    index = str(tmp_path)
+    assert main([index, index]) == 1
     assert "choose one with --model-a" in capsys.readouterr().err
-    assert main([place, place, "--model-a", "a", "--model-b", "b"]) == 0
-    assert main([place, place, "--model-a", "a", "--model-b", "c"]) == 1
+    assert main([index, index, "--model-a", "a", "--model-b", "b"]) == 0
+    assert main([index, index, "--model-a", "a", "--model-b", "c"]) == 1
     assert "no result of c" in capsys.readouterr().err
 
 

@@ -17,13 +17,13 @@ def test_it_is_the_pca_of_standardised_rows(shape: tuple[int, int]) -> None:
     features = (draw.normal(size=(shape[0], 3)) * [5, 2, 1]) @ draw.normal(size=(3, shape[1]))
     features = (features + 0.1 * draw.normal(size=shape)).astype(np.float32)
     labels = np.arange(shape[0]) % 7
-    found = embedding_map(features, labels)
+    result = embedding_map(features, labels)
     pca = PCA(2).fit(StandardScaler().fit_transform(features))
     wanted = pca.transform(StandardScaler().fit_transform(features))
     wanted *= np.sign(wanted[np.abs(wanted).argmax(axis=0), [0, 1]]) / np.abs(wanted).max()
-    assert np.abs(np.stack([found["x"], found["y"]], 1) - wanted).max() < 2e-3
-    assert found["label"] == labels.tolist()
-    assert found["explained"] == pytest.approx(100 * pca.explained_variance_ratio_, abs=0.06)
+    assert np.abs(np.stack([result["x"], result["y"]], 1) - wanted).max() < 2e-3
+    assert result["label"] == labels.tolist()
+    assert result["explained"] == pytest.approx(100 * pca.explained_variance_ratio_, abs=0.06)
 
 
 def test_of_many_rows_a_seeded_sample_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_of_many_rows_a_seeded_sample_is_drawn(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("shape", [(1, 5), (5, 1), (6, 3)])
 def test_too_little_to_see_is_still_a_map(shape: tuple[int, int]) -> None:
-    found = embedding_map(np.ones(shape, np.float32), np.zeros(shape[0], int))
-    assert len(found["x"]) == len(found["y"]) == shape[0]
-    assert set(found["x"] + found["y"]) == {0.0}
-    json.dumps(found, allow_nan=False)
+    result = embedding_map(np.ones(shape, np.float32), np.zeros(shape[0], int))
+    assert len(result["x"]) == len(result["y"]) == shape[0]
+    assert set(result["x"] + result["y"]) == {0.0}
+    json.dumps(result, allow_nan=False)

@@ -32,20 +32,20 @@ def clip(name: str, seed: int, loudness: float = 3.0, frames: int = 150) -> Fram
 
 def parts(loudness: float = 3.0) -> list[list[FramedClip]]:
     return [
-        [clip(f"{part}{n}", 10 * place + n, loudness) for n in range(3)]
-        for place, part in enumerate(("train", "valid", "test"))
+        [clip(f"{part}{n}", 10 * index + n, loudness) for n in range(3)]
+        for index, part in enumerate(("train", "valid", "test"))
     ]
 
 
 def test_frames_that_tell_their_label_give_the_onsets() -> None:
-    found = probe_frames(*parts(), LABELS, DEFAULT_POSTPROCESSING)
-    assert found.converged
-    assert found.scores[200.0].f > 0.9
-    assert found.scores[50.0].f > 0.8
-    assert found.scores[50.0].f <= found.scores[200.0].f
-    assert set(found.events) == {"test0", "test1", "test2"}
-    best = max(f for _, _, f in found.curve)
-    chosen = {(c, way): f for c, way, f in found.curve}[found.c, found.postprocessing]
+    actual = probe_frames(*parts(), LABELS, DEFAULT_POSTPROCESSING)
+    assert actual.converged
+    assert actual.scores[200.0].f > 0.9
+    assert actual.scores[50.0].f > 0.8
+    assert actual.scores[50.0].f <= actual.scores[200.0].f
+    assert set(actual.events) == {"test0", "test1", "test2"}
+    best = max(f for _, _, f in actual.curve)
+    chosen = {(c, way): f for c, way, f in actual.curve}[actual.c, actual.postprocessing]
     assert chosen == best
 
 

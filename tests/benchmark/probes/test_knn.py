@@ -21,20 +21,20 @@ def test_votes_equal_scikit_learn(monkeypatch: pytest.MonkeyPatch, work_bytes: i
     monkeypatch.setattr(knn, "WORK_BYTES", work_bytes)
     features, labels = made(600)
     train, rest = np.arange(400), features[400:]
-    found = knn.Neighbors(Rows(features, labels, train), 6).predict(every_row(rest), knn.COUNTS)
+    result = knn.Neighbors(Rows(features, labels, train), 6).predict(every_row(rest), knn.COUNTS)
     scaler = StandardScaler().fit(features[:400].astype(np.float64))
-    for place, count in enumerate(knn.COUNTS):
+    for index, count in enumerate(knn.COUNTS):
         model = KNeighborsClassifier(count, metric="cosine", weights=lambda far: 2.0 - far)
         model.fit(scaler.transform(features[:400]), labels[:400])
         wanted = model.predict(scaler.transform(rest))
-        assert (found[place] == wanted).mean() >= 0.995
+        assert (result[index] == wanted).mean() >= 0.995
 
 
 def test_of_fewer_rows_than_neighbours_all_vote() -> None:
     features, labels = made(12)
     few = knn.Neighbors(Rows(features, labels, np.arange(5)), 6)
-    found = few.predict(every_row(features), [5, 100])
-    assert np.array_equal(found[0], found[1])
+    result = few.predict(every_row(features), [5, 100])
+    assert np.array_equal(result[0], result[1])
 
 
 def test_a_tie_of_counts_goes_to_the_larger() -> None:
@@ -51,5 +51,5 @@ def test_rows_are_read_from_a_memory_map(tmp_path) -> None:
     file = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, features.shape)
     file[:] = features
     views = [Rows(x, labels, np.arange(0, 300, 2)) for x in (features, file)]
-    found = [knn.Neighbors(view, 6).predict(every_row(features), [5]) for view in views]
-    assert np.array_equal(*found)
+    result = [knn.Neighbors(view, 6).predict(every_row(features), [5]) for view in views]
+    assert np.array_equal(*result)

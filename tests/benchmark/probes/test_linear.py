@@ -57,10 +57,10 @@ def test_the_guard_does_raise() -> None:
 
 def test_test_rows_do_not_change_the_choice() -> None:
     features, labels, folds = made(200)
-    spoilt = features.copy()
-    spoilt[folds[0].test] = 1e6
-    found, wanted = (evaluate(x, labels, folds[:1], 5).selections for x in (spoilt, features))
-    assert found == wanted
+    corrupted = features.copy()
+    corrupted[folds[0].test] = 1e6
+    actual, wanted = (evaluate(x, labels, folds[:1], 5).selections for x in (corrupted, features))
+    assert actual == wanted
 
 
 def test_the_choice_is_the_best_of_the_curve_and_a_tie_goes_to_the_stronger() -> None:

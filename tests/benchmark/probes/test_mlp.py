@@ -44,23 +44,23 @@ def test_training_stops_after_patience_and_says_when_it_did_not(
 ) -> None:
     features, labels = made(40)
     rows = Rows(features, labels, np.arange(40))
-    rounds = []
+    iterations = []
     # Accuracy is best in round 3; the loss falls until round 5.
     seen = [(20, 3.0), (30, 2.5), (50, 2.0), (40, 1.8), (45, 1.7), *[(50, 1.9)] * 300]
 
-    def heads(*given: object, **options: object) -> object:
-        rounds.append(0)
+    def heads(*args: object, **options: object) -> object:
+        iterations.append(0)
         while True:
             yield None
 
     def judge(head: object, valid: Rows) -> tuple[float, float]:
-        rounds[-1] += 1
-        return seen[rounds[-1] - 1]
+        iterations[-1] += 1
+        return seen[iterations[-1] - 1]
 
     monkeypatch.setattr(mlp, "train", heads)
     monkeypatch.setattr(mlp, "validate", judge)
     selection, epochs = mlp.select(rows, rows, 3)
-    assert rounds == [5 + mlp.PATIENCE] * len(mlp.LEARNING_RATES)
+    assert iterations == [5 + mlp.PATIENCE] * len(mlp.LEARNING_RATES)
     assert epochs == 3
     assert selection.converged
     assert selection.curve == tuple((rate, 50) for rate in mlp.LEARNING_RATES)

@@ -45,21 +45,21 @@ def theirs(features: np.ndarray, targets: np.ndarray, rows: np.ndarray, c: float
 @pytest.mark.parametrize("width", [40, 320])
 def test_choice_and_probabilities_are_those_of_scikit_learn(width: int) -> None:
     features, targets = made(width=width)
-    found = evaluate_fold(features, targets, FOLD, mean_precision, c_grid=C_GRID)
-    assert found.converged
-    tried = [c for c, _ in found.selection.curve]
+    actual = evaluate_fold(features, targets, FOLD, mean_precision, c_grid=C_GRID)
+    assert actual.converged
+    tried = [c for c, _ in actual.selection.curve]
     assert tried == list(C_GRID[: len(tried)])
     values = [
         mean_precision(theirs(features, targets, FOLD.train, c)[FOLD.valid], targets[FOLD.valid])
         for c in tried
     ]
     assert len(tried) == len(C_GRID) or values[-3] > values[-2] > values[-1]
-    np.testing.assert_allclose([value for _, value in found.selection.curve], values, atol=0.002)
-    assert values[C_GRID.index(found.selection.value)] > max(values) - 0.002
-    expected = theirs(features, targets, FOLD.development, found.selection.value)[FOLD.test]
-    np.testing.assert_allclose(found.probabilities, expected, atol=0.01)
+    np.testing.assert_allclose([value for _, value in actual.selection.curve], values, atol=0.002)
+    assert values[C_GRID.index(actual.selection.value)] > max(values) - 0.002
+    expected = theirs(features, targets, FOLD.development, actual.selection.value)[FOLD.test]
+    np.testing.assert_allclose(actual.probabilities, expected, atol=0.01)
     wanted = mean_precision(expected, targets[FOLD.test])
-    assert mean_precision(found.probabilities, targets[FOLD.test]) == pytest.approx(
+    assert mean_precision(actual.probabilities, targets[FOLD.test]) == pytest.approx(
         wanted, abs=0.003
     )
 
@@ -98,20 +98,20 @@ def test_a_start_from_other_rows_changes_the_speed_alone() -> None:
 
 def test_no_strength_is_tried_after_two_falls_in_a_row() -> None:
     features, targets = made()
-    told = iter([0.5, 0.4, 0.7, 0.6, 0.5, 0.9])
+    measured = iter([0.5, 0.4, 0.7, 0.6, 0.5, 0.9])
     c_grid = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-    found = evaluate_fold(features, targets, FOLD, lambda *_: next(told), c_grid=c_grid)
-    assert found.selection.curve == tuple(zip(c_grid, (0.5, 0.4, 0.7, 0.6, 0.5), strict=False))
-    assert found.selection.value == 1e-3
+    actual = evaluate_fold(features, targets, FOLD, lambda *_: next(measured), c_grid=c_grid)
+    assert actual.selection.curve == tuple(zip(c_grid, (0.5, 0.4, 0.7, 0.6, 0.5), strict=False))
+    assert actual.selection.value == 1e-3
 
 
 def test_a_label_that_no_training_clip_has_is_never_found() -> None:
     features, targets = made()
     targets[FOLD.development, 2] = False
-    found = evaluate_fold(features, targets, FOLD, lambda *_: 1.0, c_grid=(1e-3, 1.0))
-    assert found.converged
-    assert found.probabilities[:, 2].max() < 1 / len(FOLD.development)
-    assert found.probabilities[:, 1].max() > 0.3
+    actual = evaluate_fold(features, targets, FOLD, lambda *_: 1.0, c_grid=(1e-3, 1.0))
+    assert actual.converged
+    assert actual.probabilities[:, 2].max() < 1 / len(FOLD.development)
+    assert actual.probabilities[:, 1].max() > 0.3
 
 
 def test_what_cannot_be_chosen_on_is_named() -> None:

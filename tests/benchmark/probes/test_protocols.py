@@ -13,8 +13,8 @@ from benchmark.stats.metrics import score
 from tests.benchmark.guarded import Guarded
 
 # Fine-tuning reads sound, not embeddings: its own test guards its test clips.
-JUDGES = {name: found for name, found in PROTOCOLS.items() if name != "finetune"}
-EVERY = pytest.mark.parametrize("protocol", JUDGES.values(), ids=list(JUDGES))
+HEADS = {name: protocol for name, protocol in PROTOCOLS.items() if name != "finetune"}
+EVERY = pytest.mark.parametrize("protocol", HEADS.values(), ids=list(HEADS))
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +44,10 @@ def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(
     module = sys.modules[protocol.evaluate.__module__]
     finish = module.predict_test
 
-    def disarm(*given: object, **options: object) -> object:
+    def disarm(*args: object, **options: object) -> object:
         for guard in guards:
             guard.armed = False
-        return finish(*given, **options)
+        return finish(*args, **options)
 
     monkeypatch.setattr(module, "predict_test", disarm)
     # One fold: the training rows of another may be this one's test rows.
@@ -69,34 +69,34 @@ def test_a_leak_of_the_test_rows_into_training_is_caught(protocol: Protocol) -> 
 @EVERY
 def test_test_rows_change_neither_the_choice_nor_each_others_classes(protocol: Protocol) -> None:
     features, labels, folds = made(200)
-    spoilt = features.copy()
-    spoilt[folds[0].test[1:]] = 1e6
-    found, wanted = (protocol.evaluate(x, labels, folds[:1], 5) for x in (spoilt, features))
-    assert found.selections == wanted.selections
-    assert found.predicted[0] == wanted.predicted[0]
+    corrupted = features.copy()
+    corrupted[folds[0].test[1:]] = 1e6
+    actual, wanted = (protocol.evaluate(x, labels, folds[:1], 5) for x in (corrupted, features))
+    assert actual.selections == wanted.selections
+    assert actual.predicted[0] == wanted.predicted[0]
 
 
 @EVERY
 def test_classes_apart_are_told_apart_and_shuffled_labels_give_chance(protocol: Protocol) -> None:
     features, labels, folds = made(600)
-    found = protocol.evaluate(features, labels, folds, 5)
-    assert found.rows.tolist() == list(range(600))
-    assert (found.predicted == labels).mean() > 0.95
+    actual = protocol.evaluate(features, labels, folds, 5)
+    assert actual.rows.tolist() == list(range(600))
+    assert (actual.predicted == labels).mean() > 0.95
     shuffled = np.random.default_rng(1).permutation(labels)
-    found = protocol.evaluate(features, shuffled, folds, 5)
-    accuracy = score(shuffled, found.predicted, 5).overall["accuracy"]
+    actual = protocol.evaluate(features, shuffled, folds, 5)
+    accuracy = score(shuffled, actual.predicted, 5).overall["accuracy"]
     assert accuracy.low <= 20 <= accuracy.high
 
 
 @EVERY
 def test_the_heads_of_an_outcome_repeat_its_predictions(protocol: Protocol) -> None:
     features, labels, folds = made(200)
-    found = protocol.evaluate(features, labels, folds, 5)
-    for place, fold in enumerate(folds):
+    actual = protocol.evaluate(features, labels, folds, 5)
+    for index, fold in enumerate(folds):
         rows = fold.test[::-1]
-        again = found.predict(place, features[rows])
-        assert np.array_equal(again, found.predicted[np.searchsorted(found.rows, rows)])
-        assert found.predict(place, features[:0]).shape == (0,)
+        again = actual.predict(index, features[rows])
+        assert np.array_equal(again, actual.predicted[np.searchsorted(actual.rows, rows)])
+        assert actual.predict(index, features[:0]).shape == (0,)
 
 
 @EVERY
@@ -141,7 +141,7 @@ def test_a_label_or_a_feature_out_of_range_is_named(protocol: Protocol) -> None:
 
 def test_versions_and_settings_are_each_protocols_own() -> None:
     assert [p.version for p in PROTOCOLS.values()] == [f"{name}-1" for name in PROTOCOLS]
-    assert len({p.setting for p in JUDGES.values()}) == len(JUDGES)
+    assert len({p.setting for p in HEADS.values()}) == len(HEADS)
 
 
 @pytest.mark.parametrize("name", ["linear", "knn"])  # mlp: see test_mlp

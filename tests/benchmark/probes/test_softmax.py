@@ -42,10 +42,10 @@ def test_weights_and_predictions_equal_scikit_learn(width: int) -> None:
     c_grid = np.array([1e-4, 1e-2, 1.0])
     fitted = fit(folds, np.tile(c_grid, (3, 1)), 6)
     assert fitted.converged.all()
-    found, wanted = np.zeros((3, 900), int), np.zeros((3, 900), int)
+    result, wanted = np.zeros((3, 900), int), np.zeros((3, 900), int)
     for number, rows in enumerate(folds):
         test = np.flatnonzero(fold == number)
-        found[:, test] = fitted.predict(number, Rows(features, labels, test))
+        result[:, test] = fitted.predict(number, Rows(features, labels, test))
         for column, c in enumerate(c_grid):
             scaler, model = reference(rows, c)
             tested = scaler.transform(features[test].astype(np.float64))
@@ -53,9 +53,9 @@ def test_weights_and_predictions_equal_scikit_learn(width: int) -> None:
             weight = fitted.weight[number, :, column].numpy().T
             assert np.abs(weight - model.coef_).max() <= 0.03 * np.abs(model.coef_).max()
     # 0.3 points of accuracy over the folds, and the very same class for nearly every clip.
-    difference = (found == labels).mean(axis=1) - (wanted == labels).mean(axis=1)
+    difference = (result == labels).mean(axis=1) - (wanted == labels).mean(axis=1)
     assert np.abs(difference).max() <= 0.003
-    assert (found == wanted).mean() >= 0.99
+    assert (result == wanted).mean() >= 0.99
 
 
 @pytest.mark.parametrize("absent", [0, 3, 5])
@@ -116,8 +116,8 @@ def test_a_class_without_training_rows_is_never_predicted_and_changes_nothing() 
     plain = fit([every(features, labels)], c_grid, 4)
     wider = fit([every(features, labels + 1)], c_grid, 6)
     wanted = plain.predict(0, every(features, labels))
-    found = wider.predict(0, every(features, labels))
-    assert np.array_equal(found, wanted + 1)
+    result = wider.predict(0, every(features, labels))
+    assert np.array_equal(result, wanted + 1)
 
 
 def test_constant_and_enormous_features_are_harmless() -> None:
@@ -173,10 +173,10 @@ def test_axes_that_cannot_be_computed_change_nothing(
         return eigh(matrix)
 
     monkeypatch.setattr(torch.linalg, "eigh", fails)
-    found = fit([every(features, labels)], c, 4)
+    result = fit([every(features, labels)], c, 4)
     assert calls == [torch.float32, torch.float64]
-    assert found.converged.all()
-    torch.testing.assert_close(found.weight, wanted.weight, rtol=0.01, atol=1e-3)
+    assert result.converged.all()
+    torch.testing.assert_close(result.weight, wanted.weight, rtol=0.01, atol=1e-3)
 
 
 @pytest.mark.parametrize("clips", [60, 400])
@@ -184,7 +184,7 @@ def test_features_that_are_all_alike_are_harmless(clips: int) -> None:
     """Every feature 64 times over, some constant: rank 2 of 192."""
     features, labels = made(clips, 2, 3, apart=3.0)
     features = np.concatenate([np.repeat(features, 64, 1), np.ones((clips, 64), np.float32)], 1)
-    found = fit([every(features, labels)], np.array([[1e-2, 1.0]]), 3)
-    assert torch.isfinite(found.weight).all()
+    result = fit([every(features, labels)], np.array([[1e-2, 1.0]]), 3)
+    assert torch.isfinite(result.weight).all()
     # Copies of one feature share its weight evenly.
-    assert found.weight[0, :64].std(dim=0).max() < 0.02 * found.weight.abs().max()
+    assert result.weight[0, :64].std(dim=0).max() < 0.02 * result.weight.abs().max()

@@ -45,17 +45,17 @@ def test_probabilities_are_scikit_learn_s(width: int) -> None:
     truth += random.standard_normal((400, 3))
     targets = truth > np.quantile(truth, 0.8, axis=0)
     strengths = (1e-3, 1e-1, 1.0)
-    found = fit_logistic(every_row(features[:300]), targets[:300], strengths)
-    assert found.converged.all()
-    ours = probabilities(found, every_row(features[300:]))
+    result = fit_logistic(every_row(features[:300]), targets[:300], strengths)
+    assert result.converged.all()
+    ours = probabilities(result, every_row(features[300:]))
     assert ours.shape == (100, 3, 3)
     mean, scale = features[:300].mean(0), features[:300].std(0)
-    for place, strength in enumerate(strengths):
+    for index, strength in enumerate(strengths):
         for label in range(3):
             theirs = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
             theirs.fit((features[:300] - mean) / scale, targets[:300, label])
             expected = theirs.predict_proba((features[300:] - mean) / scale)[:, 1]
-            np.testing.assert_allclose(ours[:, place, label], expected, atol=0.01)
+            np.testing.assert_allclose(ours[:, index, label], expected, atol=0.01)
 
 
 def test_a_label_without_examples_is_never_found_and_bad_input_is_named() -> None:
@@ -63,9 +63,9 @@ def test_a_label_without_examples_is_never_found_and_bad_input_is_named() -> Non
     targets = np.zeros((50, 2), bool)
     targets[:20, 0] = True
     probe = fit_logistic(every_row(features), targets, (1.0,))
-    found = probabilities(probe, every_row(features))
-    assert found[:, 0, 1].max() < 0.05
-    assert found[:20, 0, 0].mean() > found[20:, 0, 0].mean()
+    result = probabilities(probe, every_row(features))
+    assert result[:, 0, 1].max() < 0.05
+    assert result[:20, 0, 0].mean() > result[20:, 0, 0].mean()
     with pytest.raises(ProbeError, match="targets have shape"):
         fit_logistic(every_row(features), targets[:9], (1.0,))
     features[3, 2] = np.nan

@@ -16,29 +16,29 @@ def made(clips: int = 400, classes: int = 7) -> tuple[np.ndarray, np.ndarray]:
 
 def test_values_equal_scikit_learn() -> None:
     labels, predicted = made()
-    found = score(labels, predicted, 7)
+    result = score(labels, predicted, 7)
     present = np.unique(labels)
     kind = {"labels": present, "zero_division": 0}
     wanted = reference.precision_recall_fscore_support(labels, predicted, **kind)[:3]
     for name, values in zip(("precision", "recall", "f1"), wanted, strict=True):
-        assert found.overall[name].value == pytest.approx(100 * values.mean())
+        assert result.overall[name].value == pytest.approx(100 * values.mean())
         for number, value in zip(present, values, strict=True):
-            assert found.by_class[number][name].value == pytest.approx(100 * value)
+            assert result.by_class[number][name].value == pytest.approx(100 * value)
     accuracy = reference.accuracy_score(labels, predicted)
-    assert found.overall["accuracy"].value == pytest.approx(100 * accuracy)
-    assert set(found.by_class) == set(present.tolist())
+    assert result.overall["accuracy"].value == pytest.approx(100 * accuracy)
+    assert set(result.by_class) == set(present.tolist())
     matrix = reference.confusion_matrix(labels, predicted, labels=np.arange(7))
-    assert np.array_equal(found.confusion, matrix)
+    assert np.array_equal(result.confusion, matrix)
 
 
-def f1(true: np.ndarray, given: np.ndarray) -> float:
+def f1(true: np.ndarray, guessed: np.ndarray) -> float:
     """The harmonic mean of precision and recall: shared clips over the mean of both sizes."""
-    return (true & given).sum() / (0.5 * (true.sum() + given.sum()))
+    return (true & guessed).sum() / (0.5 * (true.sum() + guessed.sum()))
 
 
 def test_intervals_equal_those_of_resampled_clips() -> None:
     labels, predicted = made()
-    found = score(labels, predicted, 7).overall
+    result = score(labels, predicted, 7).overall
     draw = np.random.default_rng(0)
     drawn: dict[str, list[float]] = {"accuracy": [], "f1": []}
     for _ in range(1500):
@@ -49,8 +49,8 @@ def test_intervals_equal_those_of_resampled_clips() -> None:
     for name, values in drawn.items():
         low, high = 100 * np.percentile(values, [2.5, 97.5])
         # 1,500 resamples put a percentile within about half a point.
-        assert found[name].low == pytest.approx(low, abs=0.8)
-        assert found[name].high == pytest.approx(high, abs=0.8)
+        assert result[name].low == pytest.approx(low, abs=0.8)
+        assert result[name].high == pytest.approx(high, abs=0.8)
 
 
 def test_the_interval_covers_the_truth_about_95_times_in_100() -> None:
@@ -92,10 +92,10 @@ def f1_of(share: float) -> float:
 def test_perfect_and_hopeless_predictions_have_the_exact_interval(each: int, trials: int) -> None:
     labels, groups = np.arange(30) // 10, np.arange(30) // each
     for predicted, right in ((labels, 1), ((labels + 1) % 3, 0)):
-        found = score(labels, predicted, 3, groups)
-        for metrics, count in ((found.overall, trials), (found.by_class[1], trials // 3)):
+        result = score(labels, predicted, 3, groups)
+        for metrics, count in ((result.overall, trials), (result.by_class[1], trials // 3)):
             for name, interval in metrics.items():
-                either = count if right or metrics is found.overall else 2 * count
+                either = count if right or metrics is result.overall else 2 * count
                 low, high = (
                     exact(right * either, either) if name == "f1" else exact(right * count, count)
                 )
@@ -122,8 +122,8 @@ def test_exact_intervals_count_the_clips_that_each_metric_is_a_share_of() -> Non
 
 
 def test_one_group_says_nothing_about_others() -> None:
-    found = score(np.array([0, 0, 1]), np.array([0, 1, 1]), 2, np.zeros(3)).overall["accuracy"]
-    assert (found.low, found.high) == (0, 100)
+    result = score(np.array([0, 0, 1]), np.array([0, 1, 1]), 2, np.zeros(3)).overall["accuracy"]
+    assert (result.low, result.high) == (0, 100)
 
 
 def test_the_interval_of_f1_lies_about_its_value_where_classes_are_rare() -> None:
@@ -132,8 +132,8 @@ def test_the_interval_of_f1_lies_about_its_value_where_classes_are_rare() -> Non
     labels, other = (draw.choice(30, 300, p=share / share.sum()) for _ in range(2))
     predicted = np.where(draw.random(300) < 0.5, labels, other)
     for name in ("precision", "f1"):
-        found = score(labels, predicted, 30).overall[name]
-        assert found.high - found.value == pytest.approx(found.value - found.low, rel=0.35)
+        result = score(labels, predicted, 30).overall[name]
+        assert result.high - result.value == pytest.approx(result.value - result.low, rel=0.35)
 
 
 @pytest.mark.slow
@@ -142,15 +142,19 @@ def test_macro_metrics_cover_the_truth_where_classes_are_rare() -> None:
     share = 1 / np.arange(1, 51) ** 0.5
     share /= share.sum()
     joint = share[:, None] * (0.8 * np.eye(50) + 0.2 * share)
-    hits, given = np.diag(joint), joint.sum(axis=0)
-    truth = {"precision": hits / given, "recall": hits / share, "f1": 2 * hits / (given + share)}
+    hits, guessed = np.diag(joint), joint.sum(axis=0)
+    truth = {
+        "precision": hits / guessed,
+        "recall": hits / share,
+        "f1": 2 * hits / (guessed + share),
+    }
     covered = dict.fromkeys(truth, 0)
     for trial in range(200):
         labels, other = (draw.choice(50, 400, p=share) for _ in range(2))
         predicted = np.where(draw.random(400) < 0.8, labels, other)
-        found = score(labels, predicted, 50, seed=trial).overall
+        result = score(labels, predicted, 50, seed=trial).overall
         for name in truth:
-            covered[name] += found[name].low <= 100 * truth[name].mean() <= found[name].high
+            covered[name] += result[name].low <= 100 * truth[name].mean() <= result[name].high
     assert min(covered.values()) >= 180, covered
 
 
@@ -162,8 +166,8 @@ def test_few_groups_cover_the_truth(n_groups: int) -> None:
     groups = np.repeat(np.arange(n_groups), 40)
     for trial in range(400):
         right = draw.random(len(groups)) < draw.beta(3.5, 1.5, n_groups)[groups]
-        found = score(np.zeros_like(groups), np.where(right, 0, 1), 2, groups, seed=trial)
-        covered += found.overall["accuracy"].low <= 70 <= found.overall["accuracy"].high
+        result = score(np.zeros_like(groups), np.where(right, 0, 1), 2, groups, seed=trial)
+        covered += result.overall["accuracy"].low <= 70 <= result.overall["accuracy"].high
     assert covered / 400 >= {6: 0.87, 8: 0.9, 10: 0.92}[n_groups]
 
 

@@ -33,9 +33,9 @@ def test_flipped_signs_are_counted_exactly(differences: list[int]) -> None:
 def test_clips_each_of_its_own_group_give_mcnemars_p() -> None:
     draw = np.random.default_rng(0)
     hit, other = draw.random(200) < 0.7, draw.random(200) < 0.6
-    found = paired(hit, other, np.arange(200).astype(str))
-    assert found.p == mcnemar(found.only_a, found.only_b) == paired(hit, other).p
-    np.testing.assert_array_equal(found.resampled, paired(hit, other).resampled)
+    result = paired(hit, other, np.arange(200).astype(str))
+    assert result.p == mcnemar(result.only_a, result.only_b) == paired(hit, other).p
+    np.testing.assert_array_equal(result.resampled, paired(hit, other).resampled)
 
 
 def test_copies_of_a_clip_add_no_evidence() -> None:
@@ -44,7 +44,7 @@ def test_copies_of_a_clip_add_no_evidence() -> None:
     once = paired(hit, other)
     many = paired(np.repeat(hit, 8), np.repeat(other, 8), np.repeat(np.arange(120), 8))
     assert many.p == pytest.approx(once.p)
-    spans = [np.percentile(found.resampled, [2.5, 97.5]) for found in (once, many)]
+    spans = [np.percentile(result.resampled, [2.5, 97.5]) for result in (once, many)]
     assert spans[1] == pytest.approx(spans[0], abs=0.5)
     alone = paired(np.repeat(hit, 8), np.repeat(other, 8))
     assert alone.p < 1e-3 < once.p  # what taking them for independent would say
@@ -52,9 +52,9 @@ def test_copies_of_a_clip_add_no_evidence() -> None:
 
 def test_models_that_do_not_differ_are_told_apart_one_time_in_twenty() -> None:
     draw = np.random.default_rng(2)
-    found = 0
+    result = 0
     for _ in range(200):
         both = draw.random((2, 40, 1)) < 0.6  # a group is right or wrong nearly whole
         hit, other = np.where(draw.random((2, 40, 6)) < 0.1, ~both, both)
-        found += sign_flips(hit.sum(axis=1) - other.sum(axis=1)) < 0.05
-    assert 1 <= found <= 20
+        result += sign_flips(hit.sum(axis=1) - other.sum(axis=1)) < 0.05
+    assert 1 <= result <= 20

@@ -72,7 +72,7 @@ def test_the_interval_of_rare_labels_holds_the_value_that_most_draws_exceed() ->
 
 def test_perfect_scores_are_worth_1_and_shapes_must_agree() -> None:
     _, targets = made(1, 30, 3)
-    found = once(targets.astype(float), targets)
-    assert (found["mAP"], found["aucroc"], found["d_prime"]) == (1, 1, np.inf)
+    result = once(targets.astype(float), targets)
+    assert (result["mAP"], result["aucroc"], result["d_prime"]) == (1, 1, np.inf)
     with pytest.raises(ValueError, match=r"\(30, 2\) scores"):
         once(targets[:, :2].astype(float), targets)
