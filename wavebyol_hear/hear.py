@@ -13,7 +13,7 @@ from wavebyol_hear.encoder import PRESETS, Encoder
 from wavebyol_hear.pooling import Pooling
 from wavebyol_hear.precision import Precision
 
-DEFAULT_PRESET = "slim"
+DEFAULT_PRESET = "wide_bank"
 
 
 def load_model(
@@ -34,7 +34,7 @@ def load_model(
         model_file_path: weights, in the project's safetensors format or the authors' `.pt`. Empty:
             the weights that ship with the package for the preset; where none ship, seeded
             untrained weights, with a warning.
-        preset: one of h1, h2, h3, h4, h5, slim (the default), slim_bank, wide_bank. With a file it
+        preset: one of h1, h2, h3, h4, h5, slim, slim_bank, wide_bank (the default). With a file it
             need not be given; if it is, the file must hold that network.
         pooling: `contrast` (front end and each block: max and deviation over time, rows kept),
             `stages` (front end: mean, max and deviation; each block: mean and max), `bands` (last
@@ -60,7 +60,7 @@ def load_model(
     Example:
         >>> model = load_model()
         >>> model.sample_rate, model.scene_embedding_size, model.timestamp_embedding_size
-        (16000, 4800, 2400)
+        (16000, 7104, 3552)
     """
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is unknown: it is one of {', '.join(PRESETS)}")
@@ -100,7 +100,7 @@ def get_scene_embeddings(audio: Tensor, model: Embedder) -> Tensor:
     Example:
         >>> model = load_model()
         >>> get_scene_embeddings(torch.zeros(2, 16000), model).shape
-        torch.Size([2, 4800])
+        torch.Size([2, 7104])
     """
     with evaluating(model):
         return model.scenes(audio)
@@ -123,7 +123,7 @@ def get_timestamp_embeddings(audio: Tensor, model: Embedder) -> tuple[Tensor, Te
         >>> model = load_model()
         >>> embeddings, times = get_timestamp_embeddings(torch.zeros(1, 16000), model)
         >>> embeddings.shape, times[0, :3].tolist()
-        (torch.Size([1, 25, 2400]), [19.96875, 59.96875, 99.96875])
+        (torch.Size([1, 25, 3552]), [19.96875, 59.96875, 99.96875])
     """
     with evaluating(model):
         return model.timestamps(audio)

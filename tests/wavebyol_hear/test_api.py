@@ -3,15 +3,17 @@
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
 import wavebyol_hear
 from wavebyol_hear import hear
-from wavebyol_hear.checkpoint import WeightsError, load_weights, save_encoder
+from wavebyol_hear.checkpoint import WeightsError, load_encoder, load_weights, save_encoder
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.front_end import GaborFrontEndConfig
+from wavebyol_hear.whitening import Whitening
 
 TINY = EncoderConfig(GaborFrontEndConfig(channels=12), widths="4 P 8 P", input_norm="rms")
 
@@ -42,7 +44,7 @@ def test_the_face_is_the_three_functions():
 def test_the_default_model_has_what_hear_asks_for():
     model = wavebyol_hear.load_model()
     assert isinstance(model, torch.nn.Module)
-    assert model.config == PRESETS["slim"]
+    assert model.config == PRESETS["wide_bank"]
     assert model.sample_rate == 16_000
     for name in ("sample_rate", "scene_embedding_size", "timestamp_embedding_size"):
         assert type(getattr(model, name)) is int
@@ -78,15 +80,29 @@ def test_untrained_weights_are_seeded_and_warned_of_once():
 
 def test_shipped_weights_are_used_without_a_word(tmp_path, monkeypatch):
     torch.manual_seed(5)
-    shipped = Encoder(PRESETS["slim"])
+    shipped = Encoder(PRESETS[hear.DEFAULT_PRESET])
     (tmp_path / "weights").mkdir()
-    save_encoder(tmp_path / "weights" / "slim.safetensors", shipped, {})
+    save_encoder(tmp_path / "weights" / f"{hear.DEFAULT_PRESET}.safetensors", shipped, {})
     monkeypatch.setattr(hear.resources, "files", lambda package: tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = wavebyol_hear.load_model()
     for name, value in shipped.state_dict().items():
         assert torch.equal(model.encoder.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("preset", ["slim", "wide_bank"])
+def test_every_shipped_preset_is_trained_whitened_and_of_known_origin(preset):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = wavebyol_hear.load_model(preset=preset)
+    assert model.config == PRESETS[preset]
+    for whitening in (model.whiten_scene, model.whiten_timestamps):
+        assert isinstance(whitening, Whitening)
+    path = Path(wavebyol_hear.__file__).parent / "weights" / f"{preset}.safetensors"
+    _, provenance = load_encoder(path)
+    assert {"config", "crops", "data_hash", "data_hours", "git_revision"} <= provenance.keys()
+    assert path.stat().st_size <= 12e6
 
 
 def test_a_weights_file_brings_its_own_network(weights):
@@ -160,10 +176,10 @@ def test_sounds_of_different_kinds_embed_differently(esc50_clips):
 
 
 def test_untrained_is_the_default_network_without_what_it_learned():
-    with pytest.warns(UserWarning, match="slim is UNTRAINED"):
+    with pytest.warns(UserWarning, match="wide_bank is UNTRAINED"):
         model = wavebyol_hear.load_model(untrained=True)
     again = wavebyol_hear.load_model(untrained=True)
-    assert model.encoder.config == PRESETS["slim"]
+    assert model.encoder.config == PRESETS["wide_bank"]
     assert model.scene_embedding_size == wavebyol_hear.load_model().scene_embedding_size
     for one, two in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, two)
