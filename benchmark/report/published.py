@@ -33,12 +33,6 @@ class Figure:
     plus_minus: float | None
     source: str
 
-    @property
-    def text(self) -> str:
-        """The score with its deviation."""
-        spread = "" if self.plus_minus is None else f" ± {self.plus_minus:.1f}"
-        return f"{self.score:.1f}{spread}"
-
 
 def read_published(path: Path = FIGURES) -> list[Figure]:
     """Read published figures from a CSV file, in its order.

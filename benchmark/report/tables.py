@@ -97,8 +97,8 @@ def _interval(point: Mapping[str, float] | None, digits: int = 1, **more: Any) -
     return number(point.get("value"), digits, **ends, **more)
 
 
-def _spread(mean: float, deviation: float) -> Cell:
-    return Cell(f"{mean:.1f} ± {deviation:.1f}", mean)
+def _spread(mean: float, deviation: float | None) -> Cell:
+    return Cell(f"{mean:.1f}" + (f" ± {deviation:.1f}" if deviation is not None else ""), mean)
 
 
 def _p(value: float | None) -> Cell:
@@ -212,32 +212,35 @@ def score_table(board: Leaderboard) -> Table:
     baseline = board.baseline if len(board.models) > 1 else None
     names = {m: _model(e.result, baseline) for (_, m), e in reversed(board.entries.items())}
     ranks = [board.ranks.get(model, 0) for model in board.models]
-    rows = []
-    for model, rank in zip(board.models, ranks, strict=True):
-        equal = "=" * (ranks.count(rank) > 1)
-        rows.append(
-            [names.get(model, _text(model)), Cell(f"{rank}{equal}", rank) if rank else NONE]
-        )
     columns = [MODEL, Column("Rank")]
+    cells = [
+        [names.get(model, _text(model)) for model in board.models],
+        [Cell(f"{n}{'=' * (ranks.count(n) > 1)}", n) if n else NONE for n in ranks],
+    ]
     if len(board.tasks) > 1:
         columns.append(Column("Mean", f"{len(board.tasks)} tasks", dots=True))
-        for model, row in zip(board.models, rows, strict=True):
-            row.append(_interval(vars(board.means[model]) if model in board.means else None))
+        cells.append(
+            [_interval(vars(m) if m else None) for m in map(board.means.get, board.models)]
+        )
     for task in board.tasks:
         first = next((entry.result for entry in board.of_task(task)), None)
         below = f"{first.n_clips:,} clips, {len(first.classes):,} classes" if first else ""
         shared = _shared_notes(board, task)
         columns.append(Column(task, below, dots=True, notes=shared))
-        for model, row in zip(board.models, rows, strict=True):
-            if entry := board.entries.get((task, model)):
-                row.append(_score(entry, shared))
-            else:
-                row.append(replace(NONE, notes=(f"{task}: {board.failures[task, model]}",)))
+        keys = [(task, model) for model in board.models]
+        cells.append(
+            [
+                _score(board.entries[key], shared)
+                if key in board.entries
+                else replace(NONE, notes=(f"{task}: {board.failures[key]}",))
+                for key in keys
+            ]
+        )
     breaks = frozenset(i for i in range(1, len(ranks)) if ranks[i] != ranks[i - 1])
     caption = f"{SCORES}; {COMPARED.format(baseline)}." if baseline else f"{SCORES}."
     kind = ("overview", board.protocol, "")
     title = f"Protocol {board.protocol}"
-    return Table(title, columns, rows, caption, breaks, kind=kind)
+    return Table(title, columns, list(zip(*cells, strict=True)), caption, breaks, kind=kind)
 
 
 def _shared_notes(board: Leaderboard, task: str) -> tuple[str, ...]:
@@ -482,7 +485,7 @@ def published_tables(figures: Sequence[Figure]) -> Iterator[Table]:
         for f in figures:
             if f.protocol == protocol:
                 row = rows.setdefault((f.model, f.pretraining, f.source), {})
-                row[f.task] = Cell(f.text, f.score)
+                row[f.task] = _spread(f.score, f.plus_minus)
         tasks = sorted({task for row in rows.values() for task in row})
         columns = [MODEL, *map(Column, tasks)]
         columns += [Column(name, numeric=False) for name in ("Pretraining", "Source")]

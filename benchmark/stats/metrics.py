@@ -172,10 +172,3 @@ def over_seeds(labels: np.ndarray, runs: Sequence[np.ndarray], n_classes: int) -
         metric: {"mean": float(np.mean(x)), "deviation": float(np.std(x, ddof=1)), "values": x}
         for metric, x in values.items()
     }
-
-
-def seeds_text(seeds: dict[str, Any], metric: str) -> str:
-    """Return the mean and deviation of a metric over seeds as text; "" where it has none."""
-    if metric not in seeds:
-        return ""
-    return f"{seeds[metric]['mean']:.1f} ± {seeds[metric]['deviation']:.1f}"
