@@ -34,34 +34,19 @@ def noise(model: HearModel, clips: int, seconds: float) -> np.ndarray:
 
 
 def finite(model: HearModel, function: str, embeddings: np.ndarray) -> np.ndarray:
-    """Return embeddings that are numbers.
-
-    Raises:
-        HearError: where they are not.
-    """
+    """Return embeddings that are numbers."""
     if not np.isfinite(embeddings).all():
         raise HearError(f"{model.spec}: {function} returned NaN or infinity; fix it")
     return embeddings
 
 
 def scene(model: HearModel, waves: np.ndarray) -> np.ndarray:
-    """Return checked scene embeddings.
-
-    Raises:
-        HearError: where they are no finite float32 `[B, scene_embedding_size]`.
-    """
+    """Return checked scene embeddings."""
     return finite(model, "get_scene_embeddings", model.scenes(waves))
 
 
 def check_scenes(model: HearModel) -> list[str]:
-    """Check scene embeddings of noise, of silence and of a very short clip.
-
-    Returns:
-        warnings.
-
-    Raises:
-        HearError: see `scene`, or where a clip's embedding depends on what it is batched with.
-    """
+    """Check scene embeddings of noise, of silence and of a very short clip."""
     audio = noise(model, 4, SCENE_SECONDS)
     together = scene(model, audio)
     alone = np.concatenate([scene(model, clip[None]) for clip in audio])
@@ -84,14 +69,7 @@ def check_scenes(model: HearModel) -> list[str]:
 
 
 def check_timestamps(model: HearModel) -> list[str]:
-    """Check timestamp embeddings of noise of several lengths.
-
-    Returns:
-        warnings.
-
-    Raises:
-        HearError: where shapes, types, spacing or reach are not HEAR's.
-    """
+    """Check timestamp embeddings of noise of several lengths."""
     function = "get_timestamp_embeddings"
     warnings = []
     for seconds in TIMESTAMP_SECONDS:
@@ -103,15 +81,7 @@ def check_timestamps(model: HearModel) -> list[str]:
 
 
 def check(spec: str, device: str = "cpu") -> tuple[list[str], list[str]]:
-    """Run all checks on a module.
-
-    Args:
-        spec: `module` or `module:weights`.
-        device: a torch device.
-
-    Returns:
-        errors and warnings, one line each.
-    """
+    """Run all checks on a module."""
     try:
         model = load(spec, device)
     except HearError as error:

@@ -12,17 +12,7 @@ from benchmark.data.clip import Clip, Task, TaskDataError, missing_data
 
 
 def locate(task: Task, root: Path, *markers: str) -> str:
-    """Return what precedes the archive's own paths: "" or its top folder with a slash.
-
-    Args:
-        task: with the name of the archive's top folder.
-        root: of the task.
-        markers: files or folders of the archive, relative to its top folder; the first must be
-            there, one of them suffices.
-
-    Raises:
-        TaskDataError: where no marker is in either place.
-    """
+    """Return what precedes the archive's own paths: "" or its top folder with a slash."""
     for prefix in (f"{task.top}/", ""):
         if any((root / (prefix + marker)).exists() for marker in markers):
             return prefix
@@ -39,46 +29,28 @@ def _text(path: Path) -> Iterator[None]:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line number and the named columns of each row of a CSV file with a header.
-
-    Args:
-        path: of the file, UTF-8, with or without a byte order mark.
-        columns: that must be there and filled in every row.
-
-    Raises:
-        TaskDataError: where the file is no text, a column is absent, or a row lacks a value, named
-            with its line.
-    """
+    """Yield the line number and the named columns of each row of a CSV file with a header."""
     with _text(path), open(path, newline="", encoding="utf-8-sig") as table:
         reader = csv.DictReader(table)
         absent = [name for name in columns if name not in (reader.fieldnames or ())]
         if absent:
             raise TaskDataError(f"{path}: lacks the column {', '.join(absent)}; restore the file")
         for row in reader:
+            line = reader.line_num
             for name in columns:
                 if not row[name]:
-                    raise TaskDataError(
-                        f"{path}, line {reader.line_num}: no {name}; repair the line"
-                    )
-            yield reader.line_num, row
+                    raise TaskDataError(f"{path}, line {line}: no {name}; repair the line")
+            yield line, row
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file that are not blank, without surrounding space.
-
-    Raises:
-        TaskDataError: where the file is no text.
-    """
+    """Return the lines of a UTF-8 text file that are not blank, without surrounding space."""
     with _text(path), open(path, encoding="utf-8-sig") as lines:
         return [stripped for line in lines if (stripped := line.strip())]
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object of a JSON file.
-
-    Raises:
-        TaskDataError: where the file is no JSON object, e.g. because it is cut off.
-    """
+    """Return the object of a JSON file."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -90,9 +62,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def listed_path(table: Path, text: str) -> str:
     r"""Return a path in a list as this program writes paths: no `./` before it, no backslash.
-
-    Raises:
-        TaskDataError: the path leads out of the task's folder.
 
     Example:
         >>> listed_path(Path("list.txt"), r".\yes\1.wav")
@@ -107,17 +76,7 @@ def listed_path(table: Path, text: str) -> str:
 
 
 def fold_name(path: Path, line: int, value: str, folds: int) -> str:
-    """Return "fold01" for "1" and so on.
-
-    Args:
-        path: of the table, for the error.
-        line: of the table, for the error.
-        value: the fold's number as written, 1 to `folds`.
-        folds: number of folds.
-
-    Raises:
-        TaskDataError: where the value is no such number.
-    """
+    """Return "fold01" for "1" and so on."""
     if not value.isdecimal() or not 1 <= int(value) <= folds:
         raise TaskDataError(f"{path}, line {line}: fold {value!r} is not 1 to {folds}; repair it")
     return f"fold{int(value):02d}"
@@ -163,19 +122,10 @@ def subfolders(folder: Path) -> list[str]:
         return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
 
 
-def sound_files(folder: Path, suffixes: tuple[str, ...] = (".wav",)) -> list[str]:
-    """Return the names of the files in a folder with one of the endings, sorted; [] if absent.
+def sound_files(folder: Path) -> list[str]:
+    """Return the names of the WAV files in a folder, sorted; [] if absent.
 
     macOS's `._name` shadows and other hidden files are left out.
-
-    Args:
-        folder: to list, not below it.
-        suffixes: lower case, with the dot.
     """
-    if not folder.is_dir():
-        return []
-    return sorted(
-        name
-        for name in os.listdir(folder)
-        if name.lower().endswith(suffixes) and not name.startswith(".")
-    )
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sorted(name for name in names if name.lower().endswith(".wav") and name[0] != ".")

@@ -58,22 +58,37 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Task:
+class Corpus:
+    """A data set that can be downloaded.
+
+    Attributes:
+        name: of the set and, unless a task says otherwise, of its data folder.
+        title: for readers.
+        licence: of the audio.
+        citation: the publication to cite.
+        sources: the official archives.
+        layout: what to put where below the folder, as one line.
+    """
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    sources: tuple[Source, ...]
+    layout: str
+
+
+@dataclass(frozen=True)
+class Task(Corpus):
     """A data set with its classes, its published split and the way to list its clips.
 
     Attributes:
         name: of the task, of its module and, unless `folder` says otherwise, of its data folder.
-        title: for readers.
         classes: all labels, in the order of the label numbers.
         split_policy: "folds" (every clip is tested once) or "fixed" (train, valid, test).
         n_clips: number of clips in the complete official set.
-        clip_seconds: usual length of a clip in seconds, for information; None where it varies.
-        licence: of the audio.
-        citation: the publication to cite.
-        sources: the official archives.
-        layout: what to put where below `root`, as one line.
+        clip_seconds: usual length of a clip in seconds, for fine-tuning; None where it varies.
         index: lists the clips below a root; raises TaskDataError where it cannot.
-        metric: headline metric.
         folder: name of the data folder where it is another task's; "" means `name`.
         top: name of the folder that the archive itself unpacks to, "" for none.
         note: what a reader of the scores must know, e.g. that a split is not the published one.
@@ -82,18 +97,11 @@ class Task:
             exceptions, says which; the answer belongs in the result.
     """
 
-    name: str
-    title: str
     classes: tuple[str, ...]
     split_policy: SplitPolicy
     n_clips: int
     clip_seconds: float | None
-    licence: str
-    citation: str
-    sources: tuple[Source, ...]
-    layout: str
     index: Callable[[Path], list[Clip]]
-    metric: str = "accuracy"
     folder: str = ""
     top: str = ""
     note: str = ""
@@ -107,13 +115,7 @@ class Task:
 
 
 def missing_data(task: Task, looked_in: Path, what: str) -> TaskDataError:
-    """The error of a task whose data is not there, with the folder, the remedy and the source.
-
-    Args:
-        task: the task that was asked for.
-        looked_in: the folder or file that was looked for.
-        what: is wrong there, as a clause.
-    """
+    """The error of a task whose data is not there, with the folder, the remedy and the source."""
     return TaskDataError(
         f"{task.name}: {what} (looked in {looked_in}); put there {task.layout}; "
         f"official source: {task.source}"
@@ -123,10 +125,7 @@ def missing_data(task: Task, looked_in: Path, what: str) -> TaskDataError:
 def split_valid_clips(
     task: Task, clips: Sequence[Clip]
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
-    """Separate the clips whose label the task knows from those it does not, which are errors.
-
-    Returns:
-        the valid clips, and (clip id, message) of each other one.
+    """Separate the clips whose label the task knows from errors: (clip id, message) of the others.
 
     Raises:
         TaskDataError: where two clips share an id or no clip is left.
@@ -140,12 +139,9 @@ def split_valid_clips(
         seen.add(clip.clip_id)
     known = set(task.classes)
     valid = [clip for clip in clips if clip.label in known]
+    none = f"is none of the {len(known)} classes of {task.name}; fix the list"
     errors = [
-        (
-            clip.clip_id,
-            f"{clip.path}: the label {clip.label!r} is none of the {len(known)} classes of "
-            f"{task.name}; fix the list",
-        )
+        (clip.clip_id, f"{clip.path}: the label {clip.label!r} {none}")
         for clip in clips
         if clip.label not in known
     ]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -45,10 +46,6 @@ def active(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """Return which samples are audio rather than pause: bool `[n]`.
 
     A frame of 20 ms is active within 30 dB of the loudest; of pure silence all is.
-
-    Args:
-        wave: one channel, `[n]`.
-        sample_rate: in Hz.
     """
     size = max(1, round(FRAME_SECONDS * sample_rate))
     starts = np.arange(0, len(wave), size)
@@ -60,13 +57,7 @@ def active(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 def noise(
     wave: np.ndarray, sample_rate: int, snr: float, generator: np.random.Generator
 ) -> np.ndarray:
-    """Add pink noise (power as 1 / f) at an SNR over the active part of the clip.
-
-    Args:
-        wave: one channel.
-        sample_rate: in Hz.
-        snr: mean power of the active part over that of the noise, in dB.
-        generator: of the noise.
+    """Add pink noise (power as 1 / f) at an SNR in dB over the active part of the clip.
 
     Shape:
         wave and result `[n]`. Silence has no SNR and comes back as it is.
@@ -88,14 +79,9 @@ def reverb(
 ) -> np.ndarray:
     """Convolve with the response of a synthetic room: the direct sound, then decaying noise.
 
-    The tail falls by 60 dB in `rt60`, alike at all frequencies, and holds as much energy as the
-    direct sound. The response has unit energy, so the level stays about the same.
-
-    Args:
-        wave: one channel.
-        sample_rate: in Hz.
-        rt60: in seconds.
-        generator: of the room; every clip has its own.
+    The tail falls by 60 dB in `rt60` seconds, alike at all frequencies, and holds as much energy as
+    the direct sound. The response has unit energy, so the level stays about the same. The generator
+    draws the room, so every clip has its own.
 
     Shape:
         wave and result `[n]`: what rings on after the clip is cut off.
@@ -117,12 +103,7 @@ def room(sample_rate: int, rt60: float, generator: np.random.Generator) -> np.nd
 
 
 def clip(wave: np.ndarray, sample_rate: int, percent: float, _: np.random.Generator) -> np.ndarray:
-    """Clip the loudest samples of the active part, as an overdriven input does.
-
-    Args:
-        wave: one channel.
-        sample_rate: in Hz.
-        percent: of the active samples that are clipped.
+    """Clip the loudest samples, a percentage of the active part, as an overdriven input does.
 
     Shape:
         wave and result `[n]`.
@@ -150,48 +131,37 @@ def coding_rate(codec: str, sample_rate: int, level: float) -> int:
 
 
 def encode(codec: str, wave: np.ndarray, sample_rate: int, level: float) -> bytes:
-    """Return audio as an encoded file.
+    """Return audio `[n]` at a rate that `coding_rate` returned as an encoded file.
 
     Args:
         codec: "mp3" (constant bitrate in kbit/s, by LAME), "opus" (target of a variable bitrate in
             kbit/s; noise and tones of 10 s came out within 25 % of it) or "vorbis" (quality 0 to
             10).
         wave: one channel.
-        sample_rate: that `coding_rate` returned.
+        sample_rate: in Hz.
         level: see `codec`.
-
-    Shape:
-        wave `[n]`.
     """
-    how = {"format": "OGG", "subtype": codec.upper()}
+    how: dict[str, Any] = {"format": "OGG", "subtype": codec.upper()}
     if codec == "mp3":
         low, high = next((low, high) for own, low, high in MP3_RATES if sample_rate in own)
         how = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT"}
     else:
         low, high = OPUS_KBIT if codec == "opus" else (0, 10)
     # libsndfile refuses exactly 1, and LAME takes the bitrate that is nearest.
-    compression = min((high - level) / (high - low), 0.9999)
+    how["compression_level"] = min((high - level) / (high - low), 0.9999)
     file = io.BytesIO()
-    with soundfile.SoundFile(
-        file, "w", sample_rate, 1, compression_level=compression, **how
-    ) as writer:
-        writer.write(wave)
+    soundfile.write(file, wave, sample_rate, **how)
     return file.getvalue()
 
 
 def coded(
     codec: str, wave: np.ndarray, sample_rate: int, level: float, _: np.random.Generator
 ) -> np.ndarray:
-    """Encode and decode audio; the result is aligned with it.
+    """Encode audio as `encode` does and decode it; the result is aligned with it.
 
     Low bitrates of MP3 have no room for LAME's tag, so the decoder cannot trim the codec's delay
-    (1,105 samples): where the length differs, the delay is found by cross-correlation.
-
-    Args:
-        codec: see `encode`, as for `level`.
-        wave: one channel; above full scale it is scaled down for the codec and up again.
-        sample_rate: in Hz; see `coding_rate`.
-        level: kbit/s or quality.
+    (1,105 samples): where the length differs, the delay is measured by cross-correlation. A wave
+    above full scale is scaled down for the codec and up again.
 
     Shape:
         wave and result `[n]`. Silence comes back as it is.
@@ -200,9 +170,7 @@ def coded(
         return wave.copy()
     own = coding_rate(codec, sample_rate, level)
     scale = max(1.0, float(np.abs(wave).max()))
-    sent = wave / scale
-    if own != sample_rate:
-        sent = soxr.resample(sent, sample_rate, own, quality="HQ")
+    sent = _resample(wave / scale, sample_rate, own)
     sent = np.pad(sent, (0, max(0, own // 10 - len(sent))))  # encoders want some frames
     decoded, _rate = soundfile.read(io.BytesIO(encode(codec, sent, own, level)))
     surplus = len(decoded) - len(sent)
@@ -211,23 +179,20 @@ def coded(
         product = np.fft.rfft(decoded, size) * np.conj(np.fft.rfft(sent, size))
         lag = int(np.fft.irfft(product, size)[: surplus + 1].argmax())
         decoded = decoded[lag : lag + len(sent)]
-    if own != sample_rate:
-        decoded = soxr.resample(decoded, own, sample_rate, quality="HQ")
-    decoded = decoded[: len(wave)]
+    decoded = _resample(decoded, own, sample_rate)[: len(wave)]
     return np.pad(decoded, (0, len(wave) - len(decoded))) * scale
+
+
+def _resample(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    return wave if rate == wanted else soxr.resample(wave, rate, wanted, quality="HQ")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of corruption and what its level means.
+    """A kind of corruption: (wave, sample rate, level, generator) -> wave, and its levels.
 
-    Attributes:
-        apply: (wave, sample rate, level, generator) -> wave.
-        lowest: level.
-        highest: level.
-        usual: level taken where none is named; None where one must be.
-        title: for readers, with a place for the level.
-        levels: that alone are possible; () where all from lowest to highest are.
+    `usual` is the level taken where none is named, None where one must be; `title` is for readers,
+    with a place for the level; `levels` alone are possible, or all from lowest to highest.
     """
 
     apply: Callable[[np.ndarray, int, float, np.random.Generator], np.ndarray]
@@ -250,12 +215,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Corruption:
-    """A kind of corruption at a level.
-
-    Attributes:
-        kind: one of `KINDS`.
-        level: in the kind's unit.
-    """
+    """A kind of corruption, one of `KINDS`, at a level in the kind's unit."""
 
     kind: str
     level: float
@@ -273,11 +233,6 @@ class Corruption:
     def __call__(self, wave: np.ndarray, sample_rate: int, clip_id: str) -> np.ndarray:
         """Return a clip corrupted; where it would pass full scale, or its own peak, it is scaled.
 
-        Args:
-            wave: one channel.
-            sample_rate: in Hz.
-            clip_id: seeds what is random.
-
         Shape:
             wave and result float32 `[n]`.
         """
@@ -291,9 +246,6 @@ class Corruption:
 
 def parse(text: str) -> Corruption:
     """Return the corruption of a name: a kind, or a kind and a level.
-
-    Raises:
-        CorruptionError: the kind is unknown, or the level is absent, no number or out of range.
 
     Example:
         >>> parse("mp3:64").title, parse("reverb").name
@@ -317,18 +269,14 @@ def parse(text: str) -> Corruption:
         number = float(level)
     except ValueError:
         number = math.nan
-    possible = number in chosen.levels if chosen.levels else True
-    if not (chosen.lowest <= number <= chosen.highest and possible):
+    possible = chosen.lowest <= number <= chosen.highest
+    if not possible or (chosen.levels and number not in chosen.levels):
         raise CorruptionError(f"corruption {text!r} needs a level: {usage(kind)}")
     return Corruption(kind, number)
 
 
 def parse_all(texts: Sequence[str]) -> tuple[Corruption, ...]:
-    """Return the corruptions of several names.
-
-    Raises:
-        CorruptionError: see `parse`, or two names mean the same.
-    """
+    """Return the corruptions of several names."""
     corruptions = tuple(parse(text) for text in texts)
     twice = [one.name for one in corruptions if corruptions.count(one) > 1]
     if twice:
@@ -355,12 +303,7 @@ def usage(kind: str) -> str:
 
 @dataclass(frozen=True)
 class CorruptedClips:
-    """A corruption of certain clips, as the reader of their files takes it.
-
-    Attributes:
-        corruption: of all.
-        clip_ids: by row.
-    """
+    """A corruption of certain clips, by row, as the reader of their files takes it."""
 
     corruption: Corruption
     clip_ids: Sequence[str]
@@ -375,8 +318,5 @@ class CorruptedClips:
         code = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=16)
         code.update(f"{soundfile.__libsndfile_version__} {soxr.__version__}".encode())
         seeds = hashlib.blake2b("\n".join(self.clip_ids).encode(), digest_size=16)
-        return {
-            "corruption": self.corruption.name,
-            "code": code.hexdigest(),
-            "clips": seeds.hexdigest(),
-        }
+        hashes = {"code": code.hexdigest(), "clips": seeds.hexdigest()}
+        return {"corruption": self.corruption.name, **hashes}

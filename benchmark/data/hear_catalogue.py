@@ -53,10 +53,8 @@ class KnownTask:
     @property
     def line(self) -> str:
         """Title, kind, split, size and metric, in words."""
-        return (
-            f"{self.title}; {self.embedding}, {self.prediction}, {self.split}, {self.clips} clips "
-            f"of {self.seconds} s, {self.metric}"
-        )
+        kind = f"{self.title}; {self.embedding}, {self.prediction}, {self.split}"
+        return f"{kind}, {self.clips} clips of {self.seconds} s, {self.metric}"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -82,24 +80,14 @@ def known_tasks() -> dict[str, KnownTask]:
 
 
 def known_name(folder: str) -> str | None:
-    """Return the name of the task that a folder holds in full, or None where it is none of them.
-
-    Args:
-        folder: its name, such as `esc50-v2.0.0-full`.
-    """
-    for task in known_tasks().values():
-        if fnmatchcase(folder, task.folders):
-            return task.name
-    return None
+    """Return the name of the task that a folder, such as `esc50-v2.0.0-full`, holds in full."""
+    return next((t.name for t in known_tasks().values() if fnmatchcase(folder, t.folders)), None)
 
 
 def tasks_folder(hear_dir: Path) -> Path:
     """Return the folder of the task folders: `tasks` below the one given, or itself.
 
     HEAR's archives unpack to `hear-<version>/tasks`, which may lie below the one given too.
-
-    Raises:
-        HearTaskError: there is no such folder.
     """
     if not hear_dir.is_dir():
         raise HearTaskError(
@@ -110,11 +98,7 @@ def tasks_folder(hear_dir: Path) -> Path:
 
 
 def present(hear_dir: Path) -> list[str]:
-    """Return the names of the task folders that are there, sorted; none where there is no folder.
-
-    Args:
-        hear_dir: as given by --hear-dir.
-    """
+    """Return the names of the task folders that are there, sorted; [] where there is no folder."""
     try:
         folder = tasks_folder(hear_dir)
     except HearTaskError:
@@ -157,19 +141,12 @@ def resolve(names: Sequence[str], hear_dir: Path) -> tuple[list[Path], dict[str,
 
 
 def catalogue(hear_dir: Path) -> str:
-    """Return the 19 tasks and the folders that are there, a line each.
-
-    Args:
-        hear_dir: as given by --hear-dir.
-    """
+    """Return the 19 tasks and the folders that are there, a line each."""
     there = present(hear_dir)
     lines = [f"HEAR tasks, as {PREFIX}NAME in --tasks; looked in {hear_dir}, source {SOURCE}"]
     for task in known_tasks().values():
         matches = [one for one in there if fnmatchcase(one, task.folders)]
-        lines.append(
-            f"  {PREFIX}{task.name}: {task.line}; "
-            + (f"present: {', '.join(matches)}" if matches else "absent")
-        )
+        state = f"present: {', '.join(matches)}" if matches else "absent"
+        lines.append(f"  {PREFIX}{task.name}: {task.line}; {state}")
     others = [one for one in there if known_name(one) is None]
-    lines += [f"  {PREFIX}{one}: a folder of its own" for one in others]
-    return "\n".join(lines)
+    return "\n".join(lines + [f"  {PREFIX}{one}: a folder of its own" for one in others])

@@ -13,16 +13,8 @@ from benchmark.data.clip import FIXED
 from benchmark.data.hear_catalogue import HearTaskError
 
 METRICS = (
-    "top1_acc",
-    "pitch_acc",
-    "chroma_acc",
-    "event_onset_200ms_fms",
-    "event_onset_50ms_fms",
-    "event_onset_offset_50ms_20perc_fms",
-    "segment_1s_er",
-    "mAP",
-    "d_prime",
-    "aucroc",
+    *("top1_acc", "pitch_acc", "chroma_acc", "mAP", "d_prime", "aucroc", "segment_1s_er"),
+    *("event_onset_200ms_fms", "event_onset_50ms_fms", "event_onset_offset_50ms_20perc_fms"),
 )
 """What heareval 2021.1.3 can measure (heareval/score.py, `available_scores`)."""
 MODES = ("trainvaltest", "presplit_kfold", "new_split_kfold")
@@ -66,11 +58,7 @@ class HearTask:
 
 
 def read_task(folder: Path) -> HearTask:
-    """Read a task folder's metadata, vocabulary and splits; no sound is looked at.
-
-    Raises:
-        HearTaskError: something is absent, broken, or points out of the folder.
-    """
+    """Read a task folder's metadata, vocabulary and splits; no sound is looked at."""
     path = folder / "task_metadata.json"
     metadata = _read_json(path)
     embedding = _field(path, metadata, "embedding_type", ("scene", "event"))
@@ -94,17 +82,9 @@ def read_task(folder: Path) -> HearTask:
         raise HearTaskError(f"{path}: needs three different splits or more, has {splits}")
     labels = _read_vocabulary(folder / "labelvocabulary.csv")
     clips = {split: _read_split(folder / f"{split}.json", embedding) for split in splits}
-    task = HearTask(
-        folder,
-        _field(path, metadata, "task_name"),
-        embedding,
-        prediction,
-        mode,
-        tuple(metrics),
-        labels,
-        clips,
-        _postprocessing(path, metadata),
-    )
+    kind = (embedding, prediction, mode, tuple(metrics))
+    name, grid = _field(path, metadata, "task_name"), _postprocessing(path, metadata)
+    task = HearTask(folder, name, *kind, labels, clips, grid)
     _check_labels(task)
     return task
 
@@ -166,21 +146,20 @@ def _read_split(path: Path, embedding: str) -> dict[str, list[Any]]:
         _check_name(path, name)
         if not isinstance(content, list):
             raise HearTaskError(f"{path}: {name} has no list but {content!r:.60}; fetch it again")
-        if embedding == "event":
-            for event in content:
-                _check_event(path, name, event)
+        for event in content if embedding == "event" else ():
+            if not _is_event(event):
+                raise HearTaskError(
+                    f"{path}: {name} has {event!r:.80}; an event needs label, start and end in ms"
+                )
     return split
 
 
-def _check_event(path: Path, name: str, event: object) -> None:
-    """Raise unless an event has a label, a start and a later end in ms."""
-    if isinstance(event, dict) and {"label", "start", "end"} <= set(event):
-        start, end = event["start"], event["end"]
-        if _is_number(start) and _is_number(end) and 0 <= start <= end:
-            return
-    raise HearTaskError(
-        f"{path}: {name} has {event!r:.80}; an event needs label, start and end in ms"
-    )
+def _is_event(event: object) -> bool:
+    """Return whether an event has a label, a start and a later end in ms."""
+    if not isinstance(event, dict) or not {"label", "start", "end"} <= set(event):
+        return False
+    start, end = event["start"], event["end"]
+    return _is_number(start) and _is_number(end) and bool(0 <= start <= end)
 
 
 def _check_labels(task: HearTask) -> None:

@@ -32,25 +32,17 @@ def presence(task: Task, root: Path) -> str:
 
 
 def describe(task: Task, data_dir: Path | None = None) -> str:
-    """Return a task's facts and what of it is present, as lines.
-
-    Args:
-        task: to describe.
-        data_dir: folder of the data sets; None takes the default.
-    """
+    """Return a task's facts and what of it is present, as lines."""
+    split = "folds, each tested once" if task.split_policy == "folds" else "train, valid, test"
     lines = [
         f"{task.name}: {task.title}",
         *([f"  note: {task.note}"] if task.note else []),
-        f"  {task.n_clips} clips, {len(task.classes)} classes, split: {_split(task)}",
+        f"  {task.n_clips} clips, {len(task.classes)} classes, split: {split}",
         f"  licence: {task.licence}",
         f"  source: {task.source}",
         f"  {presence(task, task_root(task, data_dir))}",
     ]
     return "\n".join(lines)
-
-
-def _split(task: Task) -> str:
-    return "folds, each tested once" if task.split_policy == "folds" else "train, valid, test"
 
 
 def task_table(tasks: Iterable[Task], data_dir: Path | None = None) -> str:
@@ -62,10 +54,8 @@ def task_table(tasks: Iterable[Task], data_dir: Path | None = None) -> str:
             fetched = task.sources and not task.by_hand
             command = f"python -m benchmark.download {task.folder or task.name}"
             state = f"absent: {command if fetched else task.layout}"
-        split = "folds" if task.split_policy == "folds" else "fixed"
-        rows.append(
-            (task.name, task.title, f"{task.n_clips:,}", f"{len(task.classes):,}", split, state)
-        )
+        numbers = f"{task.n_clips:,}", f"{len(task.classes):,}"
+        rows.append((task.name, task.title, *numbers, task.split_policy, state))
     return rich_table(("task", "title", "clips", "classes", "split", "state"), rows)
 
 

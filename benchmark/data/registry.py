@@ -17,12 +17,7 @@ LARGEST_POINTER = 1024
 
 
 def load_tasks() -> dict[str, Task]:
-    """Import every task module and return its tasks by name, in the order of the names.
-
-    Raises:
-        ValueError: where the name of a module's first task is not the module's, or two tasks share
-            a name.
-    """
+    """Import every task module and return its tasks by name, in the order of the names."""
     tasks: dict[str, Task] = {}
     folder = Path(__file__).parent / "tasks"
     for info in pkgutil.iter_modules([str(folder)]):
@@ -54,15 +49,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
-    """Return the folder that holds the data sets, one folder per set.
-
-    Args:
-        data_dir: as given on the command line; None looks at the variable WAVEBYOL_DATA and then
-            at `~/.cache/wavebyol_hear`.
-
-    Raises:
-        TaskDataError: "~" has no meaning, as HOME is not set.
-    """
+    """Return the folder that holds the data sets, one folder per set."""
     chosen = data_dir or os.environ.get(DATA_VARIABLE) or "~/.cache/wavebyol_hear"
     try:
         return Path(chosen).expanduser()
@@ -75,10 +62,6 @@ def task_root(task: Task, data_dir: str | Path | None = None) -> Path:
 
     It is `task.folder` or, without one, the task's name; where that is absent and the archive was
     unpacked beside it, the archive's own top folder.
-
-    Args:
-        task: the task.
-        data_dir: see `data_folder`.
     """
     folder = data_folder(data_dir)
     root = folder / (task.folder or task.name)
@@ -88,13 +71,7 @@ def task_root(task: Task, data_dir: str | Path | None = None) -> Path:
 
 
 def completeness(task: Task, clips: Sequence[Clip], root: Path | None = None) -> str | None:
-    """Say what a listing lacks of the complete official set, or None where nothing is missing.
-
-    Args:
-        task: whose official count and classes are the measure.
-        clips: what `task.index` listed.
-        root: with it, listed clips without content are counted too, see `absent_files`.
-    """
+    """Say what a listing lacks of the complete official set, or None where nothing is missing."""
     missing = []
     if len(clips) != task.n_clips:
         missing.append(f"{len(clips)} of {task.n_clips} clips are listed")
@@ -118,10 +95,6 @@ def absent_files(clips: Sequence[Clip], root: Path) -> list[str]:
 
     These are files that are not there, links that lead nowhere (git-annex), pointers that Git LFS
     left in place of the content, and what is no regular file.
-
-    Args:
-        clips: what `task.index` listed.
-        root: of the task.
     """
     listings: dict[str, set[str]] = {}
     gone = []

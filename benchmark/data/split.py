@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.data.clip import SplitPolicy
-
-FIXED = ("train", "valid", "test")
+from benchmark.data.clip import FIXED, SplitPolicy
 
 
 class SplitError(ValueError):
@@ -84,9 +82,6 @@ def check_groups(splits: np.ndarray, groups: np.ndarray) -> None:
 
     Shape:
         splits and groups `[n]`.
-
-    Raises:
-        SplitError: naming a group and two of its parts.
     """
     home: dict[str, str] = {}
     for part, group in zip(splits.tolist(), groups.tolist(), strict=True):

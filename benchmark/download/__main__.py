@@ -14,38 +14,15 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.data.clip import Source, Task, TaskDataError
+from benchmark.data.clip import Corpus, Source, Task, TaskDataError
 from benchmark.data.listing import presence
 from benchmark.data.registry import completeness, data_folder, load_tasks, task_root, unknown
 from benchmark.download.extract import ExtractError, archives, unpack
 from benchmark.download.transfer import DownloadError, fetch
 from wavebyol_hear.files.atomic import LockedError, lock
 from wavebyol_hear.files.command import run_command
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A data set to pretrain on.
-
-    Attributes:
-        name: of the set and of its data folder.
-        title: for readers.
-        licence: of the audio.
-        citation: the publication to cite.
-        sources: the official archives.
-        layout: what the archives put below the folder, as one line.
-    """
-
-    name: str
-    title: str
-    licence: str
-    citation: str
-    sources: tuple[Source, ...]
-    layout: str
-
 
 RECORD = "https://zenodo.org/records/4060432/files"
 # FSD50K: name, MD5 and size as on the Zenodo record (soundata has the same checksums). The
@@ -76,14 +53,14 @@ DONE = ".downloaded.json"
 """Stands in a folder that this command filled, with the sources and what was remarked."""
 
 
-def root_of(data: Task | Corpus, data_dir: Path | None) -> Path:
+def root_of(data: Corpus, data_dir: Path | None) -> Path:
     """Return the folder a set belongs in."""
-    return (
-        task_root(data, data_dir) if isinstance(data, Task) else data_folder(data_dir) / data.name
-    )
+    if isinstance(data, Task):
+        return task_root(data, data_dir)
+    return data_folder(data_dir) / data.name
 
 
-def is_there(data: Task | Corpus, root: Path) -> bool:
+def is_there(data: Corpus, root: Path) -> bool:
     """Say whether a set is complete, brought by this command or otherwise.
 
     Raises:
@@ -93,7 +70,7 @@ def is_there(data: Task | Corpus, root: Path) -> bool:
         return True
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
-    lacks = "it was not put there by this command"
+    lack: str | None = "it was not put there by this command"
     if isinstance(data, Task):
         try:
             lack = completeness(data, data.index(root), root)
@@ -101,22 +78,14 @@ def is_there(data: Task | Corpus, root: Path) -> bool:
             lack = str(error)
         if lack is None:
             return True
-        lacks = lack
     raise DownloadError(
-        f"{data.name}: {root} holds something already ({lacks}); move it away or choose another "
+        f"{data.name}: {root} holds something already ({lack}); move it away or choose another "
         "folder with --data-dir"
     )
 
 
-def bring(data: Task | Corpus, data_dir: Path | None = None) -> list[str]:
-    """Bring a set to where it belongs, or find it there.
-
-    Args:
-        data: the set.
-        data_dir: folder of the data sets; None takes the default.
-
-    Returns:
-        lines on what was found and remarked.
+def bring(data: Corpus, data_dir: Path | None = None) -> list[str]:
+    """Bring a set to where it belongs, or find it there; return lines on it and its archives.
 
     Raises:
         DownloadError: a transfer failed, or the place is taken.
@@ -139,7 +108,7 @@ def bring(data: Task | Corpus, data_dir: Path | None = None) -> list[str]:
     return [*remarks, f"{data.name}: {state}", f"  licence: {data.licence}"]
 
 
-def _fill(data: Task | Corpus, work: Path, root: Path) -> list[str]:
+def _fill(data: Corpus, work: Path, root: Path) -> list[str]:
     """Fetch and unpack a set beside its place, put it there, and return what was remarked."""
     files, remarks = [], []
     for source in data.sources:
@@ -161,8 +130,8 @@ def _fill(data: Task | Corpus, work: Path, root: Path) -> list[str]:
     return remarks
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="benchmark.download", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("sets", nargs="+", metavar="SET", help="a task, or fsd50k")
@@ -172,18 +141,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder of the data sets, as of benchmark.run (default: $WAVEBYOL_DATA or "
         "~/.cache/wavebyol_hear)",
     )
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code.
-
-    Args:
-        arguments: of the command line; None takes the process's own.
-    """
-    parser = build_parser()
     args = parser.parse_args(arguments)
-    known: dict[str, Task | Corpus] = {**load_tasks(), FSD50K.name: FSD50K}
+    known: dict[str, Corpus] = {**load_tasks(), FSD50K.name: FSD50K}
     for name in args.sets:
         if name not in known:
             parser.error(unknown("set", name, known))

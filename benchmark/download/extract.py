@@ -23,20 +23,11 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 
 DAMAGED = (
-    EOFError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    gzip.BadGzipFile,
-    lzma.LZMAError,
-    zlib.error,
-    NotImplementedError,
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error),
+    *(EOFError, NotImplementedError),
 )
-OPENERS: dict[str, Callable[[Any], Any]] = {
-    ".gz": gzip.open,
-    ".tgz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}
+OPENERS: dict[str, Callable[[Any], Any]]
+OPENERS = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 class ExtractError(ValueError):
@@ -44,17 +35,7 @@ class ExtractError(ValueError):
 
 
 def check_member(archive: Path, name: str, is_plain: bool) -> PurePosixPath:
-    """Return the path of a member of an archive.
-
-    Args:
-        archive: for the error.
-        name: of the member as the archive has it.
-        is_plain: whether it is a file or a folder.
-
-    Raises:
-        ExtractError: the name leads out of the folder, or would on another system, or the member is
-            a link or a device.
-    """
+    """Return the path of a member of an archive."""
     path = PurePosixPath(name)
     outside = path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0")
     if outside or not is_plain:
@@ -81,14 +62,7 @@ def unpack_zip(parts: Sequence[Path], folder: Path) -> None:
                 f"{parts[0]}: unpacks to {total / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB "
                 "free; make room and run the command again"
             )
-        with tqdm(
-            desc=f"unpacking {parts[-1].name}",
-            total=total,
-            unit="B",
-            unit_scale=True,
-            leave=False,
-            delay=1,
-        ) as bar:
+        with tqdm(total=total, unit="B", unit_scale=True, **_bar(parts[-1])) as bar:
             for member in members:
                 path = folder / check_member(parts[0], member.filename, True)
                 if member.is_dir():
@@ -103,20 +77,12 @@ def unpack_zip(parts: Sequence[Path], folder: Path) -> None:
 def unpack_tar(path: Path, folder: Path) -> None:
     """Unpack a tar archive, compressed or not, in one pass; the compression's checksum is verified.
 
-    Raises:
-        tarfile.ReadError: something follows the mark of the end, as where a part of the archive was
-            filled with zeros.
+    Something may not follow the mark of the end, as where part of the archive was filled with
+    zeros.
     """
     with (
         open(path, "rb") as file,
-        tqdm.wrapattr(
-            file,
-            "read",
-            total=path.stat().st_size,
-            desc=f"unpacking {path.name}",
-            leave=False,
-            delay=1,
-        ) as counted,
+        tqdm.wrapattr(file, "read", total=path.stat().st_size, **_bar(path)) as counted,
         OPENERS.get(path.suffix.lower(), contextlib.nullcontext)(counted) as content,
         tarfile.open(fileobj=content, mode="r|") as archive,
     ):
@@ -126,6 +92,11 @@ def unpack_tar(path: Path, folder: Path) -> None:
         while rest := archive.fileobj.read(1 << 20):  # to the end, where the checksum is
             if any(rest):
                 raise tarfile.ReadError("it goes on after its end")
+
+
+def _bar(path: Path) -> dict[str, Any]:
+    """Return the options of a progress bar."""
+    return {"desc": f"unpacking {path.name}", "leave": False, "delay": 1}
 
 
 def archives(paths: Sequence[Path]) -> list[list[Path]]:
@@ -138,16 +109,7 @@ def archives(paths: Sequence[Path]) -> list[list[Path]]:
 
 
 def unpack(parts: Sequence[Path], folder: Path) -> None:
-    """Unpack one archive.
-
-    Args:
-        parts: its file, or the parts of a split ZIP.
-        folder: to unpack into; made if absent. What an error leaves there is to be thrown away.
-
-    Raises:
-        ExtractError: the archive is damaged or of an unknown kind, or a member is a link, a
-            device, or leads out of the folder.
-    """
+    """Unpack one archive."""
     folder.mkdir(parents=True, exist_ok=True)
     kind = "".join(parts[-1].suffixes[-2:]).lower()
     try:
@@ -219,11 +181,7 @@ class JoinedFiles(io.RawIOBase):
 
 
 def in_order(parts: Sequence[Path]) -> list[Path]:
-    """Return the files of one archive in order: .z01, .z02, ..., and .zip, which is the last.
-
-    Raises:
-        zipfile.BadZipFile: one is missing.
-    """
+    """Return the files of one archive in order: .z01, .z02, ..., and .zip, which is the last."""
     by_suffix = {part.suffix.lower(): part for part in parts}
     wanted = [f".z{number:02d}" for number in range(1, len(parts))] + [".zip"]
     absent = [suffix for suffix in wanted if suffix not in by_suffix]
@@ -237,13 +195,6 @@ def open_zip(parts: Sequence[Path]) -> zipfile.ZipFile:
 
     `zipfile` takes a member's position for one in the whole, but it is one in the part that the
     member begins in (APPNOTE.TXT, 4.4.11 and 4.4.16).
-
-    Args:
-        parts: the files, in any order.
-
-    Raises:
-        zipfile.BadZipFile: a part is missing or damaged, or the archive is split in the ZIP64
-            manner, which `zipfile` cannot read.
     """
     ordered = in_order(parts)
     joined = JoinedFiles(ordered)

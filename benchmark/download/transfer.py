@@ -40,11 +40,7 @@ class Resuming:
         self.version = part.with_name(f"{part.name}.is")
 
     def __call__(self, url: str, output_file: str, _: object) -> None:
-        """Bring `url` to `output_file`.
-
-        Raises:
-            DownloadError: the server refuses, or the connection broke `ATTEMPTS` times in a row.
-        """
+        """Bring `url` to `output_file`."""
         failures = 0
         while True:
             before = self._kept()
@@ -89,50 +85,34 @@ class Resuming:
             if answer.status_code != requests.codes.partial_content:
                 have = 0
             left = int(answer.headers.get("Content-Length", 0))
-            self._check_space(url, left)
-            self._keep_version(answer)
+            free = shutil.disk_usage(self.part.parent).free
+            if left > free:
+                raise DownloadError(
+                    f"{url}: {left / 1e9:.1f} GB are to come and {self.part.parent} has "
+                    f"{free / 1e9:.1f} GB free; make room or choose another --data-dir"
+                )
+            # What identifies the remote file: without it a transfer cannot be resumed. A weak ETag
+            # does not promise equal bytes (RFC 9110, section 13.1.5).
+            tag = answer.headers.get("ETag", "")
+            known = answer.headers.get("Last-Modified") if tag.startswith("W/") or not tag else tag
+            if known:
+                self.version.write_text(known)
+            else:
+                self.version.unlink(missing_ok=True)
+            total = have + left if left else None
+            title = url.rpartition("/")[2]
+            options = {"unit": "B", "unit_scale": True, "leave": False, "delay": 1}
             with (
                 open(self.part, "ab" if have else "wb") as file,
-                tqdm(
-                    desc=url.rpartition("/")[2],
-                    total=have + left if left else None,
-                    initial=have,
-                    unit="B",
-                    unit_scale=True,
-                    leave=False,
-                    delay=1,
-                ) as bar,
+                tqdm(desc=title, total=total, initial=have, **options) as bar,
             ):
                 for block in answer.iter_content(BLOCK_BYTES):
                     file.write(block)
                     bar.update(len(block))
 
-    def _check_space(self, url: str, left: int) -> None:
-        """Refuse a transfer that the disk cannot hold."""
-        free = shutil.disk_usage(self.part.parent).free
-        if left > free:
-            raise DownloadError(
-                f"{url}: {left / 1e9:.1f} GB are to come and {self.part.parent} has "
-                f"{free / 1e9:.1f} GB free; make room or choose another --data-dir"
-            )
-
-    def _keep_version(self, answer: requests.Response) -> None:
-        """Note what identifies the remote file; without that a transfer cannot be resumed."""
-        tag = answer.headers.get("ETag", "")
-        # A weak ETag does not promise equal bytes: RFC 9110, section 13.1.5.
-        known = answer.headers.get("Last-Modified") if tag.startswith("W/") or not tag else tag
-        if known:
-            self.version.write_text(known)
-        else:
-            self.version.unlink(missing_ok=True)
-
 
 def fetch(source: Source, folder: Path) -> tuple[Path, str]:
     """Bring an archive into a folder, unless it is there, and verify it.
-
-    Args:
-        source: of the archive.
-        folder: made if absent.
 
     Returns:
         the file, and a remark on its checksum, "" where it is the published one.
@@ -143,16 +123,9 @@ def fetch(source: Source, folder: Path) -> tuple[Path, str]:
     folder.mkdir(parents=True, exist_ok=True)
     pooch.get_logger().setLevel("WARNING")  # the bars say it
     strict = source.checksum if source.checksum and not source.repacked else None
+    downloader = Resuming(folder / f"{source.file}.part", verified=bool(strict))
     try:
-        path = Path(
-            pooch.retrieve(
-                source.url,
-                known_hash=strict,
-                fname=source.file,
-                path=folder,
-                downloader=Resuming(folder / f"{source.file}.part", verified=bool(strict)),
-            )
-        )
+        name = pooch.retrieve(source.url, strict, source.file, folder, downloader=downloader)
     except DownloadError:
         raise
     except ValueError as error:  # how pooch reports a wrong checksum
@@ -160,18 +133,14 @@ def fetch(source: Source, folder: Path) -> tuple[Path, str]:
             f"{source.url}: the checksum is not {source.checksum}; the file was removed: run the "
             "command again, and if that does not help the source has changed"
         ) from error
-    return path, "" if strict else _remark(source, path)
-
-
-def _remark(source: Source, path: Path) -> str:
-    """Return what is to be said of a checksum that is not known or may differ."""
+    path, remark = Path(name), ""
     algorithm = source.checksum.partition(":")[0] or "sha256"
-    digest = f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
+    digest = "" if strict else f"{algorithm}:{pooch.file_hash(name, alg=algorithm)}"
     if not source.checksum:
-        return f"{path.name} has {digest}; no checksum is published to compare it with"
-    if digest != source.checksum:
-        return (
+        remark = f"{path.name} has {digest}; no checksum is published to compare it with"
+    elif digest and digest != source.checksum:
+        remark = (
             f"{path.name} has {digest}, not {source.checksum}: its publisher packs it anew at "
             "will, so the checksums of the files in it have to do"
         )
-    return ""
+    return path, remark

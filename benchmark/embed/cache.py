@@ -33,6 +33,11 @@ REMEDY = "choose another --cache-dir"
 class CacheError(ValueError):
     """A cache folder that cannot be used; one line with the folder and the remedy."""
 
+    @classmethod
+    def unwritable(cls, folder: Path, error: OSError) -> "CacheError":
+        """The error of a folder that cannot be written."""
+        return cls(f"{folder}: the cache cannot be written ({error}); {REMEDY}")
+
 
 def cache_folder(cache_dir: Path, model: str, task: str, **parts: object) -> Path:
     """Return the folder of one array, whose name holds a hash of everything it depends on.
@@ -55,12 +60,6 @@ def sole_use(folder: Path) -> Iterator[None]:
     """Have an array's folder for this process alone; wait while another process fills it.
 
     A folder that cannot be written, such as a cache on a read-only disk, is used without a lock.
-
-    Args:
-        folder: of the array; made if absent.
-
-    Raises:
-        CacheError: where it can be neither made nor read, or the other process takes a day.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -70,9 +69,7 @@ def sole_use(folder: Path) -> Iterator[None]:
             raise CacheError(str(error)) from error
         except OSError as error:
             if not (folder / "embeddings.npy").is_file():
-                raise CacheError(
-                    f"{folder}: the cache cannot be written ({error}); {REMEDY}"
-                ) from error
+                raise CacheError.unwritable(folder, error) from error
         yield
 
 
@@ -134,9 +131,7 @@ class EmbeddingArray:
             self.embeddings = self._open("embeddings.npy", self.shape, np.float32)
             self.marks = self._open("marks.npy", (count,), np.uint64)
         except OSError as error:
-            raise CacheError(
-                f"{folder}: the cache cannot be written ({error}); {REMEDY}"
-            ) from error
+            raise CacheError.unwritable(folder, error) from error
         self.progress = self._read_progress()
         self._drop_damaged()
         if not self._writable and len(self.todo()):
@@ -185,15 +180,12 @@ class EmbeddingArray:
         path = self.folder / "progress.json"
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
-            errors = {int(row): str(message) for row, message in kept["errors"].items()}
+            errors = {int(row): str(why) for row, why in kept["errors"].items()}
+            errors = {row: why for row, why in errors.items() if 0 <= row < self.shape[0]}
             audio = kept.get("audio_seconds")
-            return Progress(
-                seconds=float(kept["seconds"]),
-                clips=int(kept["clips"]),
-                errors={row: why for row, why in errors.items() if 0 <= row < self.shape[0]},
-                audio_seconds=None if audio is None else float(audio),
-                cost=dict(kept.get("cost", {})),
-            )
+            audio = None if audio is None else float(audio)
+            cost = dict(kept.get("cost", {}))
+            return Progress(float(kept["seconds"]), int(kept["clips"]), errors, audio, cost)
         except FileNotFoundError:
             return Progress()
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -10,14 +10,13 @@ import gc
 import math
 import re
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._ops import OpOverload
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
@@ -73,21 +72,22 @@ class Cost:
 
 
 class PeakMemory:
-    """Watches this process's peak memory from the moment it is made.
+    """Watches the peak memory of this process, and of a GPU, from the moment it is made.
 
     The kernel keeps one peak for a process's whole life, and `getrusage` starts it at the parent's:
     either would hand an earlier model's memory to a later one. So it is set back first, and where
     the kernel refuses, a peak counts only if it rose meanwhile. Libraries and fragments of the heap
     that earlier work left cannot be set back: `held` says how much was there at the start.
-
-    Args:
-        device: whose own memory is watched too, where it is a GPU.
     """
 
     def __init__(self, device: torch.device) -> None:
         """Give back what is free, set the peaks back and see what is held."""
         self.device = device
-        give_back()
+        gc.collect()
+        library = ctypes.CDLL(None) if sys.platform == "linux" else None
+        trim = getattr(library, "malloc_trim", None)  # glibc has it, musl has not
+        if trim is not None:
+            trim(0)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         try:
@@ -110,19 +110,9 @@ class PeakMemory:
             return f"hidden below {self.floor >> 20} MiB that this process needed earlier"
         return peak
 
-    def gpu_bytes(self) -> int | None:
-        """Return the peak of what tensors took on the GPU in bytes; None where there is none."""
-        if self.device.type != "cuda":
-            return None
-        return int(torch.cuda.max_memory_allocated(self.device))
-
 
 def kernel_size(name: str) -> int | None:
-    """Return a size that the kernel states of this process, in bytes; None where it does not.
-
-    Args:
-        name: "VmHWM" is the peak of resident memory, "VmRSS" what is resident now.
-    """
+    """Return the process's peak ("VmHWM") or present ("VmRSS") resident memory in bytes."""
     try:
         line = re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text())
     except OSError:
@@ -130,40 +120,21 @@ def kernel_size(name: str) -> int | None:
     return 1024 * int(line[1]) if line else None
 
 
-def give_back() -> None:
-    """Return freed memory to the system where the C library can: it keeps some for later."""
-    gc.collect()
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    trim = getattr(library, "malloc_trim", None)  # glibc has it, musl has not
-    if trim is not None:
-        trim(0)
-
-
 def note_peak(progress: Progress, peak: PeakMemory) -> None:
-    """Keep the peak memory of a run, or the larger of it and an earlier run's.
-
-    Args:
-        progress: of the array that was filled.
-        peak: made before the run.
-    """
+    """Keep the peak memory of a run, or the larger of it and an earlier run's."""
     now, before = peak.process_bytes(), progress.cost.get("peak_bytes", 0)
     if isinstance(now, str) or isinstance(before, str):
         progress.cost["peak_bytes"] = now if isinstance(now, str) else before
         progress.cost["held_bytes"] = None
     elif now > before:
         progress.cost |= {"peak_bytes": now, "held_bytes": peak.held}
-    gpu = peak.gpu_bytes()
-    if gpu is not None:
+    if peak.device.type == "cuda":
+        gpu = int(torch.cuda.max_memory_allocated(peak.device))
         progress.cost["gpu_bytes"] = max(gpu, progress.cost.get("gpu_bytes") or 0)
 
 
 def note_arithmetic(progress: Progress, model: HearModel) -> bool:
-    """Count the model's arithmetic unless the cache holds it; return whether it was counted.
-
-    Args:
-        progress: of the model's array.
-        model: loaded.
-    """
+    """Count the model's arithmetic unless the cache holds it; return whether it was counted."""
     if "gflop_per_second" in progress.cost:
         return False
     try:
@@ -174,12 +145,7 @@ def note_arithmetic(progress: Progress, model: HearModel) -> bool:
 
 
 def cost_of(progress: Progress, model: HearModel) -> Cost:
-    """Return what is known of a model's cost on a task.
-
-    Args:
-        progress: of its array, after the arithmetic was noted.
-        model: loaded.
-    """
+    """Return what is known of a model's cost on a task."""
     parameters: int | str = sum(p.numel() for p in model.model.parameters())
     gflop = progress.cost.get("gflop_per_second", "not counted")
     if not parameters and isinstance(gflop, str):
@@ -221,11 +187,7 @@ class _Watch(TorchDispatchMode):
         self.uncounted: set[str] = set()
 
     def __torch_dispatch__(
-        self,
-        func: OpOverload,
-        types: Sequence[type],
-        args: tuple[object, ...] = (),
-        kwargs: Mapping[str, object] | None = None,
+        self, func: OpOverload, types: Sequence[type], args: tuple = (), kwargs: dict | None = None
     ) -> object:
         """Run an operation and look at its name."""
         space, _, name = func.name().partition("::")
@@ -246,11 +208,7 @@ class _Exit(TorchFunctionMode):
         self.left: set[str] = set()
 
     def __torch_function__(
-        self,
-        func: Callable[..., object],
-        types: Sequence[type],
-        args: tuple[object, ...] = (),
-        kwargs: Mapping[str, object] | None = None,
+        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict | None = None
     ) -> object:
         """Call a function and note whether it is a way out."""
         name = getattr(func, "__name__", "")
@@ -262,15 +220,15 @@ class _Exit(TorchFunctionMode):
 def gflop_per_second(model: HearModel, seconds: float = SECONDS) -> float:
     """Count what one scene embedding of noise computes, in 10^9 operations per second of audio.
 
-    Args:
-        model: loaded.
-        seconds: of the audio; a module that pads to a longer window counts its padding.
+    A module that pads audio of `seconds` to a longer window counts its padding.
 
     Raises:
         CountError: the module fails, leaves torch, is compiled, or computes products of a kind
             that has no formula.
     """
-    compiled = [type(part).__name__ for part in model.model.modules() if _is_compiled(part)]
+    # Such parts run outside what torch's modes see.
+    kinds = torch.jit.ScriptModule | torch._dynamo.OptimizedModule
+    compiled = [type(part).__name__ for part in model.model.modules() if isinstance(part, kinds)]
     if compiled:
         raise CountError(f"its {compiled[0]} is compiled, and what runs inside cannot be seen")
     samples = round(seconds * model.sample_rate)
@@ -278,14 +236,19 @@ def gflop_per_second(model: HearModel, seconds: float = SECONDS) -> float:
     audio = audio.to(model.device)
     counter = FlopCounterMode(display=False, custom_mapping=IN_PLACE)
     watch, exit_mode = _Watch(counter.flop_registry), _Exit()
+    fast_attention = torch.backends.mha.get_fastpath_enabled()
     try:
         with torch.inference_mode():
             # The first call may prepare things once, such as try which precision is faster.
             model.module.get_scene_embeddings(audio, model.model)
-            with _open_attention(), watch, counter, exit_mode:
+            # A CPU's fused kernels of attention have no formula; plain matrix products have.
+            torch.backends.mha.set_fastpath_enabled(False)
+            with sdpa_kernel(SDPBackend.MATH), watch, counter, exit_mode:
                 model.module.get_scene_embeddings(audio, model.model)
     except Exception as error:  # foreign code may raise anything, under the counter more so
         raise CountError(f"it failed while it was counted ({one_line(error)})") from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_attention)
     if exit_mode.left:
         raise CountError(f"audio leaves torch (by {', '.join(sorted(exit_mode.left))})")
     if watch.uncounted:
@@ -293,20 +256,3 @@ def gflop_per_second(model: HearModel, seconds: float = SECONDS) -> float:
     if not counter.get_total_flops():
         raise CountError("no convolution and no matrix product was seen")
     return counter.get_total_flops() / seconds / 1e9
-
-
-def _is_compiled(part: nn.Module) -> bool:
-    """Return whether a module runs outside what torch's modes see."""
-    return isinstance(part, torch.jit.ScriptModule | torch._dynamo.OptimizedModule)
-
-
-@contextmanager
-def _open_attention() -> Iterator[None]:
-    """Compute attention by plain matrix products: the fused kernels of a CPU have no formula."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)

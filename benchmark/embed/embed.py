@@ -106,8 +106,8 @@ def embed_task(
     """
     valid, errors = split_valid_clips(task, clips)
     folder = task.folder or task.name
-    found = contents(valid, root, cache_dir / folder / "sound-hashes.json")
-    ready = np.array([value != UNAVAILABLE for value in found.hashes])
+    hashes, stamps = contents(valid, root, cache_dir / folder / "sound-hashes.json")
+    ready = np.array([value != UNAVAILABLE for value in hashes])
     errors += [
         (clip.clip_id, f"{root / clip.path}: cannot be read now; run it again")
         for clip, is_ready in zip(valid, ready, strict=True)
@@ -116,16 +116,15 @@ def embed_task(
     valid = [clip for clip, is_ready in zip(valid, ready, strict=True) if is_ready]
     if not valid:
         raise EmbedError(f"{task.name}: no clip can be read; the first: {errors[0][1]}")
-    hashes = [value for value in found.hashes if value != UNAVAILABLE]
+    hashes = [value for value in hashes if value != UNAVAILABLE]
     data_hash = data_fingerprint(valid, hashes)
     corrupted = CorruptedClips(corruption, [c.clip_id for c in valid]) if corruption else None
     noise = model.noise_embedding  # first: a module may choose its precision at its first call
     key = array_key(model, sound_fingerprint(valid, hashes), corrupted)
-    stamps = found.stamps[ready]
-    del found, hashes
+    del hashes
     place = cache_folder(cache_dir, model.spec, folder, **key)
     with open_array(place, len(valid), model, noise) as array:
-        embedder = Embedder(model, array, [f"{root}/{clip.path}" for clip in valid], stamps)
+        embedder = Embedder(model, array, [f"{root}/{clip.path}" for clip in valid], stamps[ready])
         if len(array.todo()):
             name = f", {corruption.name}" if corruption else ""
             embedder.fill(
@@ -162,11 +161,6 @@ def array_key(model: HearModel, sound: str, corrupted: CorruptedClips | None) ->
     Specification (with the keyword arguments of `load_model`), weights, code, audio and its
     corruption; kind of device and precision, as results differ in the last digits; the versions of
     what decodes, resamples and computes. What a module reads besides shows in `open_array`.
-
-    Args:
-        model: loaded.
-        sound: see `sound_fingerprint`.
-        corrupted: the corrupted clips; None for clips as they are.
     """
     return {
         "weights": model.weights_hash,
@@ -189,15 +183,6 @@ def open_array(
     Beside an array lie the model's embedding of fixed noise and the provenance. Where the noise has
     another embedding today, the module depends on something that no hash knows, such as a file it
     reads or an environment variable: the array is left and `<folder>-1` taken, and so on.
-
-    Args:
-        folder: that `cache_folder` returned.
-        count: number of rows.
-        model: loaded.
-        noise: its embedding of fixed noise.
-
-    Raises:
-        CacheError: see `EmbeddingArray`.
     """
     for number in itertools.count():
         own = folder.with_name(f"{folder.name}-{number}") if number else folder
@@ -210,7 +195,17 @@ def open_array(
             if not (own / NOISE).exists():
                 with atomic_write(own / NOISE) as file:
                     np.save(file, noise)
-                _write_provenance(own, model)
+                where = {
+                    "model": model.spec,
+                    "weights_hash": model.weights_hash,
+                    "precision": model.precision,
+                    "device": str(model.device),
+                    "python": platform.python_version(),
+                    "packages": library_versions(),
+                    "host": platform.node(),
+                    "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                }
+                write_text(own / PROVENANCE, json.dumps(where, indent=1) + "\n")
             yield array
             return
 
@@ -227,21 +222,6 @@ def _is_of(folder: Path, noise: np.ndarray, precision: str) -> bool:
         return bool(kept.shape == noise.shape)
     apart = np.abs(kept - noise).max() / max(float(np.abs(kept).max()), 1e-12)
     return bool(apart <= (TOLERANCE if "16" not in precision else TOLERANCE_16))
-
-
-def _write_provenance(folder: Path, model: HearModel) -> None:
-    """Write where an array comes from, beside it."""
-    where = {
-        "model": model.spec,
-        "weights_hash": model.weights_hash,
-        "precision": model.precision,
-        "device": str(model.device),
-        "python": platform.python_version(),
-        "packages": library_versions(),
-        "host": platform.node(),
-        "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-    write_text(folder / PROVENANCE, json.dumps(where, indent=1) + "\n")
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:

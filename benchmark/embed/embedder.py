@@ -40,10 +40,7 @@ class Embedder:
         self, model: HearModel, array: EmbeddingArray, paths: Sequence[str], stamps: np.ndarray
     ) -> None:
         """Start with no call."""
-        self.model = model
-        self.array = array
-        self.paths = paths
-        self.stamps = stamps
+        self.model, self.array, self.paths, self.stamps = model, array, paths, stamps
         self.calls = 0
 
     def fill(
@@ -67,23 +64,14 @@ class Embedder:
         Raises:
             EmbedError: where there is no memory to read ahead.
         """
-        array, progress = self.array, self.array.progress
-        todo = array.todo()
+        array, progress, todo = self.array, self.array.progress, self.array.todo()
         peak = PeakMemory(self.model.device)
         start = saved = time.monotonic()
         before = progress.seconds
-        rate = self.model.sample_rate
-        with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar:
+        reading = (self.paths, todo, self.model.sample_rate, workers, batch_seconds, transform)
+        with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar, reading_ahead(title):
             try:
-                with (
-                    reading_ahead(title),
-                    closing(
-                        read_batches(
-                            *(self.paths, todo, rate, workers, batch_seconds, transform),
-                            min_samples=min_samples,
-                        )
-                    ) as batches,
-                ):
+                with closing(read_batches(*reading, min_samples=min_samples)) as batches:
                     for batch in batches:
                         self.embed(batch)
                         bar.update(len(batch))
@@ -97,12 +85,12 @@ class Embedder:
 
     def embed(self, batch: Batch) -> None:
         """Embed what was read of a batch and note what could not be read."""
-        read = []
+        failures, read = self.array.failures, []
         for row, wave in batch:
             if stamp_number(file_stamp(self.paths[row])) != self.stamps[row]:
-                self.array.failures[row] = f"{self.paths[row]}: changed meanwhile; run it again"
+                failures[row] = f"{self.paths[row]}: changed meanwhile; run it again"
             elif isinstance(wave, Unavailable):
-                self.array.failures[row] = wave
+                failures[row] = wave
             elif isinstance(wave, str):
                 self.array.progress.errors[row] = wave
             else:
@@ -142,11 +130,7 @@ class Embedder:
 
 @contextmanager
 def reading_ahead(title: str) -> Iterator[None]:
-    """Raise EmbedError where reading ahead breaks off inside.
-
-    Args:
-        title: of what is embedded.
-    """
+    """Raise EmbedError where reading ahead breaks off inside."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # no room for a wave, no room for a thread

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +22,7 @@ from torch.nn.parameter import is_lazy
 from tqdm import tqdm
 
 from benchmark.data.clip import Clip
-from benchmark.embed.cache import REMEDY, CacheError
+from benchmark.embed.cache import CacheError
 from wavebyol_hear.files.atomic import HASH_BYTES, atomic_write, file_hash
 from wavebyol_hear.files.read_ahead import ahead
 
@@ -43,9 +42,6 @@ def source_files(module: ModuleType) -> list[Path]:
     These are all files of its package where it is one, and those of the modules of the same
     top-level package that it takes functions or classes from, and so on. Other packages are not
     looked into; their versions belong to the provenance of a result.
-
-    Args:
-        module: imported.
     """
     top = module.__name__.partition(".")[0]
     seen: dict[str, ModuleType] = {}
@@ -73,14 +69,6 @@ def weights_fingerprint(module: ModuleType, model: nn.Module, weights: str) -> s
     The tensors are hashed as loaded, so untrained seeded weights have a hash too; the file as
     well, as it may bring numbers that the module keeps outside its tensors. What a module reads
     besides is known by `HearModel.noise_embedding` only.
-
-    Args:
-        module: the HEAR module.
-        model: as its `load_model` returned it, before it is moved.
-        weights: path of the weights file, "" for none.
-
-    Raises:
-        OSError: a file cannot be read.
     """
     digest = hashlib.blake2b(digest_size=HASH_BYTES)
     for name, value in sorted(model.state_dict().items()):
@@ -154,12 +142,10 @@ def recall(memory: Path) -> dict[str, list[str]]:
         kept = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(kept, dict):
-        return {}
     return {
         path: value
-        for path, value in kept.items()
-        if isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
+        for path, value in (kept.items() if isinstance(kept, dict) else ())
+        if isinstance(value, list) and [type(each) for each in value] == [str, str]
     }
 
 
@@ -176,36 +162,15 @@ def _keep(memory: Path, known: Mapping[str, list[str]]) -> None:
         if any(memory.parent.glob("*/embeddings.npy")):  # a cache that may only be read
             logger.warning("%s: cannot be written (%s)", memory, error)
             return
-        raise CacheError(
-            f"{memory.parent}: the cache cannot be written ({error}); {REMEDY}"
-        ) from error
+        raise CacheError.unwritable(memory.parent, error) from error
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What the files of a list of clips held when they were looked at.
+def contents(clips: Sequence[Clip], root: Path, memory: Path) -> tuple[list[str], np.ndarray]:
+    """Return hash and stamp of each clip's file, reading only files that changed since last.
 
-    Attributes:
-        hashes: of the files, see `clip_hash`.
-        stamps: of the files before they were hashed, as `stamp_number`, int64 `[n]`: who reads a
-            file later knows by it whether the hash is still that of the content.
-    """
-
-    hashes: list[str]
-    stamps: np.ndarray
-
-
-def contents(clips: Sequence[Clip], root: Path, memory: Path) -> Contents:
-    """Return the content of each clip's file, reading only files that changed since last.
-
-    Args:
-        clips: of a task.
-        root: their paths are relative to it.
-        memory: a JSON file that keeps path, stamp and hash from run to run; made anew when
-            absent or damaged.
-
-    Raises:
-        CacheError: the JSON file cannot be written.
+    Hashes are those of `clip_hash`. Stamps are those from before a file was hashed, as
+    `stamp_number`, int64 `[n]`: who reads a file later knows by it whether the hash is still that
+    of the content. `memory` is a JSON file that keeps path, stamp and hash from run to run.
     """
     known = recall(memory)
     # Plain strings: 300,000 Path objects would take longer than asking the disk. And only
@@ -221,17 +186,11 @@ def contents(clips: Sequence[Clip], root: Path, memory: Path) -> Contents:
             stale[path] = stamp
     unavailable = set()
     if stale:
+        options = {"desc": "hashing audio", "unit": "file", "leave": False, "delay": 1}
         # Hashing releases the interpreter lock.
         with closing(ahead(clip_hash, stale, HASHING_THREADS)) as hashes:
-            look = tqdm(
-                hashes,
-                desc="hashing audio",
-                total=len(stale),
-                unit="file",
-                leave=False,
-                delay=1,
-            )
-            for (path, stamp), value in zip(stale.items(), look, strict=True):
+            bar = tqdm(hashes, total=len(stale), **options)
+            for (path, stamp), value in zip(stale.items(), bar, strict=True):
                 if value == UNAVAILABLE:
                     unavailable.add(path)
                     known.pop(path, None)
@@ -239,17 +198,12 @@ def contents(clips: Sequence[Clip], root: Path, memory: Path) -> Contents:
                     known[path] = [stamp, value]
         _keep(memory, known)
     paths = (f"{base}/{clip.path}" for clip in clips)
-    return Contents([UNAVAILABLE if p in unavailable else known[p][1] for p in paths], stamps)
+    return [UNAVAILABLE if path in unavailable else known[path][1] for path in paths], stamps
 
 
 def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]:
-    """Return the content hash of each clip's file, see `contents`.
-
-    Raises:
-        CacheError: the JSON file cannot be written.
-        OSError: a file cannot be read for a reason that may pass.
-    """
-    hashes = contents(clips, root, memory).hashes
+    """Return `contents`' hashes; raise OSError where a file may only be readable later."""
+    hashes, _ = contents(clips, root, memory)
     if UNAVAILABLE in hashes:
         path = root / clips[hashes.index(UNAVAILABLE)].path
         raise OSError(errno.EIO, "cannot be read now; run it again", str(path))
@@ -260,10 +214,6 @@ def sound_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
     """Return the hash of a list of audio files: their paths below the root and their contents.
 
     Labels and splits are left out, so two protocols on the same audio share their embeddings.
-
-    Args:
-        clips: of a task, in order.
-        hashes: of their files, see `contents`.
     """
     return _hash_of(f"{c.path}\t{value}" for c, value in zip(clips, hashes, strict=True))
 
@@ -272,10 +222,6 @@ def data_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
     """Return the hash of all a score rests on: audio, labels, splits and groups, in order.
 
     It is the same on every machine that holds the same data.
-
-    Args:
-        clips: of a task, in order.
-        hashes: of their files, see `contents`.
     """
     return _hash_of(
         "\t".join((c.clip_id, c.label, c.split, c.group, value))
@@ -287,6 +233,5 @@ def _hash_of(lines: Iterable[str]) -> str:
     """Return the hash of lines with line ends between them, never all in memory."""
     digest = hashlib.blake2b(digest_size=HASH_BYTES)
     for number, line in enumerate(lines):
-        text = f"\n{line}" if number else line
-        digest.update(text.encode(errors="surrogateescape"))
+        digest.update(("\n" * bool(number) + line).encode(errors="surrogateescape"))
     return digest.hexdigest()

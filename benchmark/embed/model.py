@@ -37,10 +37,8 @@ class EncodeError(HearError):
 class ModelSpec:
     """A model as users write it: `module[:weights][?key=value&...]`.
 
-    Attributes:
-        module: import path of a HEAR module.
-        weights: path of its weights file, "" for none.
-        options: keyword arguments for its `load_model`.
+    The module is an import path, the weights a path or "", the options keyword arguments for the
+    module's `load_model`.
     """
 
     module: str
@@ -84,10 +82,8 @@ def parse_spec(spec: str) -> ModelSpec:
 
 def _literal(text: str) -> bool | int | float | str:
     """Return what a text says as a truth value, a number or a quoted text, else the text."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
     try:
-        value = ast.literal_eval(text)
+        value = ast.literal_eval({"true": "True", "false": "False"}.get(text.lower(), text))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
     return value if isinstance(value, int | float | str) else text
@@ -96,17 +92,7 @@ def _literal(text: str) -> bool | int | float | str:
 def check_options(
     spec: str, function: Callable[..., object], options: Mapping[str, object]
 ) -> None:
-    """Raise unless a module's `load_model` takes these keyword arguments.
-
-    Args:
-        spec: for the error.
-        function: `load_model`; its first parameter is the weights file.
-        options: of the specification.
-
-    Raises:
-        HearError: naming the option and those that exist, or the value of a switch that is
-            neither true nor false.
-    """
+    """Raise unless a `load_model`, whose first parameter is the weights, takes these options."""
     parameters = list(inspect.signature(function).parameters.values()) if options else []
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return
@@ -126,14 +112,7 @@ def one_line(error: BaseException) -> str:
 
 
 def import_module(name: str) -> ModuleType:
-    """Import a HEAR module and check that its three functions are there.
-
-    Args:
-        name: an import path, e.g. `baselines.log_mel`.
-
-    Raises:
-        HearError: where it cannot be imported or lacks a function.
-    """
+    """Import a HEAR module and check that its three functions are there."""
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.append(str(Path.cwd()))  # a module beside the user, as `python -m` would have it
     try:
@@ -153,15 +132,7 @@ def import_module(name: str) -> ModuleType:
 
 
 def check_attributes(name: str, model: object) -> None:
-    """Check that a loaded model is a torch module with the attributes HEAR asks for.
-
-    Args:
-        name: of the module, for the error.
-        model: what `load_model` returned.
-
-    Raises:
-        HearError: naming the attribute and its value.
-    """
+    """Check that a loaded model is a torch module with the attributes HEAR asks for."""
     if not isinstance(model, nn.Module):
         raise HearError(
             f"{name}: load_model returned {type(model).__name__}; return a torch.nn.Module"
@@ -180,12 +151,7 @@ def check_attributes(name: str, model: object) -> None:
 class HearModel:
     """A HEAR module loaded on a device, whose answers are checked.
 
-    Attributes:
-        spec: `module[:weights][?key=value&...]` as it was asked for.
-        module: the imported module.
-        model: what its `load_model` returned, in evaluation mode on the device.
-        device: where it runs.
-        weights_hash: see `weights_fingerprint`.
+    The model is what the module's `load_model` returned, in evaluation mode on the device.
     """
 
     spec: str
@@ -238,10 +204,6 @@ class HearModel:
 
         Shape:
             waves float32 `[B, n]`, result float32 `[B, size]`; a row may hold NaN.
-
-        Raises:
-            HearError: where the answer is not float32 of that shape.
-            EncodeError: where the module raises.
         """
         with torch.inference_mode():
             return self.embed(torch.from_numpy(waves)).detach().cpu().numpy()
@@ -301,11 +263,7 @@ class HearModel:
         return checked.detach().cpu().numpy(), stamps.detach().cpu().numpy()
 
     def _call(self, function: str, audio: Tensor) -> object:
-        """Return what a function of the module, or its model's `forward`, makes of a copy of clips.
-
-        Raises:
-            EncodeError: where it raises.
-        """
+        """Return what a function of the module, or the model's `forward`, makes of a copy."""
         try:
             copied = audio.to(self.device, copy=True)
             if function == "forward":
@@ -318,22 +276,14 @@ class HearModel:
 
 
 def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> Tensor:
-    """Return an answer that is a float32 tensor of one shape.
-
-    Args:
-        what: module and function, for the error.
-        answer: what came back.
-        shape: wanted.
-
-    Raises:
-        HearError: naming what came back and what was wanted.
-    """
+    """Return an answer that is a float32 tensor of one shape."""
     if not isinstance(answer, Tensor):
         raise HearError(f"{what} returned {type(answer).__name__}; return a torch.Tensor")
     if tuple(answer.shape) != shape:
+        got = tuple(answer.shape)
         raise HearError(
-            f"{what} returned shape {tuple(answer.shape)} where {shape} is wanted; make it "
-            "fit the batch and the model's embedding size"
+            f"{what} returned shape {got} where {shape} is wanted; make it fit the batch and the "
+            "model's embedding size"
         )
     if answer.dtype != torch.float32:
         raise HearError(f"{what} returned {answer.dtype}; return torch.float32")
@@ -380,13 +330,9 @@ def load(spec: str, device: str = "cpu", *, precision: str = "fp32") -> HearMode
 
 @contextmanager
 def capture_untrained_warning(notes: list[str]) -> Iterator[list[str]]:
-    """Keep a module's own warning that its weights are untrained; all warnings are shown as ever.
+    """Yield, filled at the end, a module's warnings that it is untrained; all are shown as ever.
 
-    Args:
-        notes: get the warning's text.
-
-    Yields:
-        the warnings, filled at the end.
+    `notes` gets each text once.
     """
     captured: list[str] = []
     with warnings.catch_warnings(record=True) as caught:

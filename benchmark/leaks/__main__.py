@@ -36,15 +36,8 @@ COLUMNS = "clip,split,label,store_clip,source,offset,seconds,score,similarity,co
 def row(leak: Leak) -> list[str]:
     """Return a leak as the texts of COLUMNS."""
     numbers = (leak.offset, leak.seconds, leak.score, leak.similarity, leak.correlation)
-    return [
-        leak.clip.clip_id,
-        leak.clip.split,
-        leak.clip.label,
-        leak.store_clip,
-        leak.source,
-        *(f"{number:.3f}" for number in numbers),
-        leak.kind,
-    ]
+    names = leak.clip.clip_id, leak.clip.split, leak.clip.label, leak.store_clip, leak.source
+    return [*names, *(f"{number:.3f}" for number in numbers), leak.kind]
 
 
 def report(leaks: Sequence[Leak], skipped: Sequence[str], clips: Sequence[Clip]) -> str:
@@ -63,11 +56,7 @@ def report(leaks: Sequence[Leak], skipped: Sequence[str], clips: Sequence[Clip])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code.
-
-    Args:
-        arguments: of the command line; None takes the process's own.
-    """
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="benchmark.leaks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("store", type=Path, metavar="STORE", help="folder of the store")

@@ -22,30 +22,23 @@ LAG = 4
 
 LOWEST_HZ, HIGHEST_HZ = 250.0, 3600.0
 """What a telephone, a low-pass filter and every codec leave."""
-
 BANDS = 33
 SILENCE_DB = 60.0
 """Frames this far below the loudest have no subfingerprint: there is nothing to recognize."""
 FRAMES_AT_ONCE = 64
 HALVES = (0, 16)
 """A subfingerprint is looked up by either half: one of them is often free of errors."""
-
 VOTES = 2
 """Halves that must agree at one offset before the whole overlap is compared."""
-
 FULL_BUCKET = 32
 """Values this many times as frequent as the mean say little and are not looked up."""
-
 MIN_SUBFINGERPRINTS = 16
 """Subfingerprints that must be compared: shorter clips cannot be told from chance."""
-
 STRETCHES = tuple(int(MIN_SUBFINGERPRINTS * 1.5**power) for power in range(14))
 """Lengths in subfingerprints of the stretches in which two clips may agree, the rest not."""
-
 BATCH_SUBFINGERPRINTS = 2_000
 SUBFINGERPRINTS_AT_ONCE = 1 << 20
 """Bound the memory of looking up and of comparing."""
-
 _SPAN = 1 << 24
 """More subfingerprints than any clip has (97 days of 32 ms)."""
 
@@ -110,11 +103,9 @@ def fingerprint(wave: np.ndarray, phase: int = 0) -> Fingerprint:
 
 @dataclass(frozen=True)
 class Match:
-    """Two clips that agree.
+    """Two clips that agree: the indices of the one looked for and of the one it was found in.
 
     Attributes:
-        query: index of the clip that was looked for.
-        entry: index of the clip it was found in.
         offset: from the entry's beginning to the query's, in subfingerprints; may be negative.
         first: subfingerprint of the query at which the stretch begins that agrees best.
         length: subfingerprints in the stretch.
@@ -157,12 +148,7 @@ class FingerprintIndex:
         self.most = FULL_BUCKET * max(1, len(indices) // (1 << 16))
 
     def search(self, queries: Sequence[Fingerprint], min_score: float) -> Iterator[Match]:
-        """Yield the best match of every query with every entry, where there is one.
-
-        Args:
-            queries: to look for.
-            min_score: see `Match`.
-        """
+        """Yield the best match of every query with every entry, where there is one."""
         batch: list[int] = []
         size = 0
         for number, query in enumerate(queries):
@@ -199,15 +185,15 @@ class FingerprintIndex:
         pairs, offsets = keys // _SPAN, keys % _SPAN - _SPAN // 2
         owners, entries = np.divmod(pairs, len(self.starts) - 1)
         best: dict[tuple[int, int], Match] = {}
-        for mine in np.split(np.arange(len(keys)), np.flatnonzero(np.diff(owners)) + 1):
-            if len(mine) == 0:
-                continue
-            number = batch[owners[mine[0]]]
-            pairs_of_mine = entries[mine], offsets[mine]
-            for match in self._compare(queries[number], number, *pairs_of_mine, min_score):
-                known = best.get((number, match.entry))
-                if known is None or match.score > known.score:
-                    best[number, match.entry] = match
+        for own in np.unique(owners):
+            number, rows = batch[own], np.flatnonzero(owners == own)
+            step = max(1, SUBFINGERPRINTS_AT_ONCE // len(queries[number].subfingerprints))
+            for some in (rows[start : start + step] for start in range(0, len(rows), step)):
+                candidates = entries[some], offsets[some]
+                for match in self._compare(queries[number], number, *candidates, min_score):
+                    known = best.get((number, match.entry))
+                    if known is None or match.score > known.score:
+                        best[number, match.entry] = match
         yield from best.values()
 
     def _compare(
@@ -224,12 +210,6 @@ class FingerprintIndex:
             entries, offsets: `[candidates]`.
         """
         size = len(query.subfingerprints)
-        step = max(1, SUBFINGERPRINTS_AT_ONCE // size)
-        if len(entries) > step:
-            for start in range(0, len(entries), step):
-                some = slice(start, start + step)
-                yield from self._compare(query, number, entries[some], offsets[some], min_score)
-            return
         indices = offsets[:, None] + np.arange(size)  # [candidates, size]
         length = (self.starts[entries + 1] - self.starts[entries])[:, None]
         inside = (indices >= 0) & (indices < length)
@@ -237,31 +217,25 @@ class FingerprintIndex:
         both = inside & query.active & self.active[there]
         wrong = np.bitwise_count(query.subfingerprints ^ self.subfingerprints[there])
         # Sums up to each: bits that agree less those expected by chance, and how many are compared.
-        zero = np.zeros((len(indices), 1), np.int32)
+        before = ((0, 0), (1, 0))
         gain = np.cumsum(np.where(both, 16 - wrong.astype(np.int32), 0), axis=1, dtype=np.int32)
         count = np.cumsum(both, axis=1, dtype=np.int32)
-        gain, count = np.hstack([zero, gain]), np.hstack([zero, count])
+        gain, count = np.pad(gain, before), np.pad(count, before)
         best = np.zeros(len(indices))
-        stretch: list[tuple[int, int, int, int]] = [(0, 0, 0, 0)] * len(indices)
+        stretch = np.zeros((len(indices), 4), np.int64)  # first, length, compared, gain
         rows = np.arange(len(indices))
         for length in (*(n for n in STRETCHES if n < size), size):
             gains = gain[:, length:] - gain[:, :-length]
             counts = count[:, length:] - count[:, :-length]
-            scores = np.where(
-                counts < MIN_SUBFINGERPRINTS, 0, gains / 16 / np.sqrt(np.maximum(counts, 1))
-            )
+            scores = gains / 16 / np.sqrt(np.maximum(counts, 1))
+            scores[counts < MIN_SUBFINGERPRINTS] = 0
             first = scores.argmax(1)
-            for i in np.flatnonzero(scores[rows, first] > best):
-                best[i] = scores[i, first[i]]
-                stretch[i] = (
-                    int(first[i]),
-                    length,
-                    int(counts[i, first[i]]),
-                    int(gains[i, first[i]]),
-                )
+            score = scores[rows, first]
+            columns = first, np.full_like(first, length), counts[rows, first], gains[rows, first]
+            better = score > best
+            best[better] = score[better]
+            stretch[better] = np.stack(columns, axis=1)[better]
         for i in np.flatnonzero(best >= min_score):
-            start, length, compared, agreeing = stretch[i]
-            similarity = 0.5 + agreeing / 32 / compared
-            yield Match(
-                number, int(entries[i]), int(offsets[i]), start, length, compared, similarity
-            )
+            start, length, compared, agreeing = stretch[i].tolist()
+            where = int(entries[i]), int(offsets[i]), start, length, compared
+            yield Match(number, *where, 0.5 + agreeing / 32 / compared)

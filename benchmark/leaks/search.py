@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,16 +31,12 @@ of 1,200 of the clips themselves none reaches 2.7 with a clip of another source.
 of 1.1, 2 and 4 s, those scaled, low-passed at 3 kHz or in mu-law are found to 97 to 100 %, those in
 white noise of 20 dB to 70, 87 and 93 %; of the words of Speech Commands 100 %, in that noise 39 %.
 """
-
 EXACT = 0.999
 """Minimum correlation of an exact copy: all else is 27 dB below it."""
-
 PHASES = (0, HOP // 2)
 """A task's clip is looked for at half the store's step, so offsets differ by 8 ms at most."""
-
 SLAB_SECONDS = 36 * 3600
 """Audio of the store that is searched at once: 16 MB of subfingerprints, 65 MB of tables."""
-
 MAX_COMPARED = 5 * SAMPLE_RATE
 
 FORMAT = "wavebyol-store/1"
@@ -105,12 +101,9 @@ class StoreReader:
 
 @dataclass(frozen=True)
 class Leak:
-    """A clip of a task that the store holds, in part or whole.
+    """A clip of a task that the store holds, in part or whole; and name and source of the store's.
 
     Attributes:
-        clip: of the task.
-        store_clip: its name in the store.
-        source: of the store's clip, as the store's index has it.
         offset: seconds from the beginning of the store's clip to that of the task's.
         seconds: that agree best, in length.
         score: how far their agreement is from chance, see `Match`.
@@ -191,14 +184,7 @@ def find(
     backwards: bool = False,
     min_score: float = MIN_SCORE,
 ) -> tuple[list[Leak], list[str]]:
-    """Look for the clips of a task in a store.
-
-    Args:
-        store: to search.
-        clips: of the task.
-        root: of the task.
-        backwards: whether to look for the clips played backwards.
-        min_score: minimum score of a leak.
+    """Look for the clips of a task, or for the clips played backwards, in a store.
 
     Returns:
         the leaks, the best of every pair of clips, and a line on each clip that cannot be
@@ -209,28 +195,8 @@ def find(
         wave = read_audio(root / clip.path, SAMPLE_RATE)
         return np.ascontiguousarray(wave[::-1]) if backwards else wave
 
-    usable, prints, skipped = fingerprints(clips, wave_of)
-    leaks = []
-    for (query, entry), match in sorted(best_matches(store, prints, min_score).items()):
-        clip = usable[query]
-        leaks.append(describe(match, clip, wave_of(clip), store, entry))
-    return leaks, skipped
-
-
-def fingerprints(
-    clips: Sequence[Clip], wave_of: Callable[[Clip], np.ndarray]
-) -> tuple[list[Clip], list[Fingerprint], list[str]]:
-    """Return the clips that can be looked for, their fingerprints, and a line on each other clip.
-
-    Args:
-        clips: of the task.
-        wave_of: gives a clip's wave, or raises AudioError.
-
-    Returns:
-        clips, prints of each phase of each of them in turn, and lines.
-    """
     usable: list[Clip] = []
-    prints: list[Fingerprint] = []
+    prints: list[Fingerprint] = []  # of each phase of each usable clip in turn
     skipped: list[str] = []
     for clip in tqdm(clips, desc="task", unit="clip", delay=1):
         try:
@@ -244,38 +210,21 @@ def fingerprints(
             continue
         usable.append(clip)
         prints += phases
-    return usable, prints, skipped
-
-
-def best_matches(
-    store: StoreReader, prints: Sequence[Fingerprint], min_score: float
-) -> dict[tuple[int, int], Match]:
-    """Return the best match of each pair of clips, by the task's and the store's number.
-
-    Args:
-        store: to search.
-        prints: see `fingerprints`.
-        min_score: minimum score.
-    """
-    best: dict[tuple[int, int], Match] = {}
+    best: dict[tuple[int, int], Match] = {}  # by the task's and the store's number
     for first, slab in slabs(store):
         for match in FingerprintIndex(slab).search(prints, min_score):
             pair = match.query // len(PHASES), first + match.entry
             if pair not in best or match.score > best[pair].score:
                 best[pair] = match
-    return best
+    leaks = [
+        describe(match, usable[query], wave_of(usable[query]), store, entry)
+        for (query, entry), match in sorted(best.items())
+    ]
+    return leaks, skipped
 
 
 def describe(match: Match, clip: Clip, wave: np.ndarray, store: StoreReader, entry: int) -> Leak:
-    """Return the leak behind a match, with the correlation of the two waves.
-
-    Args:
-        match: of their fingerprints.
-        clip: of the task.
-        wave: of that clip, float32 `[samples]`.
-        store: that was searched.
-        entry: number of the store's clip.
-    """
+    """Return the leak behind a match of a clip, with its wave, and a clip of the store."""
     phase = PHASES[match.query % len(PHASES)]
     begin = match.first * HOP + phase
     end = begin + (match.length - 1 + LAG) * HOP
@@ -283,13 +232,6 @@ def describe(match: Match, clip: Clip, wave: np.ndarray, store: StoreReader, ent
     stored = store.read(entry)
     offset, correlation = align(wave, stored, at, begin, end)
     begin, end = overlap(wave, stored, at, begin, end)
-    return Leak(
-        clip,
-        store.clip_ids[entry],
-        store.sources[entry],
-        offset / SAMPLE_RATE,
-        (end - begin) / SAMPLE_RATE,
-        match.score,
-        match.similarity,
-        correlation,
-    )
+    seconds = offset / SAMPLE_RATE, (end - begin) / SAMPLE_RATE
+    names = store.clip_ids[entry], store.sources[entry]
+    return Leak(clip, *names, *seconds, match.score, match.similarity, correlation)

@@ -113,7 +113,7 @@ def _embed_tiny(count: int, workers: int) -> tuple[float, int]:
             name = path.name
             clips.append(Clip(name, name, "noise", "train", name))
         task = Task(
-            "tiny", "tiny", ("noise",), "fixed", count, 0.1, "", "", (), "", lambda _: clips
+            "tiny", "tiny", "", "", (), "", ("noise",), "fixed", count, 0.1, lambda _: clips
         )
         peak, begin = PeakMemory(torch.device("cpu")), perf_counter()
         embed_task(

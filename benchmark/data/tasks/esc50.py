@@ -22,14 +22,7 @@ NOTE = "As published, 4 of 1,524 recordings have clips in two folds (9 of 2,000 
 
 
 def index(root: Path) -> list[Clip]:
-    """List the clips of meta/esc50.csv; the group is the Freesound recording within its fold.
-
-    Args:
-        root: holds `meta` and `audio`, or `ESC-50-master` with them.
-
-    Raises:
-        TaskDataError: where the table or the audio folder is absent or the table is malformed.
-    """
+    """List the clips of meta/esc50.csv; the group is the Freesound recording within its fold."""
     top = locate(TASK, root, "meta/esc50.csv")
     locate(TASK, root, "audio")
     return clips_of_folds(

@@ -21,20 +21,11 @@ from wavebyol_hear.files.atomic import LockedError, lock
 
 # General MIDI numbers programs in families of eight; these are programs 0 to 95. The last four
 # families (effects, ethnic, percussive, sound effects) are no families of sound and are left out.
-FAMILIES = (
-    "piano",
-    "chromatic_percussion",
-    "organ",
-    "guitar",
-    "bass",
-    "strings",
-    "ensemble",
-    "brass",
-    "reed",
-    "pipe",
-    "synth_lead",
-    "synth_pad",
-)
+NAMES = """
+    piano chromatic_percussion organ guitar bass strings ensemble brass reed pipe synth_lead
+    synth_pad
+"""
+FAMILIES = tuple(NAMES.split())
 PROGRAMS = 8
 PITCHES = (48, 60, 72)
 VELOCITIES = (50, 110)
@@ -67,11 +58,7 @@ def listing() -> Iterator[tuple[int, int, int, Clip]]:
 
 
 def soundfont() -> Path:
-    """Return where pretty_midi's soundfont lies, without importing the package.
-
-    Raises:
-        TaskDataError: where pretty_midi or the font in it is not installed.
-    """
+    """Return where pretty_midi's soundfont lies, without importing the package."""
     spec = importlib.util.find_spec("pretty_midi")
     font = Path(spec.origin).parent / "TimGM6mb.sf2" if spec and spec.origin else None
     if font is None or not font.is_file():
@@ -86,12 +73,6 @@ def render(folder: Path) -> None:
     """Render all notes into a folder as 16-bit mono WAV.
 
     The synthesizer starts afresh and plays in a fixed order, so the files do not vary.
-
-    Args:
-        folder: to write to; one subfolder per family is made.
-
-    Raises:
-        TaskDataError: where tinysoundfont or the soundfont is not installed.
     """
     font = soundfont()
     if importlib.util.find_spec("tinysoundfont") is None:
@@ -125,15 +106,7 @@ def render(folder: Path) -> None:
 
 
 def index(root: Path) -> list[Clip]:
-    """List the notes, rendering them first where that is not done yet.
-
-    Args:
-        root: to hold the audio; made if absent. Of two processes one renders, the other waits.
-
-    Raises:
-        TaskDataError: where the soundfont or the synthesizer is not installed, or the folder
-            cannot be written or holds something else.
-    """
+    """List the notes, rendering them first where that is not done yet."""
     if not _is_done(root):
         remedy = "choose another folder with --data-dir"
         try:

@@ -6,19 +6,10 @@ from benchmark.data.archive_layout import read_json
 from benchmark.data.clip import FIXED, Clip, Source, Task, TaskDataError, missing_data
 
 # In the order of `instrument_family` in examples.json.
-FAMILIES = (
-    "bass",
-    "brass",
-    "flute",
-    "guitar",
-    "keyboard",
-    "mallet",
-    "organ",
-    "reed",
-    "string",
-    "synth_lead",
-    "vocal",
-)
+NAMES = """
+    bass brass flute guitar keyboard mallet organ reed string synth_lead vocal
+"""
+FAMILIES = tuple(NAMES.split())
 URL = "http://download.magenta.tensorflow.org/datasets/nsynth"
 
 
@@ -28,12 +19,6 @@ def index(root: Path) -> list[Clip]:
     The group is the instrument, which a note's key begins with, within its part: the published
     valid and test share instruments (train shares none with them), and intervals draw an
     instrument's notes together.
-
-    Args:
-        root: holds nsynth-train, nsynth-valid and nsynth-test.
-
-    Raises:
-        TaskDataError: where an examples.json is absent, damaged or lacks a family.
     """
     clips = []
     for split in FIXED:
@@ -65,22 +50,13 @@ TASK = Task(
     citation="J. Engel et al., Neural Audio Synthesis of Musical Notes with WaveNet Autoencoders, "
     "ICML 2017",
     # Google's storage gives these MD5s as ETags; HEAR 2021 (nsynth_pitch.py) has the same.
-    sources=(
-        Source(
-            f"{URL}/nsynth-train.jsonwav.tar.gz",
-            "md5:fde6665a93865503ba598b9fac388660",
-            23_815_298_079,
-        ),
-        Source(
-            f"{URL}/nsynth-valid.jsonwav.tar.gz",
-            "md5:87e94a00a19b6dbc99cf6d4c0c0cae87",
-            1_068_767_009,
-        ),
-        Source(
-            f"{URL}/nsynth-test.jsonwav.tar.gz",
-            "md5:5e6f8719bf7e16ad0a00d518b78af77d",
-            349_501_546,
-        ),
+    sources=tuple(
+        Source(f"{URL}/nsynth-{part}.jsonwav.tar.gz", f"md5:{md5}", size)
+        for part, md5, size in (
+            ("train", "fde6665a93865503ba598b9fac388660", 23_815_298_079),
+            ("valid", "87e94a00a19b6dbc99cf6d4c0c0cae87", 1_068_767_009),
+            ("test", "5e6f8719bf7e16ad0a00d518b78af77d", 349_501_546),
+        )
     ),
     layout="nsynth-train/, nsynth-valid/ and nsynth-test/, each with examples.json and "
     "audio/<key>.wav",

@@ -19,16 +19,7 @@ TOP = "Audio_Speech_Actors_01-24"
 
 
 def spoken_sentences(task: Task, root: Path) -> Iterator[tuple[str, str, int]]:
-    """Yield path, emotion and actor of every speech file, songs and videos left out.
-
-    Args:
-        task: named in the error.
-        root: holds Actor_01 to Actor_24, as the archive unpacks, or the folder of the archive's
-            name that some unpackers make, with them.
-
-    Raises:
-        TaskDataError: where there is no speech file.
-    """
+    """Yield path, emotion and actor of every speech file, songs and videos left out."""
     count = 0
     top = f"{TOP}/" if (root / TOP).is_dir() and not (root / "Actor_01").is_dir() else ""
     names = [name for name in subfolders(root / top) if name.startswith("Actor_")]
@@ -50,12 +41,6 @@ def index(root: Path) -> list[Clip]:
 
     RAVDESS has no published split. Odd actors are men and even ones women, so adjacent
     pairs keep each fold balanced.
-
-    Args:
-        root: see `spoken_sentences`.
-
-    Raises:
-        TaskDataError: where there is no speech file.
     """
     return [
         Clip(path, path, emotion, f"fold{(actor - 1) // 2 % FOLDS + 1:02d}", f"actor{actor:02d}")
@@ -68,9 +53,6 @@ def random_splits(count: int) -> list[str]:
 
     The authors chose on the test quarter; here a fifth of their training part is for choosing.
     The order is by SHA-256 of the index in the list, the same on any machine.
-
-    Args:
-        count: number of clips.
     """
     order = sorted(range(count), key=lambda i: hashlib.sha256(f"{i}".encode()).digest())
     splits = ["train"] * count
@@ -83,14 +65,7 @@ def random_splits(count: int) -> list[str]:
 
 
 def index_paper(root: Path) -> list[Clip]:
-    """List the speech files with random splits; nothing is kept together.
-
-    Args:
-        root: see `spoken_sentences`.
-
-    Raises:
-        TaskDataError: where there is no speech file.
-    """
+    """List the speech files with random splits; nothing is kept together."""
     sentences = list(spoken_sentences(PAPER, root))
     return [
         Clip(path, path, emotion, split, path)

@@ -35,15 +35,7 @@ def top_of(root: Path) -> str:
 
 
 def spoken_words(task: Task, root: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield path, word and speaker of every clip, the noise recordings left out.
-
-    Args:
-        task: named in the error.
-        root: holds one folder per word, or `TOP` with them.
-
-    Raises:
-        TaskDataError: where there is no folder of words.
-    """
+    """Yield path, word and speaker of every clip, the noise recordings left out."""
     top = top_of(root)
     words = [name for name in subfolders(root / top) if name[0] != "_"]
     if not set(words) & set(CLASSES):
@@ -54,11 +46,7 @@ def spoken_words(task: Task, root: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def read_lists(root: Path) -> dict[str, dict[str, str]]:
-    """Return by part of the split the paths that its list names, in lower case, as written there.
-
-    Raises:
-        TaskDataError: where a list is absent.
-    """
+    """Return by part of the split the paths of its list: as written there, by lower case."""
     listed, folder = {}, root / top_of(root)
     for part, name in LISTS.items():
         table = folder / name
@@ -73,14 +61,7 @@ def read_lists(root: Path) -> dict[str, dict[str, str]]:
 
 
 def index(root: Path) -> list[Clip]:
-    """List the clips of all word folders, split by the two published lists; groups are speakers.
-
-    Args:
-        root: what `speech_commands_v0.02.tar.gz` unpacks to.
-
-    Raises:
-        TaskDataError: where a list or all words are absent, or no line of a list fits a file.
-    """
+    """List the clips of all word folders, split by the two published lists; groups are speakers."""
     lists = read_lists(root)
     split = {path: part for part, paths in lists.items() for path in paths}
     top = top_of(root)
@@ -105,24 +86,13 @@ def convention(root: Path) -> str:
 
 
 def speaker_fold(speaker: str) -> str:
-    """Return the fold of a speaker: SHA-256 of the name modulo five, the same on any copy.
-
-    Args:
-        speaker: the part of the file name before `_nohash_`.
-    """
+    """Return the fold of a speaker: SHA-256 of the name modulo five, the same on any copy."""
     digest = hashlib.sha256(speaker.encode(errors="surrogateescape")).digest()
     return f"fold{int.from_bytes(digest[:8], 'big') % FOLDS + 1:02d}"
 
 
 def index_folds(root: Path) -> list[Clip]:
-    """List the clips of all word folders; a speaker's clips share a fold.
-
-    Args:
-        root: see `spoken_words`.
-
-    Raises:
-        TaskDataError: where there is no folder of words.
-    """
+    """List the clips of all word folders; a speaker's clips share a fold."""
     top = top_of(root)
     return [
         Clip(path, top + path, word, speaker_fold(speaker), speaker)

@@ -6,18 +6,11 @@ from benchmark.data.archive_layout import clips_of_folds, locate, sound_files
 from benchmark.data.clip import Clip, Source, Task
 
 # In the order of the column `classID` of metadata/UrbanSound8K.csv.
-CLASSES = (
-    "air_conditioner",
-    "car_horn",
-    "children_playing",
-    "dog_bark",
-    "drilling",
-    "engine_idling",
-    "gun_shot",
-    "jackhammer",
-    "siren",
-    "street_music",
-)
+NAMES = """
+    air_conditioner car_horn children_playing dog_bark drilling engine_idling gun_shot jackhammer
+    siren street_music
+"""
+CLASSES = tuple(NAMES.split())
 # Counted in the official table: 77751, 106905, 132016, 176638 and 180937 of its 1,297 recordings;
 # what the class of a slice is says in which fold it lies, so no class of theirs is in two.
 NOTE = (
@@ -29,12 +22,8 @@ NOTE = (
 def index(root: Path) -> list[Clip]:
     """List the clips of UrbanSound8K.csv; the group is the recording within its fold.
 
-    Args:
-        root: holds `metadata` and `audio`, or `UrbanSound8K` with them. Other copies are known too:
-            the table and the folders of folds beside each other, and all clips in one folder.
-
-    Raises:
-        TaskDataError: where the table or the audio is absent or the table is malformed.
+    Other copies are known too: the table and the folders of folds beside each other, and all clips
+    in one folder.
     """
     top = locate(TASK, root, "metadata/UrbanSound8K.csv", "UrbanSound8K.csv")
     table = root / f"{top}metadata/UrbanSound8K.csv"

@@ -14,11 +14,7 @@ SITE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb"
 
 
 def folder_of(root: Path) -> Callable[[str], str]:
-    """Return what gives each speaker's folder: `wav`, or that of one of the two archives.
-
-    Raises:
-        TaskDataError: where neither is there.
-    """
+    """Return what gives each speaker's folder: `wav`, or that of one of the two archives."""
     for top in ("vox1/", ""):
         for dev, test in ARCHIVES:
             if (root / top / dev / "wav").is_dir() or (root / top / test / "wav").is_dir():
@@ -32,14 +28,8 @@ def index(root: Path) -> list[Clip]:
     """List the clips of iden_split.txt; the group is the video, within its published part.
 
     The list is the protocol: a video that it puts in two parts is counted by `convention` and is
-    no reason to refuse the set.
-
-    Args:
-        root: holds iden_split.txt and `wav`, the merged content of the dev and test archives, or
-            these as they unpack: `dev/wav` and `test/wav`.
-
-    Raises:
-        TaskDataError: where the list or the folder is absent or a line is malformed.
+    no reason to refuse the set. The audio is in `wav`, the merged content of the dev and test
+    archives, or in these as they unpack, `dev/wav` and `test/wav`.
     """
     table = root / "iden_split.txt"
     if not table.is_file():

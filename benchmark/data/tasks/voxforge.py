@@ -18,9 +18,6 @@ def speaker_splits(speakers: list[str]) -> dict[str, str]:
     Its voxforge.py (1.0.0) sorts the speakers, shuffles them with NumPy's RandomState(0) and cuts
     at the running sums 0.7 and 0.7 + 0.1, each times the number of speakers and rounded down. The
     splits are TFDS's own where the archives are those of its list.
-
-    Args:
-        speakers: their names, each once or more often.
     """
     dealt = sorted(set(speakers))
     np.random.RandomState(0).shuffle(dealt)
@@ -38,9 +35,6 @@ def index_table(root: Path) -> list[Clip]:
     """List the clips of a voxforge.csv in EVAR's form: file_name, label, split.
 
     EVAR splits archives and not speakers, so the group is the archive.
-
-    Raises:
-        TaskDataError: where the table is malformed.
     """
     table = root / TABLE
     clips = []
@@ -59,9 +53,6 @@ def index_folders(root: Path) -> list[Clip]:
 
     Some archives hold FLAC instead. TFDS (and EVAR) leave that out, but TFDS deals its speakers
     with the others: without them the splits would be other ones.
-
-    Raises:
-        TaskDataError: where there is no archive.
     """
     listed, speakers = [], []
     for language in LANGUAGES:
@@ -77,14 +68,7 @@ def index_folders(root: Path) -> list[Clip]:
 
 
 def index(root: Path) -> list[Clip]:
-    """List the clips by voxforge.csv where there is one, else by folder.
-
-    Args:
-        root: holds voxforge.csv and what it lists, or one folder a language.
-
-    Raises:
-        TaskDataError: where neither is there or the table is malformed.
-    """
+    """List the clips by voxforge.csv where there is one, else by folder."""
     return index_table(root) if (root / TABLE).is_file() else index_folders(root)
 
 

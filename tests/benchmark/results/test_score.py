@@ -20,7 +20,7 @@ from benchmark.stats.metrics import over_seeds, score
 
 CLIPS, CLASSES = 60, 3
 TASK = Task(
-    "toy", "Toy", ("a", "b", "c"), "folds", CLIPS, None, "", "", (), "", lambda root: []
+    "toy", "Toy", "", "", (), "", ("a", "b", "c"), "folds", CLIPS, None, lambda root: []
 )  # fmt: skip
 
 
