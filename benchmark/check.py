@@ -8,7 +8,6 @@ exit code is 1 where one of them is an error.
 
 import argparse
 import sys
-from collections.abc import Callable
 
 import numpy as np
 
@@ -88,8 +87,7 @@ def check(spec: str, device: str = "cpu") -> tuple[list[str], list[str]]:
         return [str(error)], []
     errors: list[str] = []
     warnings: list[str] = []
-    checks: tuple[Callable[[HearModel], list[str]], ...] = (check_timestamps, check_scenes)
-    for one in checks:
+    for one in (check_timestamps, check_scenes):
         try:
             warnings += one(model)
         except HearError as error:
@@ -106,12 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="a torch device (default: cpu)")
     chosen = parser.parse_args(arguments)
     errors, warnings = check(chosen.module, chosen.device)
-    for line in warnings:
-        sys.stdout.write(f"warning: {line}\n")
-    for line in errors:
-        sys.stdout.write(f"error: {line}\n")
-    if not errors:
-        sys.stdout.write(f"{chosen.module} honours the HEAR API.\n")
+    lines = [f"warning: {line}" for line in warnings] + [f"error: {line}" for line in errors]
+    lines += [] if errors else [f"{chosen.module} honours the HEAR API."]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 1 if errors else 0
 
 

@@ -46,8 +46,10 @@ def describe(task: Task, data_dir: Path | None = None) -> str:
 
 
 def task_table(tasks: Iterable[Task], data_dir: Path | None = None) -> str:
-    """Return one row per task: title, sizes, split, and what is present or how to get it."""
-    rows = []
+    """Return one row per task, to fit the terminal, with what is there or how to get it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, head in enumerate(("task", "title", "clips", "classes", "split", "state")):
+        table.add_column(head, no_wrap=i == 0)
     for task in tasks:
         state = presence(task, task_root(task, data_dir))
         if state.startswith("absent"):
@@ -55,17 +57,7 @@ def task_table(tasks: Iterable[Task], data_dir: Path | None = None) -> str:
             command = f"python -m benchmark.download {task.folder or task.name}"
             state = f"absent: {command if fetched else task.layout}"
         numbers = f"{task.n_clips:,}", f"{len(task.classes):,}"
-        rows.append((task.name, task.title, *numbers, task.split_policy, state))
-    return rich_table(("task", "title", "clips", "classes", "split", "state"), rows)
-
-
-def rich_table(heads: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
-    """Return a table as text that fits the terminal."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, head in enumerate(heads):
-        table.add_column(head, no_wrap=i == 0)
-    for row in rows:
-        table.add_row(*row)
+        table.add_row(task.name, task.title, *numbers, task.split_policy, state)
     width = os.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
     file = io.StringIO()
     Console(file=file, width=width, markup=False, emoji=False, highlight=False).print(table)

@@ -1,5 +1,6 @@
 """The tasks found by looking: every module of `benchmark.data.tasks` with `TASK` or `TASKS`."""
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -83,10 +84,9 @@ def completeness(task: Task, clips: Sequence[Clip], root: Path | None = None) ->
     unknown = sorted(set(present) - set(task.classes))
     if unknown:
         missing.append(f"labels outside the vocabulary: {', '.join(unknown[:5])}")
-    if root is not None:
-        gone = absent_files(clips, root)
-        if gone:
-            missing.append(f"{len(gone)} listed files are absent, the first is {gone[0]}")
+    gone = absent_files(clips, root) if root is not None else []
+    if gone:
+        missing.append(f"{len(gone)} listed files are absent, the first is {gone[0]}")
     return "; ".join(missing) or None
 
 
@@ -101,19 +101,12 @@ def absent_files(clips: Sequence[Clip], root: Path) -> list[str]:
     for clip in clips:
         folder, name = os.path.split(clip.path)
         if folder not in listings:
-            listings[folder] = _files_with_content(f"{root}/{folder}")
+            listings[folder] = set()
+            with contextlib.suppress(OSError), os.scandir(f"{root}/{folder}") as entries:
+                listings[folder] = {e.name for e in entries if e.is_file() and not _is_pointer(e)}
         if name not in listings[folder]:
             gone.append(clip.path)
     return gone
-
-
-def _files_with_content(folder: str) -> set[str]:
-    """Return the names of the regular files of a folder that are no pointers; none if absent."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file() and not _is_pointer(entry)}
-    except OSError:
-        return set()
 
 
 def _is_pointer(entry: os.DirEntry[str]) -> bool:

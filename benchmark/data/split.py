@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -53,7 +54,9 @@ def make_folds(policy: SplitPolicy, splits: np.ndarray, groups: np.ndarray) -> l
         SplitError: a part is missing or unknown, or a group is in two parts.
     """
     check_groups(splits, groups)
-    parts = sorted(set(splits.tolist()), key=_natural)
+    # "fold2" comes before "fold10".
+    number = partial(re.sub, r"\d+", lambda digits: digits[0].zfill(20))
+    parts = sorted(set(splits.tolist()), key=number)
     rows = {part: np.flatnonzero(splits == part) for part in parts}
     if policy == "fixed":
         absent = [part for part in FIXED if part not in rows]
@@ -90,8 +93,3 @@ def check_groups(splits: np.ndarray, groups: np.ndarray) -> None:
                 f"group {group!r} is in the parts {home[group]!r} and {part!r}: "
                 "one recording or speaker would be trained on and tested"
             )
-
-
-def _natural(part: str) -> str:
-    """Return a key that orders "fold2" before "fold10": numbers padded to 20 digits."""
-    return re.sub(r"\d+", lambda number: number.group().zfill(20), part)

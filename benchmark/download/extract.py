@@ -34,8 +34,8 @@ class ExtractError(ValueError):
     """An archive that is damaged or must not be unpacked, with what to do about it."""
 
 
-def check_member(archive: Path, name: str, is_plain: bool) -> PurePosixPath:
-    """Return the path of a member of an archive."""
+def check_member(archive: Path, name: str, is_plain: bool) -> None:
+    """Raise unless a member is a plain file or folder and stays in its place on every system."""
     path = PurePosixPath(name)
     outside = path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0")
     if outside or not is_plain:
@@ -44,7 +44,6 @@ def check_member(archive: Path, name: str, is_plain: bool) -> PurePosixPath:
             f"{archive}: the member {name!r} {what}, which no data set needs; nothing of it is "
             "used, report it to the publisher"
         )
-    return path
 
 
 def unpack_zip(parts: Sequence[Path], folder: Path) -> None:
@@ -64,13 +63,7 @@ def unpack_zip(parts: Sequence[Path], folder: Path) -> None:
             )
         with tqdm(total=total, unit="B", unit_scale=True, **_bar(parts[-1])) as bar:
             for member in members:
-                path = folder / check_member(parts[0], member.filename, True)
-                if member.is_dir():
-                    path.mkdir(parents=True, exist_ok=True)
-                    continue
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as content, open(path, "wb") as file:
-                    shutil.copyfileobj(content, file, 1 << 20)
+                archive.extract(member, folder)
                 bar.update(member.file_size)
 
 
@@ -128,11 +121,7 @@ def unpack(parts: Sequence[Path], folder: Path) -> None:
 
 
 class JoinedFiles(io.RawIOBase):
-    """The files of a ZIP in parts end to end, as one that can be read and searched.
-
-    Args:
-        paths: in order, at least one.
-    """
+    """The files of a ZIP in parts, in order, end to end, as one that can be read and searched."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         super().__init__()
@@ -150,15 +139,9 @@ class JoinedFiles(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to a byte of the whole, and return its position."""
-        self.at = (
-            offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.starts[-1]}[whence]
-        )
+        self.at = offset + (0, self.at, self.starts[-1])[whence]
         if self.at < 0:
             raise OSError(f"position {self.at} is before the beginning")
-        return self.at
-
-    def tell(self) -> int:
-        """Return the position of the next byte."""
         return self.at
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
@@ -180,24 +163,18 @@ class JoinedFiles(io.RawIOBase):
         super().close()
 
 
-def in_order(parts: Sequence[Path]) -> list[Path]:
-    """Return the files of one archive in order: .z01, .z02, ..., and .zip, which is the last."""
+def open_zip(parts: Sequence[Path]) -> zipfile.ZipFile:
+    """Open a ZIP archive of one file or more: .z01, .z02, ..., and .zip, which is the last.
+
+    `zipfile` takes a member's position for one in the whole, but it is one in the part that the
+    member begins in (APPNOTE.TXT, 4.4.11 and 4.4.16).
+    """
     by_suffix = {part.suffix.lower(): part for part in parts}
     wanted = [f".z{number:02d}" for number in range(1, len(parts))] + [".zip"]
     absent = [suffix for suffix in wanted if suffix not in by_suffix]
     if absent:
         raise zipfile.BadZipFile(f"the part {parts[0].stem}{absent[0]} is missing")
-    return [by_suffix[suffix] for suffix in wanted]
-
-
-def open_zip(parts: Sequence[Path]) -> zipfile.ZipFile:
-    """Open a ZIP archive of one file or more.
-
-    `zipfile` takes a member's position for one in the whole, but it is one in the part that the
-    member begins in (APPNOTE.TXT, 4.4.11 and 4.4.16).
-    """
-    ordered = in_order(parts)
-    joined = JoinedFiles(ordered)
+    joined = JoinedFiles([by_suffix[suffix] for suffix in wanted])
     try:
         archive = zipfile.ZipFile(io.BufferedReader(joined, 1 << 20))
     except BaseException:
@@ -207,7 +184,7 @@ def open_zip(parts: Sequence[Path]) -> zipfile.ZipFile:
     # and took that for something put before the archive: it moved every member by as much.
     moved = joined.starts[bisect.bisect_right(joined.starts, archive.start_dir) - 1]
     for member in archive.infolist():
-        if member.volume >= len(ordered):
+        if member.volume >= len(parts):
             archive.close()
             raise zipfile.BadZipFile(f"{member.filename} is in part {member.volume + 1}")
         member.header_offset += joined.starts[member.volume] - moved

@@ -110,6 +110,11 @@ class PeakMemory:
             return f"hidden below {self.floor >> 20} MiB that this process needed earlier"
         return peak
 
+    def gpu_bytes(self) -> int | None:
+        """Return the peak of what tensors took on the GPU in bytes; None where there is none."""
+        on_gpu = self.device.type == "cuda"
+        return int(torch.cuda.max_memory_allocated(self.device)) if on_gpu else None
+
 
 def kernel_size(name: str) -> int | None:
     """Return the process's peak ("VmHWM") or present ("VmRSS") resident memory in bytes."""
@@ -128,8 +133,8 @@ def note_peak(progress: Progress, peak: PeakMemory) -> None:
         progress.cost["held_bytes"] = None
     elif now > before:
         progress.cost |= {"peak_bytes": now, "held_bytes": peak.held}
-    if peak.device.type == "cuda":
-        gpu = int(torch.cuda.max_memory_allocated(peak.device))
+    gpu = peak.gpu_bytes()
+    if gpu is not None:
         progress.cost["gpu_bytes"] = max(gpu, progress.cost.get("gpu_bytes") or 0)
 
 

@@ -27,13 +27,9 @@ class EmbedError(ValueError):
 
 
 class Embedder:
-    """Runs the encoder over batches and writes what comes back, counting the calls.
+    """Runs the encoder over batches and writes what comes back to an array, counting the calls.
 
-    Args:
-        model: the checked HEAR module.
-        array: to fill.
-        paths: of the files, by row.
-        stamps: of the files when they were hashed, by row, see `benchmark.embed.fingerprint`.
+    Paths and stamps, from when they were hashed, are those of the files by row.
     """
 
     def __init__(

@@ -74,13 +74,13 @@ def weights_fingerprint(module: ModuleType, model: nn.Module, weights: str) -> s
     for name, value in sorted(model.state_dict().items()):
         if not isinstance(value, Tensor):
             digest.update(f"{name} {value!r}".encode())
-            continue
-        if is_lazy(value) or value.is_meta:
+        elif is_lazy(value) or value.is_meta:
             digest.update(f"{name} without values".encode())
-            continue
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        dense = value.detach().cpu() if value.layout == torch.strided else value.detach().to_dense()
-        digest.update(dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        else:
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            plain = value.detach()
+            dense = plain if value.layout == torch.strided else plain.to_dense()
+            digest.update(dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     for file in source_files(module):
         digest.update(f"{file.name} {file_hash(file)}".encode())
     digest.update(file_hash(weights).encode() if weights else b"")

@@ -10,42 +10,25 @@ REGULAR_MS = 1.0
 
 
 def check_spacing(what: str, timestamps: np.ndarray, length_ms: float) -> list[str]:
-    """Check that timetimestamps are regular, dense and reach the clip's end.
-
-    Args:
-        what: module and function, for the messages.
-        timestamps: in ms.
-        length_ms: of the clip.
-
-    Returns:
-        warnings.
+    """Return warnings of timestamps `[B, T]` in ms that are sparse or stop before the clip's end.
 
     Raises:
         HearError: where they do not rise, the spacing varies by more than 1 ms, or the last one is
             past the clip's end or more than two hops before it.
-
-    Shape:
-        timestamps `[B, T]`.
     """
     if timestamps.shape[1] == 1:
         return [f"{what}: a clip of {length_ms:.0f} ms has one timestamp only"]
     hops = np.diff(timestamps, axis=1)
     if hops.min() <= 0:
-        raise HearError(f"{what}: the timetimestamps do not rise; return ascending ms")
+        raise HearError(f"{what}: the timestamps do not rise; return ascending ms")
     hop, first, last = float(hops.mean()), float(timestamps.min()), float(timestamps.max())
     uneven = float(np.abs(hops - hop).max())
     if uneven > REGULAR_MS:
         raise HearError(f"{what}: the spacing varies by {uneven:.2f} ms; keep it within 1 ms")
-    if last > length_ms:
-        raise HearError(
-            f"{what}: the last timestamp is {last:.2f} ms, the clip {length_ms:.2f} ms long; end "
-            "within the clip"
-        )
-    if last < length_ms - 2 * hop:
-        raise HearError(
-            f"{what}: the last timestamp is {last:.2f} ms, the clip {length_ms:.2f} ms long; reach "
-            "its end"
-        )
+    if last > length_ms or last < length_ms - 2 * hop:
+        remedy = "end within the clip" if last > length_ms else "reach its end"
+        times = f"the last timestamp is {last:.2f} ms, the clip {length_ms:.2f} ms long"
+        raise HearError(f"{what}: {times}; {remedy}")
     warnings = []
     if float(hops.max()) > LARGEST_HOP_MS:
         warnings.append(f"{what}: the hop is {float(hops.max()):.1f} ms; HEAR suggests 50 or less")

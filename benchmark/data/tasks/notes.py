@@ -85,16 +85,14 @@ def render(folder: Path) -> None:
     font_id = synth.sfload(str(font))
     for family in FAMILIES:
         (folder / family).mkdir(parents=True, exist_ok=True)
-    total = len(FAMILIES) * PROGRAMS * len(PITCHES) * len(VELOCITIES)
 
     def play(seconds: float) -> np.ndarray:
         # Copied, as the synthesizer owns the buffer; [2 n] interleaved -> mono [n].
         stereo = np.frombuffer(synth.generate(round(seconds * SAMPLE_RATE)), dtype=np.float32)
         return stereo.reshape(-1, 2).mean(axis=1)
 
-    for program, pitch, velocity, clip in tqdm(
-        listing(), total=total, desc="rendering notes", unit="note", leave=False
-    ):
+    bar = tqdm(listing(), total=TASK.n_clips, desc="rendering notes", unit="note", leave=False)
+    for program, pitch, velocity, clip in bar:
         synth.sounds_off()
         play(0.25)  # what rings on of the note before
         synth.program_select(0, font_id, 0, program)
@@ -111,10 +109,8 @@ def index(root: Path) -> list[Clip]:
         remedy = "choose another folder with --data-dir"
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
-            waiting = lock(
-                root.with_name(f"{root.name}.lock"), "notes", remedy, timeout=LOCK_SECONDS
-            )
-            with waiting:
+            path = root.with_name(f"{root.name}.lock")
+            with lock(path, "notes", remedy, timeout=LOCK_SECONDS):
                 if not _is_done(root):
                     _render_whole(root)
         except (OSError, LockedError) as error:

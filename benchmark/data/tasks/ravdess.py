@@ -48,28 +48,21 @@ def index(root: Path) -> list[Clip]:
     ]
 
 
-def random_splits(count: int) -> list[str]:
-    """Return train, valid or test for each of `count` clips: 60, 15 and 25 %.
+def index_paper(root: Path) -> list[Clip]:
+    """List the speech files with random train, valid and test parts, 60, 15 and 25 %.
 
     The authors chose on the test quarter; here a fifth of their training part is for choosing.
-    The order is by SHA-256 of the index in the list, the same on any machine.
+    The order is by SHA-256 of the index in the list, the same on any machine. Nothing is kept
+    together.
     """
-    order = sorted(range(count), key=lambda i: hashlib.sha256(f"{i}".encode()).digest())
-    splits = ["train"] * count
-    test, valid = count // 4, (count - count // 4) // 5
-    for i in order[:test]:
-        splits[i] = "test"
-    for i in order[test : test + valid]:
-        splits[i] = "valid"
-    return splits
-
-
-def index_paper(root: Path) -> list[Clip]:
-    """List the speech files with random splits; nothing is kept together."""
     sentences = list(spoken_sentences(PAPER, root))
+    count = len(sentences)
+    order = sorted(range(count), key=lambda i: hashlib.sha256(f"{i}".encode()).digest())
+    test, valid = count // 4, (count - count // 4) // 5
+    part = dict.fromkeys(order[:test], "test") | dict.fromkeys(order[test : test + valid], "valid")
     return [
-        Clip(path, path, emotion, split, path)
-        for (path, emotion, _), split in zip(sentences, random_splits(len(sentences)), strict=True)
+        Clip(path, path, emotion, part.get(i, "train"), path)
+        for i, (path, emotion, _) in enumerate(sentences)
     ]
 
 

@@ -26,11 +26,6 @@ def speaker_splits(speakers: list[str]) -> dict[str, str]:
     return {name: split for split, part in zip(FIXED, parts, strict=True) for name in part}
 
 
-def speaker_of(archive: str) -> str:
-    """Return the speaker of an archive `<speaker>-<yyyymmdd>-<xxx>`; many are "anonymous"."""
-    return archive.split("-")[0]
-
-
 def index_table(root: Path) -> list[Clip]:
     """List the clips of a voxforge.csv in EVAR's form: file_name, label, split.
 
@@ -57,7 +52,8 @@ def index_folders(root: Path) -> list[Clip]:
     listed, speakers = [], []
     for language in LANGUAGES:
         for archive in subfolders(root / language):
-            speakers.append(speaker_of(archive))
+            # <speaker>-<yyyymmdd>-<xxx>; many are "anonymous".
+            speakers.append(archive.split("-")[0])
             folder = f"{language}/{archive}/wav"
             for name in sound_files(root / folder):
                 listed.append((f"{folder}/{name}", language, speakers[-1]))

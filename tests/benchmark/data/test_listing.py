@@ -54,7 +54,8 @@ def test_the_table_has_a_row_per_task_and_the_command_that_fetches_what_is_absen
     tmp_path: Path,
 ) -> None:
     text = task_table(TASKS.values(), tmp_path)
-    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    # Lines on which a long title or state goes on begin with the first column empty.
+    rows = {line.split()[0]: line for line in text.splitlines() if line[1:2].strip()}
     assert set(TASKS) <= set(rows)
     for name, task in TASKS.items():
         assert f"{task.n_clips:,}" in rows[name]
