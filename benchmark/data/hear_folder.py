@@ -28,7 +28,7 @@ class HearTask:
     """What a task folder says, checked.
 
     Attributes:
-        folder: its place; its name is the task's, with version and mode.
+        folder: its name is the task's, with version and mode.
         name: of the task, without them.
         embedding: "scene" or "event".
         prediction: "multiclass" or "multilabel".
@@ -58,7 +58,7 @@ class HearTask:
 
 
 def read_task(folder: Path) -> HearTask:
-    """Read a task folder's metadata, vocabulary and splits; no sound is looked at."""
+    """Read a task folder's metadata, vocabulary and splits; no audio is read."""
     path = folder / "task_metadata.json"
     metadata = _read_json(path)
     embedding = _field(path, metadata, "embedding_type", ("scene", "event"))

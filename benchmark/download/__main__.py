@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             if isinstance(data, Task) and data.by_hand:
                 root = root_of(data, args.data_dir)
-                sys.stdout.write(f"{name}: {data.by_hand}; the place: {root}: {data.layout}\n")
+                sys.stdout.write(f"{name}: {data.by_hand}; into {root}: {data.layout}\n")
                 status = 1 if not presence(data, root).startswith("complete") else status
                 continue
             sizes = [source.size for source in data.sources]

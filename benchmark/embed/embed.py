@@ -122,8 +122,8 @@ def embed_task(
     noise = model.noise_embedding  # first: a module may choose its precision at its first call
     key = array_key(model, sound_fingerprint(valid, hashes), corrupted)
     del hashes
-    place = cache_folder(cache_dir, model.spec, folder, **key)
-    with open_array(place, len(valid), model, noise) as array:
+    path = cache_folder(cache_dir, model.spec, folder, **key)
+    with open_array(path, len(valid), model, noise) as array:
         embedder = Embedder(model, array, [f"{root}/{clip.path}" for clip in valid], stamps[ready])
         if len(array.todo()):
             name = f", {corruption.name}" if corruption else ""

@@ -64,8 +64,8 @@ def parse_spec(spec: str) -> ModelSpec:
         >>> parse_spec("wavebyol_hear:odd?name.safetensors?").weights
         'odd?name.safetensors'
     """
-    place, _, query = spec.rpartition("?") if "?" in spec else (spec, "", "")
-    module, _, weights = place.partition(":")
+    path, _, query = spec.rpartition("?") if "?" in spec else (spec, "", "")
+    module, _, weights = path.partition(":")
     options: dict[str, bool | int | float | str] = {}
     for option in query.split("&") if query else ():
         key, equals, text = option.partition("=")
@@ -319,13 +319,13 @@ def load(spec: str, device: str = "cpu", *, precision: str = "fp32") -> HearMode
     check_attributes(parsed.module, model)
     weights_hash = weights_fingerprint(module, model, weights)
     try:
-        place = torch.empty(0, device=device).device  # a model without parameters goes anywhere
-        model = model.to(place).eval()
+        chosen = torch.empty(0, device=device).device  # a model without parameters goes anywhere
+        model = model.to(chosen).eval()
     except (RuntimeError, AssertionError) as error:
         raise HearError(
             f"{spec}: device {device!r} cannot be used ({one_line(error)}); try cpu"
         ) from error
-    return HearModel(spec, module, model, place, weights_hash)
+    return HearModel(spec, module, model, chosen, weights_hash)
 
 
 @contextmanager

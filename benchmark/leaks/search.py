@@ -167,14 +167,14 @@ def overlap(
 
 def slabs(store: StoreReader) -> Iterator[tuple[int, list[Fingerprint]]]:
     """Yield the fingerprints of the store's clips, some at a time, with the first one's number."""
-    first, prints, samples = 0, [], 0
+    first, fingerprints, samples = 0, [], 0
     for number in tqdm(range(len(store)), desc="store", unit="clip", delay=1):
         wave = store.read(number)
-        prints.append(fingerprint(wave))
+        fingerprints.append(fingerprint(wave))
         samples += len(wave)
         if samples >= SLAB_SECONDS * SAMPLE_RATE or number == len(store) - 1:
-            yield first, prints
-            first, prints, samples = number + 1, [], 0
+            yield first, fingerprints
+            first, fingerprints, samples = number + 1, [], 0
 
 
 def find(
@@ -196,7 +196,7 @@ def find(
         return np.ascontiguousarray(wave[::-1]) if backwards else wave
 
     usable: list[Clip] = []
-    prints: list[Fingerprint] = []  # of each phase of each usable clip in turn
+    fingerprints: list[Fingerprint] = []  # of each phase of each usable clip in turn
     skipped: list[str] = []
     for clip in tqdm(clips, desc="task", unit="clip", delay=1):
         try:
@@ -209,10 +209,10 @@ def find(
             skipped.append(f"{clip.path}: too short or too quiet to tell from chance")
             continue
         usable.append(clip)
-        prints += phases
+        fingerprints += phases
     best: dict[tuple[int, int], Match] = {}  # by the task's and the store's number
     for first, slab in slabs(store):
-        for match in FingerprintIndex(slab).search(prints, min_score):
+        for match in FingerprintIndex(slab).search(fingerprints, min_score):
             pair = match.query // len(PHASES), first + match.entry
             if pair not in best or match.score > best[pair].score:
                 best[pair] = match
