@@ -39,7 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     summary, _, manual = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
-        prog="python -m pretrain", description=summary, epilog=manual,
+        prog="python -m pretrain",
+        description=summary,
+        epilog=manual,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("store", type=Path, help="folder of the decoded clips")

@@ -29,7 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     summary, _, manual = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
-        prog="python -m pretrain.store", description=summary, epilog=manual,
+        prog="python -m pretrain.store",
+        description=summary,
+        epilog=manual,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder, tar shard or URL")

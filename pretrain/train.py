@@ -337,8 +337,12 @@ class _Run:
         if not here:
             return 0
         return load_state(
-            self.state, self.learner.method, self.learner.optimizer, self.learner.device,
-            config=self.config, data=self.store.hash,
+            self.state,
+            self.learner.method,
+            self.learner.optimizer,
+            self.learner.device,
+            config=self.config,
+            data=self.store.hash,
         )
 
     def _step(self, step: int) -> tuple[Tensor, Tensor]:
@@ -388,8 +392,12 @@ class _Run:
         if rank() != 0:
             return
         save_state(
-            self.state, done, self.learner.method, self.learner.optimizer,
-            config=self.config, data=self.store.hash,
+            self.state,
+            done,
+            self.learner.method,
+            self.learner.optimizer,
+            config=self.config,
+            data=self.store.hash,
         )
         try:
             self.learner.method.save(self.weights, provenance(self.config, self.store, done))

@@ -28,8 +28,16 @@ from wavebyol_hear.pooling import POOLINGS, Pooling
 RATE = 16_000
 SECONDS = 15.0
 EVENTS = 8
-EVERYDAY = ("dog", "cat", "door_wood_knock", "mouse_click", "coughing", "glass_breaking",
-            "can_opening", "sneezing")
+EVERYDAY = (
+    "dog",
+    "cat",
+    "door_wood_knock",
+    "mouse_click",
+    "coughing",
+    "glass_breaking",
+    "can_opening",
+    "sneezing",
+)
 WORDS = ("yes", "stop", "seven", "happy")
 LABELS = (*EVERYDAY, *WORDS)
 MOST_SECONDS = 1.0
@@ -43,8 +51,9 @@ CANDIDATES: dict[str, Pooling] = {
     "late contrast": Pooling(last=("max", "std")),
     "blocks": Pooling(blocks=("max", "std"), last=("max",)),
     "means": Pooling(image=("mean",), blocks=("mean",), last=("mean",)),
-    "all three": Pooling(image=("mean", "max", "std"), blocks=("mean", "max", "std"),
-                         last=("mean", "max")),
+    "all three": Pooling(
+        image=("mean", "max", "std"), blocks=("mean", "max", "std"), last=("mean", "max")
+    ),
 }
 
 
@@ -62,8 +71,9 @@ def sounds(packs: Path) -> dict[str, list[list[np.ndarray]]]:
 
     Halves share no recording: ESC-50's folds 1 to 3 and 4 to 5, and different speakers.
     """
-    found: dict[str, list[list[np.ndarray]]] = {half: [[] for _ in LABELS]
-                                                for half in ("choose", "report")}
+    found: dict[str, list[list[np.ndarray]]] = {
+        half: [[] for _ in LABELS] for half in ("choose", "report")
+    }
     esc50 = next(packs.glob("**/meta/esc50.csv"))
     with esc50.open(newline="") as lines:
         for row in csv.DictReader(lines):
@@ -83,8 +93,9 @@ def noise(rng: np.random.Generator, samples: int) -> np.ndarray:
     """Return noise of unit RMS whose power falls as frequency to a drawn power of 0 to 2."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     slope = rng.uniform(0, 2)
-    coloured = np.fft.irfft(spectrum / np.maximum(np.arange(len(spectrum)), 20) ** (slope / 2),
-                            samples)
+    coloured = np.fft.irfft(
+        spectrum / np.maximum(np.arange(len(spectrum)), 20) ** (slope / 2), samples
+    )
     return coloured / coloured.std()
 
 
@@ -100,8 +111,13 @@ def scenes(of: list[list[np.ndarray]], count: int, seed: int) -> Iterator[Scene]
             wave = of[label][int(rng.integers(len(of[label])))]
             start = int((place * slot + rng.uniform(0, slot - MOST_SECONDS)) * RATE)
             mix[start : start + len(wave)] += wave * 10 ** (rng.uniform(0, 15) / 20)
-            events.append({"label": LABELS[label], "start": 1000 * start / RATE,
-                           "end": 1000 * (start + len(wave)) / RATE})
+            events.append(
+                {
+                    "label": LABELS[label],
+                    "start": 1000 * start / RATE,
+                    "end": 1000 * (start + len(wave)) / RATE,
+                }
+            )
         yield (0.05 * mix).astype(np.float32), events
 
 
@@ -131,13 +147,17 @@ def main() -> int:
     table: dict[str, dict[str, float]] = {}
     for name, pooling in tqdm(CANDIDATES.items(), unit="pooling"):
         model = load_model(given.weights, pooling=pooling, precision="fp32")
-        parts = [framed(model, part, kind)
-                 for kind, part in (("t", train), ("v", valid), ("c", test), ("h", held_out))]
+        parts = [
+            framed(model, part, kind)
+            for kind, part in (("t", train), ("v", valid), ("c", test), ("h", held_out))
+        ]
         row: dict[str, float] = {"numbers": model.timestamp_embedding_size}
         for where, tested in (("chosen on", parts[2]), ("held out", parts[3])):
             found = probe_frames(parts[0], parts[1], tested, LABELS, DEFAULT_POSTPROCESSING)
-            row |= {f"{where}, {int(ms)} ms": round(100 * score.f, 1)
-                    for ms, score in found.scores.items()}
+            row |= {
+                f"{where}, {int(ms)} ms": round(100 * score.f, 1)
+                for ms, score in found.scores.items()
+            }
         table[name] = row
         tqdm.write(f"{name:14s} {row}")
     if given.out:

@@ -118,4 +118,3 @@ class Store:
         """
         start = int(self.starts[number])
         return self.samples[start : start + int(self.lengths[number])]
-

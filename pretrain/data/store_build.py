@@ -206,9 +206,7 @@ def decode_part(part: Part, record: Path) -> None:
         samples.flush()
         os.fsync(samples.fileno())
     half.replace(record.with_suffix(".i16"))
-    write_text(
-        record, json.dumps({"rows": rows, "bad": bad, "samples_sha256": digest.hexdigest()})
-    )
+    write_text(record, json.dumps({"rows": rows, "bad": bad, "samples_sha256": digest.hexdigest()}))
 
 
 def _check_readable(audio: Path | bytes) -> None:

@@ -217,9 +217,7 @@ def test_a_step_is_a_function_of_its_number(store):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_in_a_step_it_saves_and_goes_on_bit_for_bit(
-    store, tmp_path, monkeypatch, number
-):
+def test_stopped_in_a_step_it_saves_and_goes_on_bit_for_bit(store, tmp_path, monkeypatch, number):
     clips = Store.open(store)
     train(config(), clips, tmp_path / "whole", CPU)
 

@@ -83,9 +83,7 @@ def test_the_state_comes_back_whole(tmp_path):
     device = torch.device("cpu")
     assert load_state(tmp_path / "state.pt", other, other_optimizer, device, **settings) == 3
     torch.testing.assert_close(other.state_dict(), network.state_dict(), rtol=0, atol=0)
-    torch.testing.assert_close(
-        other_optimizer.state_dict(), optimizer.state_dict(), rtol=0, atol=0
-    )
+    torch.testing.assert_close(other_optimizer.state_dict(), optimizer.state_dict(), rtol=0, atol=0)
 
 
 def test_a_strangers_repository_is_not_taken_for_ours(tmp_path):

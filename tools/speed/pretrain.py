@@ -107,8 +107,10 @@ def time_plain(config: Config, store: Store, steps: int) -> float:
         paths = _as_files(store, Path(folder))
         for _ in range(steps + 1):
             begin = perf_counter()
-            both = [[augment(_plain_crop(path, config, generator), generator) for path in paths]
-                    for _ in range(2)]
+            both = [
+                [augment(_plain_crop(path, config, generator), generator) for path in paths]
+                for _ in range(2)
+            ]
             learner.method.train()
             loss, _ = learner.method(torch.cat(both[0]), torch.cat(both[1]))
             optimizer.zero_grad()
@@ -143,8 +145,11 @@ def _plain_crop(path: Path, config: Config, generator: torch.Generator) -> Tenso
 
 def main() -> int:
     """Run the command and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.speed.pretrain", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.speed.pretrain",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("store", type=Path)
     parser.add_argument("--preset", default="slim")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")
