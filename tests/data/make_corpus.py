@@ -110,7 +110,8 @@ def ticks(generator: np.random.Generator) -> np.ndarray:
     """Regular clicks, each a few milliseconds of resonance."""
     period, resonance = generator.uniform(0.15, 0.35), generator.uniform(1500, 4000)
     starts = np.arange(generator.uniform(0, period), 1, period)
-    return sum(decay(s, 0.004) * np.sin(2 * np.pi * resonance * (TIME - s)) for s in starts)
+    clicks = [decay(s, 0.004) * np.sin(2 * np.pi * resonance * (TIME - s)) for s in starts]
+    return np.sum(clicks, axis=0)
 
 
 PROCESSES: dict[int, Callable[[np.random.Generator], np.ndarray]] = {

@@ -19,15 +19,15 @@ collect_ignore_glob = [] if importlib.util.find_spec("heareval") else ["test_*.p
 
 def heareval(runner: str, *arguments: str, folder: Path) -> None:
     """Run one of heareval's commands in a process of its own."""
-    # Its checkpoints hold more than tensors, which torch no longer reads unless told to.
-    told = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # Its checkpoints hold more than tensors, which torch no longer reads by default.
+    variables = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [interpreter(), "-m", f"heareval.{runner}.runner"]
     if runner == "predictions":  # unmodified it cannot score event tasks, see runner.py
         command = [interpreter(), str(RUNNER), VERSION]
     done = subprocess.run(
         [*command, *arguments],
         cwd=folder,
-        env=os.environ | told | {"CUDA_VISIBLE_DEVICES": ""},
+        env=os.environ | variables | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,

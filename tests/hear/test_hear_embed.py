@@ -5,6 +5,7 @@ import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def embed_clips(
 ) -> EmbeddedTask | EventEmbeddings:
     task = hear_source(hear)
     clips = task.index(hear.folder)
-    options = {"cache_dir": cache, "workers": workers, "batch_seconds": 81.92}
+    options: dict[str, Any] = {"cache_dir": cache, "workers": workers, "batch_seconds": 81.92}
     if hear.embedding == "event":
         return embed_events(task.name, clips, root, model, **options)
     return embed_task(task, clips, root, model, pad_short=True, **options)
@@ -62,10 +63,10 @@ def test_the_arrays_are_the_same_row_by_row(
     embedded: dict[str, Path], ours: dict[str, Path], kind: str
 ) -> None:
     theirs = embedded[kind]
-    found = files(theirs, "embedding-dimensions.json")
-    assert files(ours[kind], "embedding-dimensions.json") == found
-    assert len(found) == len(json.loads((theirs / "task_metadata.json").read_text())["splits"])
-    for name in found:
+    result = files(theirs, "embedding-dimensions.json")
+    assert files(ours[kind], "embedding-dimensions.json") == result
+    assert len(result) == len(json.loads((theirs / "task_metadata.json").read_text())["splits"])
+    for name in result:
         shape = json.loads((theirs / name).read_text())
         assert json.loads((ours[kind] / name).read_text()) == shape
         array = str(name).replace("embedding-dimensions.json", "embeddings.npy")

@@ -32,15 +32,15 @@ def test_it_is_the_real_package() -> None:
 def test_scene_scores_are_the_accuracy_of_the_predictions_of_every_fold(
     embedded: dict[str, Path],
 ) -> None:
-    found = scores(embedded["scene"])
+    result = scores(embedded["scene"])
     folds = [f"fold{number:02d}" for number in range(5)]
     for fold in folds:
         outcome = predictions(embedded["scene"], fold)
         assert outcome["target"].shape == (12, 6)
         hits = outcome["prediction"].argmax(1) == outcome["target"].argmax(1)
-        assert found[fold]["test_score"] == pytest.approx(hits.float().mean().item(), abs=1e-6)
-    mean = np.mean([found[fold]["test_score"] for fold in folds])
-    assert found["aggregated_scores"]["test_score_mean"] == pytest.approx(mean, abs=1e-6)
+        assert result[fold]["test_score"] == pytest.approx(hits.float().mean().item(), abs=1e-6)
+    mean = np.mean([result[fold]["test_score"] for fold in folds])
+    assert result["aggregated_scores"]["test_score_mean"] == pytest.approx(mean, abs=1e-6)
 
 
 def test_scene_embeddings_are_those_of_one_clip_alone(embedded: dict[str, Path]) -> None:
@@ -58,14 +58,14 @@ def test_scene_embeddings_are_those_of_one_clip_alone(embedded: dict[str, Path])
 
 
 def test_events_made_on_the_spot_are_found(embedded: dict[str, Path]) -> None:
-    found = scores(embedded["event"])["test"]
+    result = scores(embedded["event"])["test"]
     outcome = predictions(embedded["event"], "test")
     assert len(outcome["target_events"]) == 6
     assert sum(map(len, outcome["target_events"].values())) == 24
     for within_ms in (50, 200):
         ours = onset_f(outcome["target_events"], outcome["predicted_events"], within_ms)
-        assert found[f"test_event_onset_{within_ms}ms_fms"] == pytest.approx(ours, abs=1e-6)
-    assert found["test_event_onset_200ms_fms"] > 0.4
+        assert result[f"test_event_onset_{within_ms}ms_fms"] == pytest.approx(ours, abs=1e-6)
+    assert result["test_event_onset_200ms_fms"] > 0.4
 
 
 def onset_f(targets: dict, predicted: dict, within_ms: float) -> float:

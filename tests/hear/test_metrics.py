@@ -14,7 +14,7 @@ from tests.benchmark.stats.test_events import LABELS, drawn
 from tests.benchmark.stats.test_ranking import made, once
 
 
-def by_sed_eval(truth: dict, found: dict, within_ms: float) -> dict[str, float]:
+def by_sed_eval(truth: dict, result: dict, within_ms: float) -> dict[str, float]:
     metrics = sed_eval.sound_event.EventBasedMetrics(
         list(LABELS), evaluate_onset=True, evaluate_offset=False, t_collar=within_ms / 1000
     )
@@ -32,8 +32,8 @@ def by_sed_eval(truth: dict, found: dict, within_ms: float) -> dict[str, float]:
             ]
         )
 
-    for clip in found:
-        metrics.evaluate(container(truth, clip), container(found, clip))
+    for clip in result:
+        metrics.evaluate(container(truth, clip), container(result, clip))
     return metrics.results_overall_metrics()["f_measure"]
 
 
@@ -41,8 +41,8 @@ def by_sed_eval(truth: dict, found: dict, within_ms: float) -> dict[str, float]:
 @pytest.mark.parametrize("seed", range(6))
 def test_onset_scores_are_sed_eval_s(seed: int, within_ms: float) -> None:
     random = np.random.default_rng(seed)
-    truth, found = drawn(random, 4, 25), drawn(random, 4, 25)
-    ours, theirs = onset_score(truth, found, within_ms), by_sed_eval(truth, found, within_ms)
+    truth, result = drawn(random, 4, 25), drawn(random, 4, 25)
+    ours, theirs = onset_score(truth, result, within_ms), by_sed_eval(truth, result, within_ms)
     assert ours.f == pytest.approx(theirs["f_measure"], abs=1e-9)
     assert ours.precision == pytest.approx(theirs["precision"], abs=1e-9)
     assert ours.recall == pytest.approx(theirs["recall"], abs=1e-9)
@@ -84,7 +84,7 @@ def test_they_are_those_of_heareval(name: str, grain: float) -> None:
 def test_a_label_that_no_clip_has_counts_as_in_heareval() -> None:
     scores, targets = made(0, 40, 3)
     targets[:, 1] = False
-    found = once(scores, targets)
+    result = once(scores, targets)
     theirs = score.available_scores["mAP"](label_to_idx={})(scores, targets.astype(np.float32))
-    assert found["mAP"] == pytest.approx(theirs, abs=1e-6)
-    assert np.isnan([found["aucroc"], found["d_prime"]]).all()
+    assert result["mAP"] == pytest.approx(theirs, abs=1e-6)
+    assert np.isnan([result["aucroc"], result["d_prime"]]).all()

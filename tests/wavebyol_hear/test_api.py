@@ -183,8 +183,8 @@ def test_untrained_is_the_default_network_without_what_it_learned():
     assert model.scene_embedding_size == wavebyol_hear.load_model().scene_embedding_size
     for one, two in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, two)
-    norm = model.encoder.features[1]
-    assert torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))
+    mean = model.encoder.get_buffer("features.1.running_mean")
+    assert torch.equal(mean, torch.zeros_like(mean))
     with pytest.raises(ValueError, match="untrained=True beside the weights"):
         wavebyol_hear.load_model("x.pt", untrained=True)
 
@@ -222,17 +222,15 @@ def test_halved_weights_are_refused_with_the_remedy(dtype: torch.dtype) -> None:
 
 def test_torchs_default_type_changes_nothing() -> None:
     audio = torch.randn(2, 20480, generator=torch.Generator().manual_seed(0))
-    scene, (frames, times) = (
-        embed(audio, wavebyol_hear.load_model())
-        for embed in (wavebyol_hear.get_scene_embeddings, wavebyol_hear.get_timestamp_embeddings)
-    )
+    scene = wavebyol_hear.get_scene_embeddings(audio, wavebyol_hear.load_model())
+    frames, times = wavebyol_hear.get_timestamp_embeddings(audio, wavebyol_hear.load_model())
     before = wavebyol_hear.load_model()
     torch.set_default_dtype(torch.float64)
     try:
         for model in (before, wavebyol_hear.load_model()):
             assert torch.equal(wavebyol_hear.get_scene_embeddings(audio, model), scene)
-            found = wavebyol_hear.get_timestamp_embeddings(audio, model)
-            assert torch.equal(found[0], frames)
-            assert torch.equal(found[1], times)
+            again = wavebyol_hear.get_timestamp_embeddings(audio, model)
+            assert torch.equal(again[0], frames)
+            assert torch.equal(again[1], times)
     finally:
         torch.set_default_dtype(torch.float32)

@@ -87,7 +87,7 @@ def infinite(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("damage", "reason"),
     [
         (lambda path: None, "no such file"),
         (lambda path: path.touch(), "not readable"),
@@ -98,9 +98,9 @@ def infinite(path: Path) -> None:
         (infinite, "NaN or infinite"),
     ],
 )
-def test_a_bad_file_is_one_line_with_its_name(tmp_path: Path, spoil, reason: str) -> None:
+def test_a_bad_file_is_one_line_with_its_name(tmp_path: Path, damage, reason: str) -> None:
     path = tmp_path / "bad.wav"
-    spoil(path)
+    damage(path)
     with pytest.raises(AudioError, match=reason) as caught:
         read_audio(path, 16000)
     assert str(path) in str(caught.value)
@@ -168,11 +168,11 @@ def test_a_header_a_few_bytes_wrong_is_no_cut(tmp_path: Path) -> None:
     assert len(read_audio(path, 16_000)) == len(NOISE) - 18
 
 
-@pytest.mark.parametrize("told", [0, 0xFFFFFFFF, 0x7FFFFFFF])
-def test_a_wav_whose_length_was_never_filled_in_is_read(tmp_path: Path, told: int) -> None:
+@pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0x7FFFFFFF])
+def test_a_wav_whose_length_was_never_filled_in_is_read(tmp_path: Path, length: int) -> None:
     path = written(tmp_path / "a.wav", "WAV", "PCM_16")
     data = bytearray(path.read_bytes())
-    data[40:44] = struct.pack("<I", told)
+    data[40:44] = struct.pack("<I", length)
     path.write_bytes(data)
     assert len(read_audio(path, 16_000)) == len(NOISE)
     soundfile.write(path, np.zeros(0), 16_000)

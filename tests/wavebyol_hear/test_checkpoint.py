@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from wavebyol_hear.checkpoint import FORMAT, WeightsError, load_encoder, save_encoder
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
-from wavebyol_hear.front_end import GaborFrontEndConfig
+from wavebyol_hear.front_end import ConvFrontEnd, GaborFrontEndConfig
 
 CONFIG = EncoderConfig(GaborFrontEndConfig(channels=12), widths="4 P 8 P", input_norm="rms")
 
@@ -34,6 +34,7 @@ def authors_state():
     torch.manual_seed(0)
     encoder = Encoder(PRESETS["h1"])
     state = {}
+    assert isinstance(encoder.front_end, ConvFrontEnd)
     for side in ("online", "target"):
         for i, layer in enumerate(encoder.front_end.layers):
             for name, value in layer.state_dict().items():

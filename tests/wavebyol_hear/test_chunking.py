@@ -37,11 +37,15 @@ def test_embeddings_do_not_depend_on_the_chunks(monkeypatch):
     together = get_scene_embeddings(audio, model), get_timestamp_embeddings(audio, model)[0]
     calls = []
 
-    def noting(call, *rest):
-        return map_chunks(lambda clips: calls.append(len(clips)) or call(clips), *rest)
+    def recording(call, *rest):
+        def record(clips):
+            calls.append(len(clips))
+            return call(clips)
+
+        return map_chunks(record, *rest)
 
     monkeypatch.setattr(chunking, "KEPT", 40_000)
-    monkeypatch.setattr("wavebyol_hear.fast.inference.map_chunks", noting)
+    monkeypatch.setattr("wavebyol_hear.fast.inference.map_chunks", recording)
     apart = get_scene_embeddings(audio, model), get_timestamp_embeddings(audio, model)[0]
     assert min(calls) < 5
     assert max(calls) == 5  # The late blocks have all clips together.
@@ -50,11 +54,12 @@ def test_embeddings_do_not_depend_on_the_chunks(monkeypatch):
 
 
 def test_training_takes_its_statistics_of_the_whole_batch(monkeypatch):
-    found = []
+    results = []
     for most in (chunking.KEPT, 1):
         monkeypatch.setattr(chunking, "KEPT", most)
         torch.manual_seed(0)
         model = Embedder(Encoder(SMALL), "stages").train()
-        found.append((model(sound(4, 20_480)).detach(), model.encoder.features[1].running_var))
-    assert torch.equal(found[0][0], found[1][0])
-    assert torch.equal(found[0][1], found[1][1])
+        variance = model.encoder.get_buffer("features.1.running_var")
+        results.append((model(sound(4, 20_480)).detach(), variance))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])

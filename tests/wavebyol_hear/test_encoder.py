@@ -1,6 +1,7 @@
 """The encoder against an independent computation from the published facts."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -164,7 +165,9 @@ def test_unknown_keys_and_front_ends_are_refused():
         EncoderConfig.from_dict({**values, "widdths": "64 P"})
     with pytest.raises(ValueError, match="'sinc'"):
         EncoderConfig.from_dict({**values, "front_end": {"kind": "sinc"}})
-    for wrong in ([], {}, {"front_end": []}, {**values, "widths": 64}, {**values, "chunks": 0}):
+    wrong_values: list[Any] = [[], {}, {"front_end": []}]
+    wrong_values += [{**values, "widths": 64}, {**values, "chunks": 0}]
+    for wrong in wrong_values:
         with pytest.raises(ValueError, match=r"\w"):
             EncoderConfig.from_dict(wrong)
 

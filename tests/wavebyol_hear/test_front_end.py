@@ -6,15 +6,17 @@ import pytest
 import torch
 
 from wavebyol_hear.front_end import (
+    BankFrontEnd,
     BankFrontEndConfig,
     ConvFrontEndConfig,
+    FrontEndConfig,
     GaborFrontEndConfig,
     build_front_end,
     mel_spaced,
 )
 
 RATE = 16_000
-CONFIGS = {
+CONFIGS: dict[str, FrontEndConfig] = {
     "conv": ConvFrontEndConfig(channels=6),
     "gabor": GaborFrontEndConfig(),
     "bank": BankFrontEndConfig(),
@@ -73,8 +75,9 @@ def test_a_frame_is_centred_on_what_it_sees(kind):
         # Softly, so that no ReLU hides what its unit sees.
         for module in front_end.modules():
             if isinstance(module, torch.nn.ReLU):
-                module.forward = torch.nn.functional.softplus
+                vars(module).update(forward=torch.nn.functional.softplus)
         front_end(wave)[..., frame].sum().backward()
+        assert wave.grad is not None
         seen = wave.grad[0, 0].nonzero()[:, 0]
         middle_halves = int(seen[0] + seen[-1])
         assert middle_halves == 2 * frame * front_end.hop + front_end.centre_halves
@@ -99,10 +102,10 @@ SMALL_BANK = {"channels": 12, "taps": 301, "stride": 40, "pool": 4}
 def small_bank():
     """A bank whose taps, averaging and norm have moved from where they began."""
     torch.manual_seed(0)
-    bank = build_front_end(BankFrontEndConfig(**SMALL_BANK), RATE)
+    bank = BankFrontEnd(BankFrontEndConfig(**SMALL_BANK), RATE)
     with torch.no_grad():
-        bank.taps += 0.01 * torch.randn_like(bank.taps)
-        bank.averaging += 0.1 * torch.randn_like(bank.averaging)
+        bank.taps.add_(0.01 * torch.randn_like(bank.taps))
+        bank.averaging.add_(0.1 * torch.randn_like(bank.averaging))
         bank.averaging[:, :, 3] *= -1  # Of this band the energy is negative: the floor is left.
         bank.norm.weight.uniform_(0.5, 1.5)
         bank.norm.bias.normal_()
@@ -122,10 +125,10 @@ def test_a_bank_begins_as_the_gabor_filters(sizes, training):
 
 def test_a_bank_is_convolution_square_weighted_sum_and_logarithm(small_bank):
     wave = torch.randn(2, 1, 4000)
-    found = small_bank.eval()(wave)
+    result = small_bank.eval()(wave)
     taps, averaging = small_bank.taps[:, None], small_bank.averaging
     squares = torch.nn.functional.conv1d(wave.double(), taps.double(), None, 40, 130).square()
-    squares = squares[..., : 4 * found.shape[-1]]  # Of whole frames.
+    squares = squares[..., : 4 * result.shape[-1]]  # Of whole frames.
     for band in range(12):
         energy = sum(
             averaging[shift, part, band] * squares[:, 12 * part + band, shift::4]
@@ -134,7 +137,7 @@ def test_a_bank_is_convolution_square_weighted_sum_and_logarithm(small_bank):
         )
         scale = small_bank.norm.weight[band] / (1 + small_bank.norm.eps) ** 0.5
         level = (energy.clamp_min(0) + 1e-4).log() * scale + small_bank.norm.bias[band]
-        torch.testing.assert_close(found[:, band].double(), level, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(result[:, band].double(), level, atol=1e-4, rtol=1e-4)
 
 
 def test_all_of_a_bank_is_learned_but_a_band_without_energy(small_bank):

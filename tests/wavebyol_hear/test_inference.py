@@ -1,6 +1,7 @@
 """The folded copy: the same numbers, never stale, and out of the way of training."""
 
 import copy
+from typing import cast
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.fast.inference import FoldedEncoder, RectifiedPool2d
 from wavebyol_hear.front_end import BankFrontEndConfig, ConvFrontEndConfig, GaborFrontEndConfig
 from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings
+from wavebyol_hear.precision import Precision
 
 CONV = EncoderConfig(ConvFrontEndConfig(channels=48), widths="8 P 8 16 P 16 P 32 P")
 GABOR = EncoderConfig(
@@ -65,8 +67,8 @@ def test_the_folded_copy_gives_the_plain_network_s_numbers(config, samples, wino
     plain = model(audio).detach()
     torch.testing.assert_close(get_scene_embeddings(audio, model), plain, atol=1e-5, rtol=1e-5)
     plain, times = model.timestamps(audio)
-    found, when = get_timestamp_embeddings(audio, model)
-    torch.testing.assert_close(found, plain.detach(), atol=1e-5, rtol=1e-5)
+    result, when = get_timestamp_embeddings(audio, model)
+    torch.testing.assert_close(result, plain.detach(), atol=1e-5, rtol=1e-5)
     assert torch.equal(when, times)
 
 
@@ -85,21 +87,21 @@ def test_bfloat16_points_where_float32_does_for_every_clip(esc50_clips, preset):
     exact, fast = (load_model(preset=preset, precision=p) for p in ("fp32", "bf16"))
     assert (exact.precision, fast.precision) == ("fp32", "bf16")
     for get in (get_scene_embeddings, lambda *given: get_timestamp_embeddings(*given)[0]):
-        expected, found = get(waves, exact), get(waves, fast)
-        assert found.dtype == torch.float32
-        assert not torch.equal(found, expected)
-        assert functional.cosine_similarity(found, expected, dim=-1).min() >= 0.999
+        expected, result = get(waves, exact), get(waves, fast)
+        assert result.dtype == torch.float32
+        assert not torch.equal(result, expected)
+        assert functional.cosine_similarity(result, expected, dim=-1).min() >= 0.999
 
 
 def test_precision_is_chosen_where_none_is_asked_for():
     model = load_model()
     assert model.precision in ("fp32", "bf16")
     assert model.precision == load_model().precision
-    forced = load_model(precision=model.precision)
+    forced = load_model(precision=cast(Precision, model.precision))
     audio = sound(1, 16_000)
     assert torch.equal(get_scene_embeddings(audio, model), get_scene_embeddings(audio, forced))
     with pytest.raises(ValueError, match="'fp8' is unknown: it is one of fp32, bf16, auto"):
-        load_model(precision="fp8")
+        load_model(precision="fp8")  # type: ignore[arg-type]
 
 
 @ALL

@@ -56,16 +56,16 @@ def test_poolings_are_what_they_say(config, audio):
     expected["maxima"] = torch.cat([part for part, _ in parts], 1)
     for name, values in expected.items():
         model = embedder(config, name)
-        found = get_scene_embeddings(audio, model)
-        assert found.shape == (3, model.scene_embedding_size)
-        torch.testing.assert_close(found, values, atol=1e-5, rtol=1e-5)
+        result = get_scene_embeddings(audio, model)
+        assert result.shape == (3, model.scene_embedding_size)
+        torch.testing.assert_close(result, values, atol=1e-5, rtol=1e-5)
 
 
 def test_compression_keeps_signs_and_tames_what_is_large():
     values = torch.tensor([-100.0, -1.0, 0.0, 1.0, 100.0])
-    found = Pooling(compress=10).compressed(values)
-    torch.testing.assert_close(found, -found.flip(0))
-    torch.testing.assert_close(found[3:], torch.tensor([11.0, 1001.0]).log())
+    result = Pooling(compress=10).compressed(values)
+    torch.testing.assert_close(result, -result.flip(0))
+    torch.testing.assert_close(result[3:], torch.tensor([11.0, 1001.0]).log())
     assert torch.equal(Pooling().compressed(values), values)
 
 
@@ -195,10 +195,10 @@ def test_who_pads_a_short_clip_as_the_model_does_gets_its_embedding(config):
         clip = torch.randn(1, samples)
         missing = model.pads_scenes_to - samples
         padded = functional.pad(clip, (missing // 2, missing - missing // 2))
-        found = get_scene_embeddings(padded, model)
-        torch.testing.assert_close(found, get_scene_embeddings(clip, model), atol=1e-6, rtol=1e-6)
+        result = get_scene_embeddings(padded, model)
+        torch.testing.assert_close(result, get_scene_embeddings(clip, model), atol=1e-6, rtol=1e-6)
     longer = functional.pad(clip, (0, 160))
-    assert not torch.allclose(found, get_scene_embeddings(longer, model), atol=1e-4)
+    assert not torch.allclose(result, get_scene_embeddings(longer, model), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Settings:
     optim: Optim = field(default_factory=Optim)
 
 
-PRESETS = {Net: {"wide": Net(64, 4)}}
+PRESETS: dict[type, dict[str, Net]] = {Net: {"wide": Net(64, 4)}}
 
 
 def load(text: str, folder: Path, *sets: str) -> Settings:

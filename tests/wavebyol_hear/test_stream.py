@@ -17,15 +17,15 @@ def changing_sound(samples):
     return (wave + torch.sin(2000 * time))[None]
 
 
-def error(found, expected):
+def error(result, expected):
     """Largest difference, as a share of the largest number where that is above 1."""
-    return ((found - expected).abs().max() / expected.abs().max().clamp_min(1)).item()
+    return ((result - expected).abs().max() / expected.abs().max().clamp_min(1)).item()
 
 
 @pytest.mark.parametrize("total", [1, 63, 64, 65, 1000])
 @pytest.mark.parametrize("halo", [0, 48, 200])
 def test_pieces_keep_every_frame_once_and_read_around(total, halo):
-    kept = []
+    kept: list[int] = []
     for piece in pieces(total, 64, halo):
         kept += range(piece.first, piece.last)
         assert piece.start == max(piece.first - halo, 0)
@@ -43,13 +43,13 @@ def test_merged_statistics_are_those_of_the_whole():
     for piece in values.split(57, -1):
         running.update(piece)
         running.update(piece[..., :0])
-    found = running.values()
+    result = running.values()
     exact = values.double()
-    torch.testing.assert_close(found["mean"].double(), exact.mean(-1), rtol=1e-6, atol=0)
+    torch.testing.assert_close(result["mean"].double(), exact.mean(-1), rtol=1e-6, atol=0)
     torch.testing.assert_close(
-        found["std"].double(), exact.std(-1, correction=0), rtol=1e-3, atol=0
+        result["std"].double(), exact.std(-1, correction=0), rtol=1e-3, atol=0
     )
-    assert torch.equal(found["max"], values.amax(-1))
+    assert torch.equal(result["max"], values.amax(-1))
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_pieces_give_the_numbers_of_the_whole(preset, pooling, samples):
     whole = Embedder(encoder, pooling, chunk_seconds=60)
     parts = Embedder(encoder, pooling, chunk_seconds=0.64)
     with torch.no_grad():
-        expected, found = whole(wave), parts(wave)
-        assert error(found, expected) < 1e-5
+        expected, result = whole(wave), parts(wave)
+        assert error(result, expected) < 1e-5
         expected, times = whole.timestamps(wave)
-        found, found_times = parts.timestamps(wave)
-    assert error(found, expected) < 1e-5
+        result, found_times = parts.timestamps(wave)
+    assert error(result, expected) < 1e-5
     assert torch.equal(times, found_times)
 
 
@@ -86,10 +86,10 @@ def test_frames_in_pieces_are_the_encoders_image(preset):
         frames = Frames(encoder, wave, core=32)
         expected = encoder.image(wave)
         assert frames.count == expected.shape[-1]
-        found = frames.image(0, frames.count)
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        result = frames.image(0, frames.count)
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
         beyond = frames.image(frames.count - 2, frames.count + 3)
-        torch.testing.assert_close(beyond[..., 2:], found[..., -1:].expand(*beyond.shape[:3], 3))
+        torch.testing.assert_close(beyond[..., 2:], result[..., -1:].expand(*beyond.shape[:3], 3))
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -112,9 +112,9 @@ def test_early_stages_are_mean_and_max_of_their_window():
     j = 20  # Centred on frame 4 j + 3.5: frames 4 j + 2 to 4 j + 5, columns 2 j + 1 and 2 j + 2.
     frames = image[0].flatten(0, 1)[:, 4 * j + 2 : 4 * j + 6]
     columns = first[0].flatten(0, 1)[:, 2 * j + 1 : 2 * j + 3]
-    expected = [frames.mean(1), frames.amax(1), frames.std(1, correction=0)]
-    expected += [columns.mean(1), columns.amax(1)]
-    expected = torch.cat(expected)
+    statistics = [frames.mean(1), frames.amax(1), frames.std(1, correction=0)]
+    statistics += [columns.mean(1), columns.amax(1)]
+    expected = torch.cat(statistics)
     torch.testing.assert_close(out[0, j, : len(expected)], expected, atol=1e-5, rtol=1e-5)
 
 

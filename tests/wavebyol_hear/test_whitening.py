@@ -39,9 +39,9 @@ def test_numbers_are_centred_and_the_strongest_directions_come_down_to_the_next(
     assert whitened.mean(0).abs().max() < 1e-3
     count = SIZE // 8
     # In the eigenvectors' own coordinates: the last five are the strongest, the sixth rules.
-    found = (whitened.double() @ directions).var(0)
+    result = (whitened.double() @ directions).var(0)
     wanted[-count:] = wanted[-count - 1]
-    torch.testing.assert_close(found, wanted, rtol=2e-2, atol=1e-4)
+    torch.testing.assert_close(result, wanted, rtol=2e-2, atol=1e-4)
     assert not torch.allclose((spread.double() @ directions).var(0), wanted, rtol=0.5)
 
 
@@ -106,17 +106,17 @@ def test_a_pooling_without_statistics_is_left_as_it_is(file, encoder):
     audio = torch.randn(2, 30_000)
     # The scene's maxima are over the whole clip: the statistics of windows are not theirs.
     for pooling in ("stages", "maxima", dataclasses.replace(POOLINGS["contrast"], compress=0)):
-        found = get_scene_embeddings(audio, load_model(path, pooling=pooling))
+        result = get_scene_embeddings(audio, load_model(path, pooling=pooling))
         plain = get_scene_embeddings(audio, Embedder(encoder, pooling, precision="auto"))
-        assert torch.equal(found, plain)
+        assert torch.equal(result, plain)
 
 
 def test_what_is_whitened_stays_as_it_was():
     values = rows(60)
     before = values.clone()
-    found = fitted(values)(values.view(3, 20, SIZE)[:, 1:])
+    result = fitted(values)(values.view(3, 20, SIZE)[:, 1:])
     assert torch.equal(values, before)
-    torch.testing.assert_close(found, fitted(values)(values).view(3, 20, SIZE)[:, 1:])
+    torch.testing.assert_close(result, fitted(values)(values).view(3, 20, SIZE)[:, 1:])
 
 
 def test_gradients_pass_through(file):
@@ -158,6 +158,6 @@ def test_clips_stand_apart_only_when_whitened(esc50_clips):
     for whiten in (False, True):
         values = get_scene_embeddings(esc50_clips, load_model(whiten=whiten))
         values = torch.nn.functional.normalize(values, dim=1)
-        likeness[whiten] = (values @ values.T)[~torch.eye(len(values), dtype=bool)].mean()
+        likeness[whiten] = (values @ values.T)[~torch.eye(len(values), dtype=torch.bool)].mean()
     assert likeness[False] > 0.8
     assert likeness[True] < 0.3

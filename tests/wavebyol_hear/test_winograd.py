@@ -17,6 +17,7 @@ def test_it_is_the_convolution(rows, columns, dilation, dtype, most, at_once, mo
     monkeypatch.setattr("wavebyol_hear.fast.winograd.TILES", at_once)
     generator = torch.Generator().manual_seed(0)
     convolution = torch.nn.Conv2d(64, 24, 3, padding=1)
+    assert convolution.bias is not None
     with torch.no_grad():
         convolution.weight.copy_(torch.randn(24, 64, 3, 3, generator=generator) / 24)
         convolution.bias.copy_(torch.randn(24, generator=generator))
@@ -28,10 +29,10 @@ def test_it_is_the_convolution(rows, columns, dilation, dtype, most, at_once, mo
             padding=(1, dilation),
             dilation=(1, dilation),
         )
-        found = WinogradConv2d(convolution, dtype)(image.to(dtype), dilation)
-    assert found.shape == expected.shape
-    assert found.dtype == dtype
-    assert (found - expected).norm() <= most * expected.norm()
+        result = WinogradConv2d(convolution, dtype)(image.to(dtype), dilation)
+    assert result.shape == expected.shape
+    assert result.dtype == dtype
+    assert (result - expected).norm() <= most * expected.norm()
 
 
 @pytest.mark.parametrize("at_once", [256, 2])
@@ -47,6 +48,7 @@ def test_a_line_is_the_strided_convolution_of_two_taps(
     generator = torch.Generator().manual_seed(0)
     taps = 2 * stride
     convolution = torch.nn.Conv2d(24, 17, (1, taps), (1, stride), (0, padding))
+    assert convolution.bias is not None
     with torch.no_grad():
         shape = convolution.weight.shape
         convolution.weight.copy_(torch.randn(shape, generator=generator) / (24 * taps) ** 0.5)
@@ -58,7 +60,7 @@ def test_a_line_is_the_strided_convolution_of_two_taps(
             (1, stride),
             (0, padding),
         )
-        found = WinogradLine(convolution, dtype)(image.to(dtype))
-    assert found.shape == expected.shape
-    assert found.dtype == dtype
-    assert (found - expected).norm() <= most * expected.norm()
+        result = WinogradLine(convolution, dtype)(image.to(dtype))
+    assert result.shape == expected.shape
+    assert result.dtype == dtype
+    assert (result - expected).norm() <= most * expected.norm()
