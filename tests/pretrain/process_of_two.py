@@ -61,8 +61,8 @@ def main():
     """Save this process's share of every loss."""
     folder = Path(sys.argv[1])
     with process_group("cpu", f"file://{folder / 'meet'}") as device:
-        found = {loss: share_of(loss, device) for loss in LOSSES}
-        torch.save(found, folder / f"{rank()}.pt")
+        result = {loss: share_of(loss, device) for loss in LOSSES}
+        torch.save(result, folder / f"{rank()}.pt")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import dataclasses
 from itertools import chain
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 
-from pretrain.augment.effect import EffectConfig
+from pretrain.augment.effect import Effect, EffectConfig
 from pretrain.augment.effects import ClipConfig, GainConfig, SpeedConfig, TimeDropoutConfig
 from pretrain.augment.filters import BandRejectConfig, EqualiserConfig
 from pretrain.augment.layer import AugmentationLayer, AugmentConfig
@@ -83,10 +84,11 @@ def test_the_layer_is_its_effects_one_after_another(noise_last: bool) -> None:
     got = layer(wave, chance(3))
     random = chance(3)
     steps, gets = layer.draw(wave, random)
-    drawn = {name: effect.draw(wave, random) for name, effect in layer.effects.items()}
+    effects = {name: cast(Effect, effect) for name, effect in layer.effects.items()}
+    drawn = {name: effect.draw(wave, random) for name, effect in effects.items()}
     want = wave.clone()
     for name in chain.from_iterable(steps):
-        changed = layer.effects[name].change(want, drawn[name])
+        changed = effects[name].change(want, drawn[name])
         want = torch.where(gets[name][:, None, None], changed, want)
     linear = gets["reverb"].int() + gets["band_reject"].int() + gets["equaliser"].int() > 1
     # filters in a row: between two of them the plain way cuts off what rings on beyond the end

@@ -20,6 +20,8 @@ from wavebyol_hear.encoder import PRESETS, Encoder
 _spec = importlib.util.spec_from_file_location(
     "process_of_two", Path(__file__).with_name("process_of_two.py")
 )
+assert _spec is not None
+assert _spec.loader is not None
 process_of_two = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(process_of_two)
 

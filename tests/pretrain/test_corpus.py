@@ -10,6 +10,7 @@ import tarfile
 import threading
 import zipfile
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -45,7 +46,8 @@ def zipped(**members: bytes) -> bytes:
 
 def data_tar(members: dict[str, bytes], links: dict[str, str], suffix: str = "xz") -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=f"w:{suffix}") as tar:
+    mode = cast(Literal["w:xz", "w:gz", "w:bz2"], f"w:{suffix}")
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:
         for name, target in links.items():
             link = tarfile.TarInfo(name)
             link.type, link.linkname = tarfile.SYMTYPE, target
@@ -94,7 +96,7 @@ LINKS = {f"./{ROOT}/link.wav": "/etc/passwd", f"./{ROOT}/loop.wav": "loop.wav"}
 RULES = "-=*/unwanted/* speech=*/voice/* music=*/music/* everyday=*"
 
 
-def package(name: str, content: bytes, **changed: object) -> dict[str, object]:
+def package(name: str, content: bytes, **changed: Any) -> dict[str, Any]:
     row = {
         "package": name,
         "version": "1.0-1",
@@ -108,7 +110,7 @@ def package(name: str, content: bytes, **changed: object) -> dict[str, object]:
     return row | changed
 
 
-def write_list(path: Path, rows: list[dict[str, object]]) -> Path:
+def write_list(path: Path, rows: list[dict[str, Any]]) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

@@ -94,7 +94,7 @@ def reference(settings, views, without=()):
         gradients = dict(
             zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True)
         )
-        norm = sum(g.double().square().sum() for g in gradients.values()).sqrt()
+        norm = math.sqrt(sum(float(g.double().square().sum()) for g in gradients.values()))
         factor = 1.0
         if optim.clip_norm and "clip" not in without:
             factor = min(1.0, float(optim.clip_norm / norm))
@@ -104,17 +104,18 @@ def reference(settings, views, without=()):
                 if name.endswith(("centre", "bandwidth")) and "scale" not in without:
                     lr *= optim.front_end_scale
                 if parameter.ndim > 1 and "decay" not in without:
-                    parameter *= 1 - lr * optim.weight_decay
+                    parameter.mul_(1 - lr * optim.weight_decay)
                 first, second = optim.betas
                 mean[name] = first * mean[name] + (1 - first) * g
                 square[name] = second * square[name] + (1 - second) * g**2
                 step_size = mean[name] / (1 - first ** (step + 1))
                 spread = (square[name] / (1 - second ** (step + 1))).sqrt() + optim.eps
-                parameter -= lr * step_size / spread
+                parameter.sub_(lr * step_size / spread)
             passed = (1 + math.cos(math.pi * step / optim.steps)) / 2
             tau = byol.tau_final - (byol.tau_final - byol.tau) * passed
             at_step = byol.tau_every == "step" or "epoch" in without
             if "target" not in without and (at_step or (step + 1) % (CLIPS // BATCH) == 0):
+                assert method.target is not None
                 for old, new in zip(
                     method.target.parameters(), method.online.parameters(), strict=True
                 ):
@@ -147,7 +148,7 @@ def test_the_precision_asked_for_is_that_of_the_forward_pass(monkeypatch, precis
     monkeypatch.setattr(pretrain.train, "resolve", lambda name, _: {"auto": "bf16"}.get(name, name))
     learner, seen = Learner(config(f"run.precision={precision}"), CPU, CLIPS), []
     learner.wrap()
-    learner.method.predictor.register_forward_hook(
+    learner.method.get_submodule("predictor").register_forward_hook(
         lambda *_: seen.append(torch.is_autocast_enabled("cpu"))
     )
     learner.step(0, *torch.randn(2, BATCH, 1, 4096).unbind())
@@ -179,7 +180,7 @@ def test_every_rank_draws_its_own_clips_and_all_make_up_the_batch(store, monkeyp
             drawn.append(numbers.tolist())
             return draw(numbers)
 
-        views.sampler.draw = spy
+        monkeypatch.setattr(views.sampler, "draw", spy)
         views.crops(1)
     monkeypatch.undo()
     assert [len(numbers) for numbers in drawn] == [2] * 4

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from torch import nn
 
+from pretrain.methods.method import Method
 from pretrain.monitor import Monitor, filter_bank, knn_accuracy, rank_me, read_probe, spread
 from wavebyol_hear.encoder import PRESETS, Encoder
+from wavebyol_hear.front_end import BankFrontEnd
 
 CONFIG = dataclasses.replace(PRESETS["slim"], widths="4 P")
 
@@ -57,16 +58,18 @@ def test_filters_move_by_what_they_changed_and_leak_where_it_lets_loud_bands_in(
     values = filter_bank(encoder, wave)
     assert values["bank/movement"] == 0
     assert values["bank/leak"] < 0.01
-    taps = encoder.front_end.taps
+    front_end = encoder.front_end
+    assert isinstance(front_end, BankFrontEnd)
+    taps = front_end.taps
     noise = torch.randn(taps.shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        taps += 0.1 * noise * taps.norm() / noise.norm()
+        taps.add_(0.1 * noise * taps.norm() / noise.norm())
     values = filter_bank(encoder, wave)
     assert values["bank/movement"] == pytest.approx(0.1, rel=1e-4)
     leak = values["bank/leak"]
     assert leak > 0.03
     with torch.no_grad():  # A change within a band is movement and no leak.
-        taps.copy_(encoder.front_end.initial_taps() * 1.1)
+        taps.copy_(front_end.initial_taps() * 1.1)
     values = filter_bank(encoder, wave)
     assert values["bank/movement"] == pytest.approx(0.1, rel=1e-4)
     assert values["bank/leak"] < 0.01
@@ -80,7 +83,7 @@ def test_an_inactive_monitor_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-class Spectrum(nn.Module):
+class Spectrum(Method):
     """A method whose features are the magnitude spectrum, or nothing but noise."""
 
     def __init__(self, blind):

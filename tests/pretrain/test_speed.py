@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pretrain.config import read_config
+from pretrain.methods.byol import Byol
 from pretrain.train import Learner
 from tools.speed.pretrain import matmul_roof, step_flop
 
@@ -60,6 +61,7 @@ def test_the_flop_of_a_step_is_that_of_three_forwards_of_both_views():
     learner.wrap()
     view = torch.randn(2, 1, 4096)
     counted = step_flop(learner, view, view)
+    assert isinstance(learner.method, Byol)
     frames = learner.method.encoder.frames(4096)
     convs = 2 * 9 * (3 * 4 * 32 * frames + 4 * 8 * 16 * (frames // 2))
     gabor = 2 * 192 * 400 * (2 * frames)  # two moduli a frame; frozen, so forward alone

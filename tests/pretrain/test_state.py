@@ -3,6 +3,7 @@
 import resource
 import signal
 import subprocess
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_state_before(tmp_path):
     network = torch.nn.Linear(300, 300)
     optimizer = torch.optim.SGD(network.parameters())
     path = tmp_path / "state.pt"
-    settings = {"config": read_config("tiny", None, []), "data": "0"}
+    settings: dict[str, Any] = {"config": read_config("tiny", None, []), "data": "0"}
     save_state(path, 1, network, optimizer, **settings)
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -46,7 +47,8 @@ def test_a_full_disk_is_one_line_and_keeps_the_state_before(tmp_path):
 def test_a_damaged_state_is_one_line(tmp_path, change, message):
     network = torch.nn.Linear(3, 3)
     optimizer = torch.optim.SGD(network.parameters())
-    path, settings = tmp_path / "state.pt", {"config": read_config("tiny"), "data": "0"}
+    path = tmp_path / "state.pt"
+    settings: dict[str, Any] = {"config": read_config("tiny"), "data": "0"}
     save_state(path, 1, network, optimizer, **settings)
     state = torch.load(path, weights_only=True)
     change(state)
@@ -71,7 +73,7 @@ def test_a_file_of_code_is_refused_without_advice_to_run_it(tmp_path):
 def test_the_state_comes_back_whole(tmp_path):
     """Network, optimizer with its moments and steps, and the number of steps done."""
     torch.manual_seed(0)
-    settings = {"config": read_config("tiny"), "data": "0"}
+    settings: dict[str, Any] = {"config": read_config("tiny"), "data": "0"}
     network = torch.nn.Linear(3, 3)
     optimizer = torch.optim.AdamW(network.parameters(), 0.1)
     for _ in range(3):
