@@ -1,5 +1,7 @@
 """Arrays whose test rows may not be read yet."""
 
+from typing import Any
+
 import numpy as np
 
 
@@ -13,7 +15,7 @@ class Guarded:
     def __len__(self) -> int:
         return len(self.array)
 
-    def __getitem__(self, key: object) -> np.ndarray:
+    def __getitem__(self, key: Any) -> np.ndarray:
         if self.armed and self.forbidden & set(np.atleast_1d(np.arange(len(self))[key]).tolist()):
             raise AssertionError("a test row was read before the choice was made")
         return self.array[key]

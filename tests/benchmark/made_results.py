@@ -1,5 +1,7 @@
 """Results made up for tests of what shows them."""
 
+from typing import Any
+
 import numpy as np
 
 from benchmark.results.schema import Result
@@ -8,8 +10,8 @@ from benchmark.stats.metrics import score
 BASE = "baselines.log_mel"
 
 
-def made_cost(**changes: object) -> dict[str, object]:
-    values = {
+def made_cost(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
         "parameters": 1_234_567,
         "gflop_per_second": 0.25,
         "real_time_factor": 150.0,
@@ -22,10 +24,10 @@ def made_cost(**changes: object) -> dict[str, object]:
     return {**values, **changes}
 
 
-def bare(task: str, model: str, n: int = 10, **changes: object) -> Result:
-    """A whole result of n clips in which every metric is 50 and nothing is told besides."""
+def bare(task: str, model: str, n: int = 10, **changes: Any) -> Result:
+    """A whole result of n clips in which every metric is 50 and there is nothing besides."""
     interval = {"value": 50.0, "low": 0.0, "high": 100.0}
-    values = {
+    values: dict[str, Any] = {
         "task": task,
         "model": model,
         "protocol": "linear-1",
@@ -47,7 +49,7 @@ def bare(task: str, model: str, n: int = 10, **changes: object) -> Result:
 
 
 def made(
-    task: str, model: str, share: float, *, n: int = 400, classes: int = 5, **changes: object
+    task: str, model: str, share: float, *, n: int = 400, classes: int = 5, **changes: Any
 ) -> Result:
     """A result of a model that is right on about a share of clips, and wrong at random."""
     draw = np.random.default_rng(sum(map(ord, task + model)))
@@ -59,12 +61,12 @@ def made(
     plain = {name: vars(interval) for name, interval in scores.overall.items()}
     curve = [{"strength": 10.0**k, "accuracy": 40.0 + 3 * k} for k in range(-5, 1)]
     fold = {"name": "test", "n_train": 60, "n_valid": 20, "n_test": n, "metrics": plain}
-    values = {
+    values: dict[str, Any] = {
         "classes": names,
         "metrics": plain,
         "by_class": {
-            names[i]: {name: vars(x) for name, x in found.items()}
-            for i, found in scores.by_class.items()
+            names[i]: {name: vars(x) for name, x in intervals.items()}
+            for i, intervals in scores.by_class.items()
         },
         "fold_mean": {"accuracy": plain["accuracy"]["value"], "deviation": 0.0},
         "folds": [fold | {"strength": 1.0, "validation": curve}],

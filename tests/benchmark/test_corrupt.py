@@ -1,4 +1,4 @@
-"""Heads trained on clean clips are scored on spoilt ones: the right head, the right clip."""
+"""Heads trained on clean clips are scored on corrupted ones: the right head, the right clip."""
 
 import dataclasses
 import importlib
@@ -11,7 +11,7 @@ import soxr
 
 from benchmark import evaluate as evaluation
 from benchmark.data import corrupt as names
-from benchmark.data.clip import Clip, Task
+from benchmark.data.clip import Clip, SplitPolicy, Task
 from benchmark.data.clip import Source as Archive
 from benchmark.data.corrupt import CorruptedClips, parse
 from benchmark.data.split import make_folds
@@ -38,7 +38,7 @@ CLIPS = 9
 RANDOM = "baselines.content_random"
 
 
-def the_task(policy: str = "folds") -> Task:
+def the_task(policy: SplitPolicy = "folds") -> Task:
     return Task(
         name="tones",
         title="Tones",
@@ -78,8 +78,12 @@ def embedded_clips(tmp_path: Path, clips: list[Clip], workers: int = 0, **option
     )
 
 
-def spoil(
-    tmp_path: Path, clips: list[Clip], embedded: EmbeddedTask, *names: str, policy: str = "folds"
+def embed_clips_corrupted(
+    tmp_path: Path,
+    clips: list[Clip],
+    embedded: EmbeddedTask,
+    *names: str,
+    policy: SplitPolicy = "folds",
 ) -> dict[str, EmbeddedTask]:
     source = Source(the_task(policy), clips, tmp_path / "tones")
     settings = Settings(
@@ -91,7 +95,7 @@ def spoil(
     return embed_corrupted(source, embedded, load(RANDOM), settings)
 
 
-def test_a_file_is_spoilt_at_its_own_rate_before_any_resampling(
+def test_a_file_is_corrupted_at_its_own_rate_before_any_resampling(
     tmp_path: Path, clips: list[Clip]
 ) -> None:
     paths = [str(tmp_path / "tones" / clip.path) for clip in clips]
@@ -99,9 +103,9 @@ def test_a_file_is_spoilt_at_its_own_rate_before_any_resampling(
     corruption = parse("noise:0")
     own = corruption(read_audio(paths[1], 22_050), 22_050, "clip1")
     for rate in (16_000, 22_050, 48_000):
-        heard = Reader(paths, rate, CorruptedClips(corruption, ids)).read(1)
+        actual = Reader(paths, rate, CorruptedClips(corruption, ids)).read(1)
         expected = soxr.resample(own, 22_050, rate, quality="HQ") if rate != 22_050 else own
-        np.testing.assert_array_equal(heard, expected)
+        np.testing.assert_array_equal(actual, expected)
     absent = Reader(["/no/such.wav"], 16_000, CorruptedClips(corruption, ["x"])).read(0)
     assert "no such file" in absent
 
@@ -119,7 +123,7 @@ def test_workers_change_nothing_and_the_cache_is_kept_apart(
     again = embedded_clips(tmp_path, clips, corruption=parse("noise:0"))
     assert again.encoder_calls == 0
     assert embedded_clips(tmp_path, clips).encoder_calls == 0
-    # Other ids are other seeds; other code may spoil otherwise.
+    # Other ids are other seeds; other code may corrupt otherwise.
     renamed = [Clip(f"x{c.clip_id}", c.path, c.label, c.split, c.group) for c in clips]
     other = embedded_clips(tmp_path, renamed, corruption=parse("noise:0"))
     assert other.encoder_calls > 0
@@ -131,7 +135,7 @@ def test_workers_change_nothing_and_the_cache_is_kept_apart(
     assert embedded_clips(tmp_path, clips, corruption=parse("noise:0")).encoder_calls > 0
 
 
-def test_only_test_clips_with_a_clean_embedding_are_spoilt(
+def test_only_test_clips_with_a_clean_embedding_are_corrupted(
     tmp_path: Path, clips: list[Clip]
 ) -> None:
     fixed = [
@@ -139,10 +143,10 @@ def test_only_test_clips_with_a_clean_embedding_are_spoilt(
         for i, c in enumerate(clips)
     ]
     embedded = embedded_clips(tmp_path, fixed[:-1])
-    found = spoil(tmp_path, fixed, embedded, "clip", "reverb", policy="fixed")
-    assert list(found) == ["clip:10", "reverb:0.8"]
-    assert found["clip:10"].clip_ids.tolist() == ["clip2", "clip5"]
-    assert set(spoil(tmp_path, clips, embedded, "clip")["clip:10"].clip_ids) == {
+    output = embed_clips_corrupted(tmp_path, fixed, embedded, "clip", "reverb", policy="fixed")
+    assert list(output) == ["clip:10", "reverb:0.8"]
+    assert output["clip:10"].clip_ids.tolist() == ["clip2", "clip5"]
+    assert set(embed_clips_corrupted(tmp_path, clips, embedded, "clip")["clip:10"].clip_ids) == {
         f"clip{i}" for i in range(8)
     }
 
@@ -161,17 +165,18 @@ def test_each_clip_gets_the_head_of_the_fold_that_tests_it(
     rows = np.arange(CLIPS)
     right = ProbeResult(rows, embedded.labels, (Selection(1.0, ()),) * 3, True, predict)
     probed = Probed(PROTOCOLS["linear"], folds, right, (right.predicted,), 0.0)
-    spoilt = spoil(tmp_path, clips[::-1][:-1], embedded, "clip")  # another order, clip0 left out
-    found = rescore(probed, embedded, spoilt, 2)["clip:10"]
-    by_id = dict(zip(spoilt["clip:10"].clip_ids, spoilt["clip:10"].embeddings, strict=True))
+    others = clips[::-1][:-1]  # another order, clip0 left out
+    corrupted = embed_clips_corrupted(tmp_path, others, embedded, "clip")
+    output = rescore(probed, embedded, corrupted, 2)["clip:10"]
+    by_id = dict(zip(corrupted["clip:10"].clip_ids, corrupted["clip:10"].embeddings, strict=True))
     for number, fold in enumerate(folds):
         wanted = [by_id[c] for c in embedded.clip_ids[fold.test] if c != "clip0"]
         np.testing.assert_array_equal(asked[number], np.stack(wanted))
     given = np.array([i % 3 % 2 for i in range(1, CLIPS)])
     accuracy = 100 * np.mean(given == embedded.labels[1:])
-    assert found["n_clips"] == CLIPS - 1
-    assert found["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
-    difference = found["difference"]
+    assert output["n_clips"] == CLIPS - 1
+    assert output["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
+    difference = output["difference"]
     assert difference["value"] == pytest.approx(accuracy - 100)  # clean, all were right
     assert difference["low"] <= difference["value"] <= difference["high"]
     assert difference["high"] <= 0 < difference["p"] <= 1
@@ -186,15 +191,15 @@ def test_heads_of_real_protocols_lose_nothing_where_nothing_is_spoilt(
         protocol = PROTOCOLS[name]
         outcome = protocol.evaluate(embedded.embeddings, embedded.labels, folds, 2)
         probed = Probed(protocol, folds, outcome, (outcome.predicted,), 0.0)
-        found = rescore(probed, embedded, {"same": embedded}, 2)["same"]
-        assert found["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
+        output = rescore(probed, embedded, {"same": embedded}, 2)["same"]
+        assert output["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
 
 
 def test_a_protocol_without_heads_for_embeddings_says_so_and_keeps_its_score(
     tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded = embedded_clips(tmp_path, clips)
-    spoilt = spoil(tmp_path, clips, embedded, "clip")
+    corrupted = embed_clips_corrupted(tmp_path, clips, embedded, "clip")
     linear = PROTOCOLS["linear"]
 
     def evaluate(*given, **more) -> ProbeResult:
@@ -204,7 +209,7 @@ def test_a_protocol_without_heads_for_embeddings_says_so_and_keeps_its_score(
     monkeypatch.setattr(evaluation, "Finetune", lambda *given: evaluate)
     settings = Settings(tmp_path / "out", cache_dir=tmp_path / "cache0", device="cpu")
     source = Source(the_task(), clips, tmp_path / "tones")
-    subject = Subject(ScoreContext(the_task(), RANDOM, CLIPS), embedded, spoilt)
+    subject = Subject(ScoreContext(the_task(), RANDOM, CLIPS), embedded, corrupted)
     results = [score_classes(source, subject, one, settings) for one in (linear, headless)]
     assert [list(result.corrupted) for result in results] == [["clip:10"], []]
     assert [note for note in results[0].notes if "intervals are rough" not in note] == []

@@ -1,7 +1,7 @@
 """What one step passes to the next: keys, flags, notes, seeds, devices, and who fails alone."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,8 @@ from benchmark import run
 from benchmark.data.clip import Clip, Task
 from benchmark.data.corrupt import parse
 from benchmark.data.hear_folder import read_task
-from benchmark.embed.embed import embed_task
+from benchmark.data.split import Fold
+from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.model import HearModel, load
 from benchmark.evaluate import Settings, Source, embed, embed_corrupted, evaluate, scorers
 from benchmark.heareval import embed_events as frames
@@ -25,8 +26,9 @@ from benchmark.heareval.predict import Predicted
 from benchmark.heareval.protocols import heareval_folder
 from benchmark.heareval.source import hear_source
 from benchmark.probes.protocols import PROTOCOLS
+from benchmark.probes.rows import ProbeResult
 from benchmark.results.failures import read_failures
-from benchmark.results.schema import read_results
+from benchmark.results.schema import Result, ResultKey, read_results
 from tests.benchmark.data.test_hear_folder import EVENTS, small, write
 from tests.benchmark.tones import RANDOM, TASK, write_tones
 
@@ -48,11 +50,11 @@ def listed(folder: Path, labels: str = "single") -> Source:
 
 
 def settings(tmp_path: Path, **more: Any) -> Settings:
-    options = {"data_dir": tmp_path, "cache_dir": tmp_path / "cache", "workers": 0} | more
-    return Settings(tmp_path / "out", **options)
+    defaults: dict[str, Any] = {"data_dir": tmp_path, "cache_dir": tmp_path / "cache", "workers": 0}
+    return Settings(tmp_path / "out", **(defaults | more))
 
 
-def changed(model: HearModel, name: str, value: object) -> SimpleNamespace:
+def changed(model: HearModel, name: str, value: object) -> Any:
     """A loaded model that says another value of one attribute."""
     names = ("spec", "model", "device", "weights_hash", "sample_rate", "size", "precision")
     kept = {each: getattr(model, each) for each in names}
@@ -65,13 +67,13 @@ def test_heareval_works_in_a_folder_of_its_own_for_all_its_scores_depend_on(
 ) -> None:
     hear = read_task(write(tmp_path / "beeps-1.0-small", small(), rate=16000))
     model = load(write_module("tiny"))
-    made = SimpleNamespace(data_hash="d", embeddings=np.zeros((3, 2), np.float32))
+    made: Any = SimpleNamespace(data_hash="d", embeddings=np.zeros((3, 2), np.float32))
     first = heareval_folder(hear, model, made, tmp_path)
     other = changed(model, attribute, value)
     assert heareval_folder(hear, model, made, tmp_path) == first
     assert heareval_folder(hear, other, made, tmp_path) != first
     for changes in ({"data_hash": "other"}, {"embeddings": np.ones((3, 2), np.float32)}):
-        made_otherwise = SimpleNamespace(**vars(made) | changes)
+        made_otherwise: Any = SimpleNamespace(**vars(made) | changes)
         assert heareval_folder(hear, model, made_otherwise, tmp_path) != first
     metadata = hear.folder / "task_metadata.json"
     metadata.write_text(metadata.read_text().replace("top1_acc", "mAP"))
@@ -111,6 +113,7 @@ def test_corrupted_clips_have_their_own_embeddings_and_those_are_scored(
     options = settings(tmp_path, corruptions=(parse("clip:90"), parse("noise:0")))
     subject = embed(source, "tiny", options)
     clean = subject.embedded
+    assert isinstance(clean, EmbeddedTask)
     for name, corrupted in subject.corrupted.items():
         wanted = embed_task(
             *(source.task, source.clips, source.root, model),
@@ -118,6 +121,7 @@ def test_corrupted_clips_have_their_own_embeddings_and_those_are_scored(
             workers=0,
             corruption=parse(name),
         )
+        assert isinstance(corrupted, EmbeddedTask)
         np.testing.assert_allclose(corrupted.embeddings, wanted.embeddings, rtol=1e-6)
         assert np.abs(corrupted.embeddings - clean.embeddings).max() > 1e-3
     # Where every corrupted clip looks like one of class 1, so it is scored.
@@ -163,17 +167,27 @@ def test_flags_notes_seeds_and_device_reach_the_result(
     seen: list[tuple[str, int]] = []
     real = PROTOCOLS["mlp"]
 
-    def watched(*given: Any, device: str, seed: int) -> Any:
+    def watched(
+        embeddings: np.ndarray,
+        labels: np.ndarray,
+        folds: Sequence[Fold],
+        n_classes: int,
+        *,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> ProbeResult:
         seen.append((device, seed))
-        return real.evaluate(*given, device="cpu", seed=seed)
+        return real.evaluate(embeddings, labels, folds, n_classes, device="cpu", seed=seed)
 
     monkeypatch.setitem(PROTOCOLS, "mlp", dataclasses.replace(real, evaluate=watched))
     options = settings(tmp_path, device="cpu:0", protocols=("mlp",), seeds=2, allow_partial=True)
     (result,), failures = evaluate([task], [spec], options)
     assert failures == {}
     assert seen == [("cpu:0", 0), ("cpu:0", 1)]
+    assert result.seeds is not None
     assert result.seeds["count"] == 2
     assert result.provenance["machine"]["device"] == "cpu:0"
+    assert result.partial is not None
     assert "13 of 100 clips are listed" in result.partial
     assert "1 of 13 listed files are absent" in result.partial
     assert (result.n_listed, result.n_clips) == (13, 12)
@@ -194,7 +208,12 @@ def test_the_command_hands_on_what_was_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(module, "evaluate", lambda *given: asked.append(given) or ([], {}))
+
+    def record(*args: Any) -> tuple[list[Result], dict[ResultKey, str]]:
+        asked.append(args)
+        return [], {}
+
+    monkeypatch.setattr(module, "evaluate", record)
     words = ["--tasks", "esc50", "--models", f"{RANDOM},wavebyol_hear?whiten=false"]
     words += ["--protocol", "knn,mlp", "--seeds", "3", "--corrupt", "noise:5", "--device", "cpu:0"]
     words += ["--workers", "0", "--allow-partial", "--hear-grid", "fast", "--hear-linear"]
@@ -264,7 +283,7 @@ def test_device_notes_grid_and_folder_reach_every_protocol_of_a_hear_task(
         "event": {"a.wav": [event], "b.wav": [event | {"label": "high"}]},
         "multiclass": {"a.wav": ["low"], "b.wav": ["high"]},
     }
-    changes = EVENTS if kind == "event" else {"prediction_type": kind}
+    changes: dict[str, Any] = EVENTS if kind == "event" else {"prediction_type": kind}
     if kind == "event":
         changes = changes | {"evaluation": ["event_onset_200ms_fms"]}
     if kind == "multilabel":

@@ -111,8 +111,8 @@ def test_a_second_run_takes_the_embeddings_and_other_weights_do_not(
     (tmp_path / "twice").write_text("2.0")
     for model, embeds in ((name, True), (name, False), (f"{name}:{tmp_path / 'twice'}", True)):
         assert call(hear_dir, tmp_path, "--tasks", "hear:good", "--models", model) == 0
-        found = {score.model: score for score in read_results(tmp_path / "out")}
-        assert bool(found[model].provenance["encoder_calls"]) == embeds
+        results = {score.model: score for score in read_results(tmp_path / "out")}
+        assert bool(results[model].provenance["encoder_calls"]) == embeds
     assert len(set(heareval)) == 2
     rows = [np.fromfile(folder / "fold00.embeddings.npy", np.float32) for folder in heareval]
     np.testing.assert_array_equal(rows[0], rows[1])
@@ -142,9 +142,9 @@ def test_clips_of_several_labels_are_scored_by_our_own_probe_too(
         (folder / f"{split}.json").write_text(json.dumps(clips))
     asked = ["--tasks", "hear:good", "--models", write_module("tiny"), "--hear-linear"]
     assert call(hear_dir, tmp_path, *asked) == 0
-    found = {score.protocol: score for score in read_results(tmp_path / "out")}
-    score = found.pop("multilabel-2")
-    assert len(found) == 1
+    results = {score.protocol: score for score in read_results(tmp_path / "out")}
+    score = results.pop("multilabel-2")
+    assert len(results) == 1
     assert [fold["name"] for fold in score.folds] == ["fold00", "fold01", "fold02"]
     assert {fold["strength"] for fold in score.folds} <= set(C_GRID)
     assert set(score.metrics) == {"top1_acc", "mAP"}

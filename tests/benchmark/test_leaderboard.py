@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ from benchmark.report.render import TableError
 from benchmark.results.schema import Result, write_result
 
 
-def made(task: str, model: str, value: float, **changes: object) -> Result:
-    values = {
+def made(task: str, model: str, value: float, **changes: Any) -> Result:
+    values: dict[str, Any] = {
         "task": task,
         "model": model,
         "protocol": protocol("default"),

@@ -16,14 +16,14 @@ def test_every_quick_part_runs_and_is_written(tmp_path, capsys):
     path = tmp_path / "new" / "speed.json"
     words = ["--small", "--workers", "1", "--only", ",".join(parts), "--json", str(path)]
     assert main(words) == 0
-    found = json.loads(path.read_text())
-    assert set(found) == {"machine", "packages", "git_revision", "plan", "figures"}
-    assert {f["part"] for f in found["figures"]} == {"roof", *parts}
-    assert all(f["value"] > 0 for f in found["figures"])
-    compared = [f for f in found["figures"] if f["part"] == "embedding" and f["ratio"]]
+    result = json.loads(path.read_text())
+    assert set(result) == {"machine", "packages", "git_revision", "plan", "figures"}
+    assert {f["part"] for f in result["figures"]} == {"roof", *parts}
+    assert all(f["value"] > 0 for f in result["figures"])
+    compared = [f for f in result["figures"] if f["part"] == "embedding" and f["ratio"]]
     assert {f["what"].split(",")[0] for f in compared} == {"h1", "slim"}
     shown = capsys.readouterr().out
-    for f in found["figures"]:
+    for f in result["figures"]:
         assert f["what"] in shown
         assert f["what"] in path.with_suffix(".md").read_text()
 
@@ -31,9 +31,9 @@ def test_every_quick_part_runs_and_is_written(tmp_path, capsys):
 def test_growth_embeds_in_processes_of_their_own(tmp_path):
     path = tmp_path / "speed.json"
     assert main(["--small", "--workers", "1", "--only", "growth", "--json", str(path)]) == 0
-    found = [f["what"] for f in json.loads(path.read_text())["figures"] if f["part"] == "growth"]
-    assert sum("20 clips, time" in what for what in found) == 1
-    assert sum("40 clips, time" in what for what in found) == 1
+    result = [f["what"] for f in json.loads(path.read_text())["figures"] if f["part"] == "growth"]
+    assert sum("20 clips, time" in what for what in result) == 1
+    assert sum("40 clips, time" in what for what in result) == 1
 
 
 def test_numbers_that_are_not_the_plain_ones_have_no_speed():
@@ -55,9 +55,9 @@ def test_the_plain_network_is_not_the_package_s_own_tensors():
 
 def test_calls_take_turns_after_a_warm_up():
     order = []
-    found = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
+    result = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
     assert order == ["a", "b"] * 4
-    assert set(found) == {"a", "b"}
+    assert set(result) == {"a", "b"}
     assert product_flop(10) == 2000
 
 

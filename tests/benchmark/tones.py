@@ -1,6 +1,7 @@
 """Twelve made-up clips of a task, and their embedding."""
 
 from pathlib import Path
+from typing import Any
 
 import soundfile
 
@@ -50,7 +51,7 @@ def write_tones(folder: Path) -> list[Clip]:
     return listed
 
 
-def run(tmp_path: Path, clips: list[Clip], spec: str = RANDOM, **options) -> EmbeddedTask:
+def run(tmp_path: Path, clips: list[Clip], spec: str = RANDOM, **options: Any) -> EmbeddedTask:
     """Embed the clips of tmp_path / "tones"."""
-    settings = {"cache_dir": tmp_path / "cache", "workers": 0, "batch_seconds": 0.3} | options
-    return embed_task(TASK, clips, tmp_path / "tones", load(spec), **settings)
+    defaults: dict[str, Any] = {"cache_dir": tmp_path / "cache", "workers": 0, "batch_seconds": 0.3}
+    return embed_task(TASK, clips, tmp_path / "tones", load(spec), **(defaults | options))

@@ -172,13 +172,13 @@ def test_a_low_bitrate_cuts_high_frequencies() -> None:
 @pytest.mark.parametrize("name", ["noise:20", "reverb", "clip", *CODECS])
 @pytest.mark.parametrize("wave", [np.zeros(4000), np.ones(1), np.full(37, -0.5), burst(0.1)])
 def test_any_sound_keeps_its_length_and_its_range(name: str, wave: np.ndarray) -> None:
-    spoilt = parse(name)(wave.astype(np.float32), 16_000, "clip")
-    assert spoilt.shape == wave.shape
-    assert spoilt.dtype == np.float32
-    assert np.isfinite(spoilt).all()
-    assert np.abs(spoilt).max() <= 1.0 + 1e-6
+    corrupted = parse(name)(wave.astype(np.float32), 16_000, "clip")
+    assert corrupted.shape == wave.shape
+    assert corrupted.dtype == np.float32
+    assert np.isfinite(corrupted).all()
+    assert np.abs(corrupted).max() <= 1.0 + 1e-6
     if not wave.any():
-        assert not spoilt.any()
+        assert not corrupted.any()
 
 
 def test_a_clip_draws_its_own_and_levels_share_it() -> None:

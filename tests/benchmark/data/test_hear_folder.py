@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +23,10 @@ METADATA = {
     "evaluation": ["top1_acc"],
     "splits": ["train", "valid", "test"],
 }
-EVENTS = {"embedding_type": "event", "prediction_type": "multilabel"}
+EVENTS: dict[str, Any] = {"embedding_type": "event", "prediction_type": "multilabel"}
 
 
-def write(folder: Path, content: dict, rate: int = 44100, **changes: object) -> Path:
+def write(folder: Path, content: dict, rate: int = 44100, **changes: Any) -> Path:
     """A task of two labels and the given splits, with a tone for every clip at one rate."""
     folder.mkdir(parents=True)
     (folder / "task_metadata.json").write_text(json.dumps(METADATA | changes))
@@ -60,7 +61,7 @@ def text(name: str, content: str) -> Callable[[Path], object]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (lambda folder: (folder / "task_metadata.json").unlink(), "task_metadata.json: cannot"),
         (text("task_metadata.json", "{"), "no valid JSON"),
@@ -82,10 +83,10 @@ def text(name: str, content: str) -> Callable[[Path], object]:
     ],
 )
 def test_a_broken_folder_is_one_line_with_the_file(
-    tmp_path: Path, spoil: Callable[[Path], object], message: str
+    tmp_path: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     folder = write(tmp_path / "beeps-1.0-small", small())
-    spoil(folder)
+    damage(folder)
     with pytest.raises(HearTaskError, match=message) as caught:
         read_task(folder)
     assert str(folder) in str(caught.value)
@@ -136,11 +137,11 @@ def test_names_find_folders_and_never_leave_the_tasks(tmp_path: Path) -> None:
     for name in ("esc50-v2.0.0-full", "esc50-v2.0.0-5h", "beeps-1.0-small"):
         write(tmp_path / "tasks" / name, small())
     write(tmp_path / "outside-1.0-full", small())
-    found = {
+    result = {
         name: [path.name for path in resolve([name], tmp_path)[0]]
         for name in ("all", "esc50", "esc50-v2.0.0-5h", "beeps", "libricount", "../outside", "*")
     }
-    assert found == {
+    assert result == {
         "all": ["beeps-1.0-small", "esc50-v2.0.0-5h", "esc50-v2.0.0-full"],
         "esc50": ["esc50-v2.0.0-full"],
         "esc50-v2.0.0-5h": ["esc50-v2.0.0-5h"],

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmark.data.clip import SplitPolicy
 from benchmark.data.split import SplitError, make_folds
 
 
@@ -29,7 +30,7 @@ def test_a_fixed_split_is_taken_as_published() -> None:
     ("policy", "splits"),
     [("folds", ["fold1", "fold2", "fold3"]), ("fixed", ["train", "valid", "test"])],
 )
-def test_a_group_in_two_parts_is_refused(policy: str, splits: list[str]) -> None:
+def test_a_group_in_two_parts_is_refused(policy: SplitPolicy, splits: list[str]) -> None:
     groups = np.array(["anna", "ben", "anna"])
     with pytest.raises(SplitError, match="'anna'"):
         make_folds(policy, np.array(splits), groups)
@@ -39,6 +40,6 @@ def test_a_group_in_two_parts_is_refused(policy: str, splits: list[str]) -> None
     ("policy", "splits"),
     [("folds", ["fold1", "fold2"]), ("fixed", ["train", "test"]), ("fixed", ["fold1", "fold2"])],
 )
-def test_missing_parts_are_named(policy: str, splits: list[str]) -> None:
+def test_missing_parts_are_named(policy: SplitPolicy, splits: list[str]) -> None:
     with pytest.raises(SplitError, match="missing"):
         make_folds(policy, np.array(splits), np.array(["a", "b"]))

@@ -143,8 +143,8 @@ def test_ravdess_takes_speech_only_and_balances_the_folds(trees: Path) -> None:
     actors = defaultdict(set)
     for clip in clips:
         actors[clip.split].add(int(clip.group.removeprefix("actor")))
-    assert [len(found) for found in actors.values()] == [4] * 6
-    assert all(sum(actor % 2 for actor in found) == 2 for found in actors.values())
+    assert [len(result) for result in actors.values()] == [4] * 6
+    assert all(sum(actor % 2 for actor in result) == 2 for result in actors.values())
 
 
 def test_ravdess_paper_tests_on_a_quarter(trees: Path) -> None:
@@ -238,6 +238,7 @@ def test_a_part_of_esc50_has_its_official_folds(esc50_root: Path) -> None:
         assert (f"fold0{fold}", f"{recording}/fold{fold}") == (clip.split, clip.group)
         assert TASKS["esc50"].classes[int(target)] == clip.label
     lack = completeness(TASKS["esc50"], clips, esc50_root)
+    assert lack is not None
     assert lack.startswith("60 of 2000 clips are listed; 44 of 50 classes have no clip")
 
 

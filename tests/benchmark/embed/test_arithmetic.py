@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from benchmark.embed.cost import CountError, gflop_per_second
 from benchmark.embed.model import HearModel, load
 from wavebyol_hear.encoder import PRESETS, Encoder
+from wavebyol_hear.front_end import ConvFrontEndConfig
 
 RATE = 16_000
 
 
 def wrapped(model: nn.Module, embed: Callable[[Tensor, nn.Module], Tensor]) -> HearModel:
-    model.sample_rate = RATE
-    model.scene_embedding_size = model.timestamp_embedding_size = 1
+    vars(model).update(sample_rate=RATE, scene_embedding_size=1, timestamp_embedding_size=1)
     module = ModuleType("made_up")
-    module.get_scene_embeddings = embed
+    vars(module).update(get_scene_embeddings=embed)
     return HearModel("made_up", module, model.eval(), torch.device("cpu"), "")
 
 
@@ -32,6 +32,7 @@ def conv_sum(preset: str, samples: int) -> int:
     """Two operations a weight and output of every convolution, from the config alone."""
     config = PRESETS[preset]
     front, total, inputs, length = config.front_end, 0, 1, samples
+    assert isinstance(front, ConvFrontEndConfig)
     for kernel, stride, padding in zip(front.kernels, front.strides, front.paddings, strict=True):
         length = (length + 2 * padding - kernel) // stride + 1
         total += 2 * front.channels * inputs * kernel * length
@@ -55,15 +56,15 @@ def test_h2_counts_what_its_convolutions_add_up_to() -> None:
 
 
 def test_products_added_in_place_count_like_others() -> None:
-    found = []
+    counts = []
     for add in (torch.addmm, Tensor.addmm_):
 
         def embed(audio: Tensor, model: nn.Module, add: Callable[..., Tensor] = add) -> Tensor:
             rows = audio.reshape(-1, 16)
             return add(torch.zeros(len(rows), 8), rows, torch.ones(16, 8))[:1]
 
-        found.append(gflop_per_second(wrapped(nn.Identity(), embed), seconds=1))
-    assert found == [2 * RATE * 8 / 1e9] * 2
+        counts.append(gflop_per_second(wrapped(nn.Identity(), embed), seconds=1))
+    assert counts == [2 * RATE * 8 / 1e9] * 2
 
 
 def test_the_module_that_ships_is_counted_in_proportion_to_the_sound() -> None:
@@ -103,7 +104,7 @@ def test_what_cannot_be_counted_is_a_reason(model: HearModel, reason: str) -> No
 
 
 def test_what_a_module_does_once_is_not_counted() -> None:
-    prepared = []
+    prepared: list[Tensor] = []
 
     def embed(audio: Tensor, model: nn.Module) -> Tensor:
         if not prepared:

@@ -107,7 +107,7 @@ def test_three_hundred_thousand_rows_are_verified_in_constant_memory(tmp_path: P
 
     array = EmbeddingArray(tmp_path, 305979, 8)
     array.embeddings[:] = 1.0
-    array.marks[:] = (1 << 32) | zlib.crc32(np.ones(8, dtype=np.float32))
+    array.marks[:] = (1 << 32) | zlib.crc32(np.ones(8, dtype=np.float32).tobytes())
     array.marks[77] = 5
     array.save()
     start = time.process_time()

@@ -43,8 +43,8 @@ def test_each_row_is_the_embedding_of_that_clip_alone(
     assert result.errors == ()
 
 
-def spoil(tmp_path: Path, clips: list[Clip]) -> list[Clip]:
-    """Spoil clips 0 to 5, make 6 to 10 odd but usable, leave 11."""
+def damage(tmp_path: Path, clips: list[Clip]) -> list[Clip]:
+    """Damage clips 0 to 5, make 6 to 10 odd but usable, leave 11."""
     folder = tmp_path / "tones"
     (folder / "0.wav").unlink()
     (folder / "1.wav").write_text("no sound")
@@ -61,7 +61,7 @@ def spoil(tmp_path: Path, clips: list[Clip]) -> list[Clip]:
 
 
 def test_bad_clips_are_named_and_cost_no_other(tmp_path: Path, clips: list[Clip]) -> None:
-    result = run(tmp_path, spoil(tmp_path, clips), "baselines.log_mel", workers=2)
+    result = run(tmp_path, damage(tmp_path, clips), "baselines.log_mel", workers=2)
     named = dict(result.errors)
     assert set(named) == {f"clip{i}" for i in range(6)}
     for i, reason in enumerate(

@@ -1,9 +1,11 @@
 """Embedding a task again: no work done twice, nothing stale, nothing damaged taken for good."""
 
+import importlib
 import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,10 +42,10 @@ def test_half_done_work_goes_on(
 ) -> None:
     name = write_module("stopping", INTERRUPTED)
     whole = run(tmp_path, clips, name, cache_dir=tmp_path / "other")
-    import stopping
+    stopping = importlib.import_module(name)
 
     monkeypatch.setenv("STOP_AFTER", "4")  # two of them embed the fixed noise
-    stopping.calls = 0
+    vars(stopping).update(calls=0)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, clips, name)
     monkeypatch.delenv("STOP_AFTER")
@@ -53,8 +55,8 @@ def test_half_done_work_goes_on(
 
 
 def the_array(tmp_path: Path) -> Path:
-    (found,) = (tmp_path / "cache").rglob("embeddings.npy")
-    return found
+    (result,) = (tmp_path / "cache").rglob("embeddings.npy")
+    return result
 
 
 def test_a_damaged_row_is_found_and_embedded_again(
@@ -145,7 +147,7 @@ def test_a_task_embeds_and_comes_back_from_the_cache(esc50_root: Path, tmp_path:
     from benchmark.data.tasks.esc50 import TASK as ESC50
 
     clips = ESC50.index(esc50_root)
-    options = {"cache_dir": tmp_path, "workers": 2}
+    options: dict[str, Any] = {"cache_dir": tmp_path, "workers": 2}
     model = load("baselines.log_mel")
     first = embed_task(ESC50, clips, esc50_root, model, **options)
     second = embed_task(ESC50, clips, esc50_root, model, **options)

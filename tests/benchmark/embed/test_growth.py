@@ -47,8 +47,10 @@ def test_a_task_s_embeddings_keep_no_strings_of_their_own(
     model, root = load(RANDOM), tmp_path / "sound"
 
     def embed(count: int = COUNT) -> object:
-        options = {"cache_dir": tmp_path / str(count), "workers": 0, "batch_seconds": 0.1}
-        return embed_task(TASK, clips[:count], root, model, **options)
+        cache = tmp_path / str(count)
+        return embed_task(
+            TASK, clips[:count], root, model, cache_dir=cache, workers=0, batch_seconds=0.1
+        )
 
     embed(9)  # starts what does not grow
     for _, kept in (per_clip(embed), per_clip(embed)):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,11 +36,11 @@ def folder_of(model: HearModel, sound: str = "s", corruption: str = "") -> Path:
 def test_each_part_of_a_model_leads_to_another_folder(write_module) -> None:
     model = load(write_module("keyed"))
     half = load(write_module("keyed"))
-    half.model.precision = "bf16"
+    vars(half.model).update(precision="bf16")
     slow = load(write_module("keyed"))
-    slow.model.sample_rate = 22050
+    vars(slow.model).update(sample_rate=22050)
     wide = load(write_module("keyed"))
-    wide.model.scene_embedding_size = 4
+    vars(wide.model).update(scene_embedding_size=4)
     folders = {
         "as it is": folder_of(model),
         "device": folder_of(dataclasses.replace(model, device=torch.device("cuda"))),
@@ -215,7 +216,7 @@ def test_tensors_of_every_kind_are_hashed(change: Callable, write_module) -> Non
 
 def test_other_embeddings_of_equal_ids_are_not_shared(tmp_path: Path, clips: list[Clip]) -> None:
     model = load(RANDOM)
-    options = {"cache_dir": tmp_path / "cache", "workers": 0}
+    options: dict[str, Any] = {"cache_dir": tmp_path / "cache", "workers": 0}
     first = embed_task(TASK, clips, tmp_path / "tones", model, **options)
     fewer = embed_task(TASK, clips[:-1], tmp_path / "tones", model, **options)
     assert fewer.encoder_calls > 0

@@ -1,7 +1,7 @@
 """Loading a HEAR module: what is wrong with it is one line with its name."""
 
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -70,8 +70,9 @@ def test_a_loaded_model_is_in_evaluation_mode_and_answers(write_module) -> None:
 )
 def test_an_answer_that_is_no_timestamp_embedding_is_named(answer, message: str) -> None:
     network = torch.nn.Module()
-    network.timestamp_embedding_size = 4
-    module = SimpleNamespace(get_timestamp_embeddings=lambda audio, model: answer(audio))
+    vars(network).update(timestamp_embedding_size=4)
+    module = ModuleType("some.module")
+    vars(module).update(get_timestamp_embeddings=lambda audio, model: answer(audio))
     model = HearModel("some.module", module, network, torch.device("cpu"), "")
     with pytest.raises(HearError, match=message) as caught:
         model.timestamps(np.zeros((1, 160), np.float32))
@@ -93,9 +94,14 @@ def test_only_changed_files_are_read_again(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / f"{i}.wav").write_bytes(bytes([i]) * 10)
         clips.append(Clip(str(i), f"{i}.wav", "a", "fold01", "g"))
     clips.append(Clip("absent", "absent.wav", "a", "fold01", "g"))
-    read = []
+    read: list[str] = []
     real = fingerprint.file_hash
-    monkeypatch.setattr(fingerprint, "file_hash", lambda p: read.append(Path(p).name) or real(p))
+
+    def recording(path: Path) -> str:
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(fingerprint, "file_hash", recording)
     memory = tmp_path / "cache" / "memory.json"
     first = content_hashes(clips, tmp_path, memory)
     assert len(set(first)) == 5

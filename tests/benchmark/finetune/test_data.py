@@ -43,6 +43,7 @@ def test_crops_depend_on_seed_epoch_and_row_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), state)
     for row in (3, 2):
         ((_, wave),) = read_crops(reader, 100, 7, 3, [row])
+        assert isinstance(wave, np.ndarray)
         assert wave.shape == (100,)
         assert np.array_equal(whole[row], wave)
     for seed, epoch in ((7, 4), (8, 3)):

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -86,7 +87,9 @@ def tune(setup: Setup, path: Path) -> FoldState:
     embeddings = np.full((192, 3), np.nan, dtype=np.float32)
     reader = Reader(setup.clips.paths, 16000)
     for row in FOLD.development.tolist():
-        embeddings[row] = setup.hear.scenes(reader.read(row)[None])
+        wave = reader.read(row)
+        assert isinstance(wave, np.ndarray), wave
+        embeddings[row] = setup.hear.scenes(wave[None])
     return tune_fold(setup, embeddings, FOLD, path)
 
 
@@ -96,7 +99,7 @@ def untouched(setup: Setup) -> Setup:
 
 @pytest.mark.parametrize(("head", "head_rate"), [("probe", 1e-2), ("zero", 0.1)])
 def test_training_beats_the_initial_state(
-    setup: Setup, tmp_path: Path, head: str, head_rate: float
+    setup: Setup, tmp_path: Path, head: Literal["probe", "zero"], head_rate: float
 ) -> None:
     config = dataclasses.replace(CONFIG, head=head, head_learning_rate=head_rate)
     setup = dataclasses.replace(setup, config=config)
@@ -151,7 +154,7 @@ def test_a_run_that_is_killed_and_started_again_gives_the_same_numbers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     save_seconds: float,
-    batch_norm: str,
+    batch_norm: Literal["frozen", "train"],
     kills: Sequence[int],
 ) -> None:
     config = dataclasses.replace(CONFIG, epochs=2, batch_norm=batch_norm)
@@ -161,7 +164,7 @@ def test_a_run_that_is_killed_and_started_again_gives_the_same_numbers(
     step = Trainer._step
     steps = killed = 0
 
-    def interrupted(trainer: Trainer, *arguments: object) -> None:
+    def interrupted(trainer: Trainer, *arguments: Any) -> None:
         nonlocal steps
         steps += 1
         if steps in kills:
@@ -308,7 +311,10 @@ def test_the_weights_kept_are_those_of_the_best_epoch(setup: Setup, tmp_path: Pa
 
 @pytest.mark.parametrize("batch_norm", ["frozen", "train"])
 def test_batch_norm_is_trained_only_where_it_is_asked_for(
-    setup: Setup, tmp_path: Path, batch_norm: str, monkeypatch: pytest.MonkeyPatch
+    setup: Setup,
+    tmp_path: Path,
+    batch_norm: Literal["frozen", "train"],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = dataclasses.replace(CONFIG, learning_rates=(1e-3,), epochs=1, batch_norm=batch_norm)
     run, state = Trainer.run, {}
@@ -330,6 +336,6 @@ def test_the_first_head_is_the_probe_of_training_clips_selected_on_validation_cl
     embeddings = np.random.default_rng(0).normal(size=(192, 3)).astype(np.float32)
     state = tune_fold(untouched(setup), embeddings, FOLD, tmp_path / "0.pt")
     np.testing.assert_allclose(state.head["mean"], embeddings[FOLD.train].mean(0), atol=1e-6)
-    parts = ([Rows(embeddings, setup.clips.labels, rows)] for rows in (FOLD.train, FOLD.valid))
-    (selection,), _ = select_c(*parts, 6)
+    train, valid = (Rows(embeddings, setup.clips.labels, rows) for rows in (FOLD.train, FOLD.valid))
+    (selection,), _ = select_c([train], [valid], 6)
     assert state.c == selection.value

@@ -119,7 +119,7 @@ def no_sound(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (absent, "no such file, nor at another rate"),
         (other_rate, "22050 Hz in a folder of one channel at 44100 Hz"),
@@ -129,10 +129,10 @@ def no_sound(folder: Path) -> None:
 )
 @pytest.mark.parametrize("rate", [16000, 44100])
 def test_audio_that_is_not_what_the_folder_says_is_named(
-    tmp_path: Path, rate: int, spoil: Callable[[Path], None], message: str
+    tmp_path: Path, rate: int, damage: Callable[[Path], None], message: str
 ) -> None:
     folder = write(tmp_path / "beeps-1.0-small", small())
-    spoil(folder)
+    damage(folder)
     with pytest.raises(HearTaskError, match=message) as caught:
         copies(read_task(folder), rate, tmp_path / "cache")
     assert "valid/b.wav" in str(caught.value)

@@ -103,10 +103,10 @@ def test_the_store_is_read_as_pretrain_reads_it(store: StoreReader) -> None:
 
 def test_every_copy_is_found_and_nothing_else(store: StoreReader, tmp_path: Path) -> None:
     clips = [clip(tmp_path, "leaked", sound(1, 4)), clip(tmp_path, "clean", sound(2, 4))]
-    found, skipped = find(store, clips, tmp_path)
+    result, skipped = find(store, clips, tmp_path)
     assert skipped == []
-    assert {leak.clip.clip_id for leak in found} == {"leaked"}
-    by_name = {leak.store_clip: leak for leak in found}
+    assert {leak.clip.clip_id for leak in result} == {"leaked"}
+    by_name = {leak.store_clip: leak for leak in result}
     assert set(by_name) == set(COPIES)
     # The beginning of the clip in the copy, to the sample where the waveform is kept.
     begins = {"offset": 0.7313, "excerpt": -7777 / RATE, "within": 2.5, "all": -5000 / RATE}
@@ -127,8 +127,8 @@ def test_silence_and_snippets_are_not_judged(store: StoreReader, tmp_path: Path)
         clip(tmp_path, "snippet", sound(1, 0.2)),
         Clip("gone", "gone.wav", "dog", "fold01", "gone"),
     ]
-    found, skipped = find(store, clips, tmp_path)
-    assert found == []
+    result, skipped = find(store, clips, tmp_path)
+    assert result == []
     assert ["silent" in skipped[0], "snippet" in skipped[1], "no such file" in skipped[2]] == [
         True
     ] * 3
@@ -194,10 +194,10 @@ def test_the_index_finds_what_brute_force_finds() -> None:
                     if i - first + 1 in (*prints.STRETCHES, 40) and subfingerprints >= 16:
                         score = 2 * (right / 32 / subfingerprints - 0.5) * subfingerprints**0.5
                         best = max(best, (score, number, offset, first))
-    (found,) = FingerprintIndex(entries).search([query], MIN_SCORE)
-    assert (found.entry, found.offset, found.first) == best[1:]
-    assert found.score == pytest.approx(best[0])
-    assert found.offset == 1
+    (result,) = FingerprintIndex(entries).search([query], MIN_SCORE)
+    assert (result.entry, result.offset, result.first) == best[1:]
+    assert result.score == pytest.approx(best[0])
+    assert result.offset == 1
 
 
 def test_waves_are_aligned_to_the_sample() -> None:

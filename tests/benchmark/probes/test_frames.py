@@ -30,11 +30,16 @@ def clip(name: str, seed: int, loudness: float = 3.0, frames: int = 150) -> Fram
     return replace(quiet, embedding=quiet.embedding + sound)
 
 
-def parts(loudness: float = 3.0) -> list[list[FramedClip]]:
-    return [
+Clips = list[FramedClip]
+
+
+def parts(loudness: float = 3.0) -> tuple[Clips, Clips, Clips]:
+    """Three clips for training, validation and test each."""
+    train, valid, test = (
         [clip(f"{part}{n}", 10 * index + n, loudness) for n in range(3)]
         for index, part in enumerate(("train", "valid", "test"))
-    ]
+    )
+    return train, valid, test
 
 
 def test_frames_that_tell_their_label_give_the_onsets() -> None:

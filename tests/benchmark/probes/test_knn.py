@@ -51,5 +51,5 @@ def test_rows_are_read_from_a_memory_map(tmp_path) -> None:
     file = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, features.shape)
     file[:] = features
     views = [Rows(x, labels, np.arange(0, 300, 2)) for x in (features, file)]
-    result = [knn.Neighbors(view, 6).predict(every_row(features), [5]) for view in views]
-    assert np.array_equal(*result)
+    one, other = (knn.Neighbors(view, 6).predict(every_row(features), [5]) for view in views)
+    assert np.array_equal(one, other)

@@ -1,6 +1,7 @@
 """The choice sees validation rows only; chance stays chance; numbers repeat."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,11 @@ def test_no_parameter_of_the_choice_could_carry_test_data() -> None:
 
 def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(monkeypatch) -> None:
     features, labels, folds = made(200)
-    guard, label_guard = Guarded(features, folds[0].test), Guarded(labels, folds[0].test)
+    guard: Any = Guarded(features, folds[0].test)
+    label_guard: Any = Guarded(labels, folds[0].test)
     from benchmark.probes import linear
 
-    def disarm(*args: object, **options: object) -> object:
+    def disarm(*args: Any, **options: Any) -> Any:
         fitted = fit(*args, **options)
         guard.armed = label_guard.armed = False
         return fitted
@@ -50,7 +52,8 @@ def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(monkeypatch)
 
 def test_the_guard_does_raise() -> None:
     features, labels, folds = made(200)
-    leaked = Rows(Guarded(features, folds[0].test), labels, folds[0].test)
+    guard: Any = Guarded(features, folds[0].test)
+    leaked = Rows(guard, labels, folds[0].test)
     with pytest.raises(AssertionError, match="before the choice"):
         select_c([leaked], [leaked], 5)
 

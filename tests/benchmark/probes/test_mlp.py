@@ -23,6 +23,7 @@ def made(clips: int) -> tuple[np.ndarray, np.ndarray]:
 def test_the_head_is_the_authors() -> None:
     features, labels = made(40)
     head = next(mlp.train(Rows(features, labels, np.arange(40)), 3, 1e-3))
+    assert isinstance(head, nn.Sequential)
     kinds = [type(layer) for layer in head]
     assert kinds == [mlp.Standardize, nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
     assert head[1].weight.shape == (4096, 2)

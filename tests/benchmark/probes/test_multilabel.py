@@ -92,8 +92,8 @@ def test_a_start_from_other_rows_changes_the_speed_alone() -> None:
     (first,) = logistic_path(rows, targets[FOLD.train], (0.1,))
     (other,) = logistic_path(every_row(features[300:]), targets[300:], (1.0,))
     (again,) = logistic_path(rows, targets[FOLD.train], (0.1,), start=other)
-    pair = [probabilities(one, every_row(features[400:])) for one in (first, again)]
-    np.testing.assert_allclose(*pair, atol=0.005)
+    cold, warm = (probabilities(one, every_row(features[400:])) for one in (first, again))
+    np.testing.assert_allclose(cold, warm, atol=0.005)
 
 
 def test_no_strength_is_tried_after_two_falls_in_a_row() -> None:

@@ -1,6 +1,7 @@
 """What every protocol keeps: no test row before the choice, chance at chance, the same heads."""
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features, labels, folds = made(200)
-    guards = [Guarded(x, folds[0].test) for x in (features, labels)]
+    guards: list[Any] = [Guarded(x, folds[0].test) for x in (features, labels)]
     module = sys.modules[protocol.evaluate.__module__]
     finish = module.predict_test
 
@@ -51,7 +52,7 @@ def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(
 
     monkeypatch.setattr(module, "predict_test", disarm)
     # One fold: the training rows of another may be this one's test rows.
-    guarded = protocol.evaluate(*guards, folds[:1], 5)
+    guarded = protocol.evaluate(guards[0], guards[1], folds[:1], 5)
     assert not guards[0].armed
     plain = protocol.evaluate(features, labels, folds[:1], 5)
     assert np.array_equal(guarded.predicted, plain.predicted)
@@ -62,8 +63,9 @@ def test_a_leak_of_the_test_rows_into_training_is_caught(protocol: Protocol) -> 
     features, labels, folds = made(200)
     fold = folds[0]
     leaking = Fold("leak", np.sort(np.append(fold.train, fold.test[0])), fold.valid, fold.test)
+    guard: Any = Guarded(features, fold.test)
     with pytest.raises(AssertionError, match="before the choice"):
-        protocol.evaluate(Guarded(features, fold.test), labels, [leaking], 5)
+        protocol.evaluate(guard, labels, [leaking], 5)
 
 
 @EVERY
@@ -151,8 +153,10 @@ def test_the_last_fit_reads_training_and_validation_rows(name: str, swapped: boo
     generator = np.random.default_rng(0)
     labels = np.repeat([0, 1, 0, 1, 2, 2, 0, 1, 2], 20)
     features = generator.normal(size=(180, 8)) + 8 * np.eye(3, 8)[labels]
-    parts = [np.arange(40), np.arange(40, 120)]
-    fold = Fold("test", *(parts[::-1] if swapped else parts), np.arange(120, 180))
+    train, valid = np.arange(40), np.arange(40, 120)
+    if swapped:
+        train, valid = valid, train
+    fold = Fold("test", train, valid, np.arange(120, 180))
     result = PROTOCOLS[name].evaluate(features.astype(np.float32), labels, [fold], 3)
     assert result.rows.tolist() == fold.test.tolist()
     assert (result.predicted == labels[fold.test]).mean() > 0.95

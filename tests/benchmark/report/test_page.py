@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,7 +159,7 @@ window.caught = [];
 addEventListener("error", (e) => caught.push("error: " + e.message), true);
 addEventListener("unhandledrejection", (e) => caught.push("rejection: " + e.reason));
 addEventListener("securitypolicyviolation", (e) => caught.push("blocked: " + e.blockedURI));
-for (const kind of ["error", "warn"]) console[kind] = (...told) => caught.push(told.join(" "));
+for (const kind of ["error", "warn"]) console[kind] = (...args) => caught.push(args.join(" "));
 </script>"""
 DRIVE = """<script>
 const seen = { width: innerWidth };
@@ -213,7 +214,7 @@ addEventListener("message", (e) => { document.documentElement.dataset.outcome = 
 """A window is 500 pixels wide at least, a frame as narrow as one likes."""
 
 
-def opened(text: str, folder: Path, width: int, *options: str) -> dict[str, object]:
+def opened(text: str, folder: Path, width: int, *options: str) -> dict[str, Any]:
     """Open a page in a real browser, use it as DRIVE says, and return what was seen."""
     if CHROMIUM is None:
         pytest.skip("no browser: install Debian's chromium to see the report opened")
@@ -229,7 +230,8 @@ def opened(text: str, folder: Path, width: int, *options: str) -> dict[str, obje
     )
     match = re.search(r'data-outcome="(.*?)"', done.stdout)
     assert match, done.stderr[-2000:]
-    return json.loads(html.unescape(match.group(1)))
+    seen: dict[str, Any] = json.loads(html.unescape(match.group(1)))
+    return seen
 
 
 def many_results() -> list[Result]:

@@ -107,9 +107,9 @@ def test_the_map_has_a_dot_for_every_row_in_its_place_and_its_class() -> None:
     points = result.map or {}
     drawn = []
     for group in groups:
-        numbers = [
-            float(x) for x in re.findall(r"-?\d+\.\d", str(group.find(f"{SVG}path").get("d")))
-        ]
+        path = group.find(f"{SVG}path")
+        assert path is not None
+        numbers = [float(x) for x in re.findall(r"-?\d+\.\d", path.attrib["d"])]
         dots = np.array(numbers).reshape(-1, 2, 2)
         assert (dots[:, 0] == dots[:, 1]).all()
         drawn.append(dots[:, 0])

@@ -3,16 +3,17 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmark.results.schema import Result, ResultError, read_result, read_results, write_result
 
 
-def made(**changes: object) -> Result:
+def made(**changes: Any) -> Result:
     interval = {"value": 50.0, "low": 20.0, "high": 80.0}
     metrics = {name: interval for name in ("accuracy", "precision", "recall", "f1")}
-    values = {
+    values: dict[str, Any] = {
         "task": "toy",
         "model": "some.module:/tmp/a b/weights--1.pt",
         "protocol": "linear-1",
@@ -128,7 +129,7 @@ def test_a_result_of_a_newer_schema_is_left_out_by_name(tmp_path: Path) -> None:
 
 
 def test_a_score_of_heareval_s_as_schema_1_had_it_is_read(tmp_path: Path) -> None:
-    old = {
+    old: dict[str, Any] = {
         "task": "esc50-v2.0.0-full",
         "known": "esc50",
         "model": "m",

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,14 +36,15 @@ def guess(
 ) -> ProbeResult:
     """Chance, by the seed."""
 
-    def classify(place: int, rows: Rows) -> np.ndarray:
-        return np.random.default_rng([seed, place]).integers(0, n_classes, len(rows))
+    def classify(fold: int, rows: Rows) -> np.ndarray:
+        return np.random.default_rng([seed, fold]).integers(0, n_classes, len(rows))
 
     selection = Selection(0.5, ((0.25, 10.0), (0.5, 20.0)))
     return predict_test(embeddings, labels, folds, [selection] * len(folds), classify)
 
 
-def embedded() -> SimpleNamespace:
+def embedded() -> Any:
+    """A stand-in for an EmbeddedTask, whose fields tests change."""
     draw = np.random.default_rng(0)
     return SimpleNamespace(
         embeddings=draw.normal(size=(CLIPS, 4)).astype(np.float32),
@@ -77,13 +79,13 @@ def test_a_random_protocol_runs_once_a_seed_and_another_once() -> None:
 def test_mean_and_deviation_are_those_of_scikit_learns_scores() -> None:
     draw = np.random.default_rng(0)
     labels, *runs = (draw.integers(0, 4, 200) for _ in range(4))
-    found = over_seeds(labels, runs, 5)
+    summary = over_seeds(labels, runs, 5)
     accuracies = [100 * accuracy_score(labels, run) for run in runs]
     f1 = [100 * f1_score(labels, run, average="macro") for run in runs]
-    for metric, wanted in (("accuracy", accuracies), ("f1", f1)):
-        assert found[metric]["values"] == pytest.approx(wanted)
-        assert found[metric]["mean"] == pytest.approx(np.mean(wanted))
-        assert found[metric]["deviation"] == pytest.approx(np.std(wanted, ddof=1))
+    for metric, expected in (("accuracy", accuracies), ("f1", f1)):
+        assert summary[metric]["values"] == pytest.approx(expected)
+        assert summary[metric]["mean"] == pytest.approx(np.mean(expected))
+        assert summary[metric]["deviation"] == pytest.approx(np.std(expected, ddof=1))
 
 
 def test_the_result_says_protocol_setting_and_seeds(tmp_path: Path) -> None:
@@ -93,6 +95,7 @@ def test_the_result_says_protocol_setting_and_seeds(tmp_path: Path) -> None:
     ]
     one, four = (read_result(write_result(result, tmp_path)) for result in results)
     assert one.seeds is None
+    assert four.seeds is not None
     assert four.seeds["count"] == len(four.seeds["accuracy"]["values"]) == 4
     assert four.seeds["accuracy"]["values"][0] == pytest.approx(four.metrics["accuracy"]["value"])
     assert four.provenance["seeds"]["protocol"] == [0, 1, 2, 3]
@@ -105,15 +108,17 @@ def test_the_result_says_protocol_setting_and_seeds(tmp_path: Path) -> None:
 def test_groups_of_several_clips_are_kept_and_drawn_together(tmp_path: Path) -> None:
     apart, shared = embedded(), embedded()
     shared.groups = np.array([f"speaker{i % 5}" for i in range(CLIPS)])  # a fold each
-    found = []
+    results = []
     for each in (apart, shared):
         chance = Protocol("chance", "chance-1", "p", False, guess)
         result = class_result(ScoreContext(TASK, "m", CLIPS), each, probe(TASK, each, chance))
-        found.append(read_result(write_result(result, tmp_path)))
-    assert found[0].groups() is None
-    assert found[1].groups().tolist() == shared.groups.tolist()
-    assert found[0].metrics["accuracy"]["value"] == found[1].metrics["accuracy"]["value"]
-    assert found[0].metrics["accuracy"]["low"] != found[1].metrics["accuracy"]["low"]
+        results.append(read_result(write_result(result, tmp_path)))
+    assert results[0].groups() is None
+    groups = results[1].groups()
+    assert groups is not None
+    assert groups.tolist() == shared.groups.tolist()
+    assert results[0].metrics["accuracy"]["value"] == results[1].metrics["accuracy"]["value"]
+    assert results[0].metrics["accuracy"]["low"] != results[1].metrics["accuracy"]["low"]
 
 
 def test_intervals_are_those_of_groups_overall_and_of_every_fold() -> None:
@@ -154,7 +159,7 @@ def test_a_measure_that_is_not_finite_is_left_out_and_the_first_must_be(tmp_path
         "fold01": {"top1_acc": 0.7, "d_prime": 2.5},
     }
     context = ScoreContext(TASK, "m", CLIPS, notes=["a note"], untrained=True)
-    more = {"n_clips": CLIPS, "seconds": 2.0, "hear_task": "esc50"}
+    more: dict[str, Any] = {"n_clips": CLIPS, "seconds": 2.0, "hear_task": "esc50"}
     chosen = {"fold00": {"strength": 0.5}, "fold01": {"strength": 0.25}}
     result = measure_result(
         context, embedded(), "x-1", folds, metric="top1_acc", chosen=chosen, **more

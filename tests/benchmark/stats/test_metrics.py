@@ -44,8 +44,8 @@ def test_intervals_equal_those_of_resampled_clips() -> None:
     for _ in range(1500):
         clips = draw.integers(0, len(labels), len(labels))
         some, guess = labels[clips], predicted[clips]
-        drawn["accuracy"].append((some == guess).mean())
-        drawn["f1"].append(np.mean([f1(some == c, guess == c) for c in np.unique(some)]))
+        drawn["accuracy"].append(float((some == guess).mean()))
+        drawn["f1"].append(float(np.mean([f1(some == c, guess == c) for c in np.unique(some)])))
     for name, values in drawn.items():
         low, high = 100 * np.percentile(values, [2.5, 97.5])
         # 1,500 resamples put a percentile within about half a point.

@@ -45,11 +45,11 @@ def test_the_bootstrap_lies_about_the_value_as_wide_as_other_samples_do() -> Non
 def test_clips_of_a_group_are_drawn_together() -> None:
     scores, targets = made(2, 120, 3)
     alone = bootstrap(scores, targets, None, 0)
-    # Every clip three times over, under one name: no more witnesses than before.
+    # Every clip three times over, under one name: no more independent observations.
     names = np.array([f"speaker{number:03d}" for number in range(120)])
-    thrice = [np.repeat(one, 3, axis=0) for one in (scores, targets, names)]
-    together = bootstrap(*thrice, 0)
-    one_by_one = bootstrap(*thrice[:2], None, 0)
+    scores, targets, names = (np.repeat(one, 3, axis=0) for one in (scores, targets, names))
+    together = bootstrap(scores, targets, names, 0)
+    one_by_one = bootstrap(scores, targets, None, 0)
     for name in MEASURES:
         np.testing.assert_allclose(together[name], alone[name], rtol=1e-6)
         assert one_by_one[name].std() < 0.7 * alone[name].std()
@@ -61,12 +61,16 @@ def test_the_interval_of_rare_labels_holds_the_value_that_most_draws_exceed() ->
     targets[0] = True
     scores = random.standard_normal(targets.shape) + 2 * targets
     value, drawn = once(scores, targets)["mAP"], bootstrap(scores, targets, None, 0)["mAP"]
-    low, high = interval("mAP", value, drawn)
+    bounds = interval("mAP", value, drawn)
+    assert bounds is not None
+    low, high = bounds
     plain = np.percentile(drawn, [2.5, 97.5])
     assert (drawn > value).mean() > 0.9
     assert value - low == pytest.approx(high - value, rel=0.3)
     assert high - low == pytest.approx(plain[1] - plain[0])
-    assert interval("mAP", 1.0, np.array([1.0, 0.9, np.nan]))[1] == 1
+    bounds = interval("mAP", 1.0, np.array([1.0, 0.9, np.nan]))
+    assert bounds is not None
+    assert bounds[1] == 1
     assert interval("d_prime", 1.0, np.array([np.inf])) is None
 
 
