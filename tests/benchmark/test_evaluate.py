@@ -392,17 +392,20 @@ def test_clips_that_cannot_be_used_make_a_task_partial(tmp_path: Path) -> None:
         [task], [RANDOM], dataclasses.replace(options, allow_partial=True)
     )
     assert failures == {}
+    assert result.partial is not None
     assert result.partial.startswith("2 of 12 clips cannot be used")
     assert (result.n_listed, result.n_clips) == (12, 10)
     lacking = dataclasses.replace(task, n_clips=13)
     more = dataclasses.replace(options, allow_partial=True, out=tmp_path / "more")
     (result,), _ = evaluate([lacking], [RANDOM], more)
+    assert result.partial is not None
     assert result.partial.startswith("12 of 13 clips are listed; 2 of 12 clips cannot be used")
 
 
 def test_one_clip_in_a_hundred_may_be_unusable(tmp_path: Path) -> None:
     source, options = listed(tmp_path / "tones"), settings(tmp_path, allow_partial=True)
     embedded = embed(source, RANDOM, options).embedded
+    assert isinstance(embedded, EmbeddedTask)
     source = dataclasses.replace(source, clips=source.clips[:10] * 20)
     for lost, partial in ((2, None), (3, "3 of 200 clips cannot be used, the first: why")):
         with_errors = dataclasses.replace(embedded, errors=(("a", "why"),) * lost)
