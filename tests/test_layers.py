@@ -52,21 +52,21 @@ def imported(path: Path, known: dict[str, Path]) -> Iterator[tuple[int, str]]:
 def violations(root: Path) -> list[str]:
     """One line for every import that breaks a rule."""
     known = modules(root)
-    result = []
+    faults = []
     for name, path in known.items():
         package = name.split(".")[0]
         for line, target in imported(path, known):
             where = f"{path.relative_to(root)}:{line} imports {target}"
             if target.startswith("."):
-                result.append(f"{where}: relative")
+                faults.append(f"{where}: relative")
             elif target not in known:
-                result.append(f"{where}: no such module")
+                faults.append(f"{where}: no such module")
             elif target.split(".")[0] != package:
                 if not any(f"{target}.".startswith(f"{leaf}.") for leaf in ALLOWED[package]):
-                    result.append(f"{where}: {package} may not")
+                    faults.append(f"{where}: {package} may not")
             elif known[target].name == "__init__.py":
-                result.append(f"{where}: its own package's __init__, not a leaf")
-    return result
+                faults.append(f"{where}: its own package's __init__, not a leaf")
+    return faults
 
 
 def test_no_import_crosses_a_layer() -> None:
@@ -110,6 +110,6 @@ def test_each_rule_is_enforced(tmp_path: Path, file: str, source: str, fault: st
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / file).write_text(source, encoding="utf-8")
-    result = violations(tmp_path)
-    assert len(result) == (fault is not None), result
-    assert fault is None or fault in result[0]
+    faults = violations(tmp_path)
+    assert len(faults) == (fault is not None), faults
+    assert fault is None or fault in faults[0]

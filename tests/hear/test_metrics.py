@@ -14,7 +14,7 @@ from tests.benchmark.stats.test_events import LABELS, drawn
 from tests.benchmark.stats.test_ranking import made, once
 
 
-def by_sed_eval(truth: dict, result: dict, within_ms: float) -> dict[str, float]:
+def by_sed_eval(truth: dict, predicted: dict, within_ms: float) -> dict[str, float]:
     metrics = sed_eval.sound_event.EventBasedMetrics(
         list(LABELS), evaluate_onset=True, evaluate_offset=False, t_collar=within_ms / 1000
     )
@@ -32,8 +32,8 @@ def by_sed_eval(truth: dict, result: dict, within_ms: float) -> dict[str, float]
             ]
         )
 
-    for clip in result:
-        metrics.evaluate(container(truth, clip), container(result, clip))
+    for clip in predicted:
+        metrics.evaluate(container(truth, clip), container(predicted, clip))
     return metrics.results_overall_metrics()["f_measure"]
 
 
@@ -41,8 +41,11 @@ def by_sed_eval(truth: dict, result: dict, within_ms: float) -> dict[str, float]
 @pytest.mark.parametrize("seed", range(6))
 def test_onset_scores_are_sed_eval_s(seed: int, within_ms: float) -> None:
     random = np.random.default_rng(seed)
-    truth, result = drawn(random, 4, 25), drawn(random, 4, 25)
-    ours, theirs = onset_score(truth, result, within_ms), by_sed_eval(truth, result, within_ms)
+    truth, predicted = drawn(random, 4, 25), drawn(random, 4, 25)
+    ours, theirs = (
+        onset_score(truth, predicted, within_ms),
+        by_sed_eval(truth, predicted, within_ms),
+    )
     assert ours.f == pytest.approx(theirs["f_measure"], abs=1e-9)
     assert ours.precision == pytest.approx(theirs["precision"], abs=1e-9)
     assert ours.recall == pytest.approx(theirs["recall"], abs=1e-9)

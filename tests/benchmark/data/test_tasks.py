@@ -143,8 +143,8 @@ def test_ravdess_takes_speech_only_and_balances_the_folds(trees: Path) -> None:
     actors = defaultdict(set)
     for clip in clips:
         actors[clip.split].add(int(clip.group.removeprefix("actor")))
-    assert [len(result) for result in actors.values()] == [4] * 6
-    assert all(sum(actor % 2 for actor in result) == 2 for result in actors.values())
+    assert [len(numbers) for numbers in actors.values()] == [4] * 6
+    assert all(sum(actor % 2 for actor in numbers) == 2 for numbers in actors.values())
 
 
 def test_ravdess_paper_tests_on_a_quarter(trees: Path) -> None:
