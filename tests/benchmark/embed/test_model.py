@@ -157,7 +157,7 @@ def test_a_specification_that_cannot_be_read_is_named(spec: str, message: str) -
 
 
 def test_options_reach_load_model_and_wrong_ones_are_named() -> None:
-    assert load("wavebyol_hear?pooling=global&normalize=true").size == 512
+    assert load("wavebyol_hear?pooling=global&normalize=true").size == 768
     with pytest.warns(UserWarning, match="UNTRAINED"):
         untrained = load("wavebyol_hear?untrained=true")
     hashes = {untrained.weights_hash, load("wavebyol_hear").weights_hash}
