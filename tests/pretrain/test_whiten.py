@@ -10,7 +10,7 @@ import torch
 from pretrain.config import read_config
 from pretrain.data.store import Store
 from pretrain.train import train
-from pretrain.whiten import COLUMNS_APART, fit_whitenings
+from pretrain.whiten import COLUMNS_APART, fit_whitenings, whiten_file
 from wavebyol_hear.checkpoint import load_encoder, load_weights, save_encoder
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
@@ -64,6 +64,37 @@ def test_silent_clips_are_passed_over(store, encoder):
     silent = dataclasses.replace(clips, samples=torch.zeros_like(samples))
     with pytest.raises(ValueError, match="every clip drawn from the store is silent"):
         fit_whitenings(encoder, silent)
+
+
+def test_kinds_have_the_shares_of_the_run_that_made_the_file(store, encoder, tmp_path):
+    clips = Store.open(store)
+    kinds = ("music", *["speech"] * 15, *["everyday"] * 8)
+    mixed = dataclasses.replace(clips, kinds=kinds)
+    shares = {"speech": 0.5, "music": 0.5, "everyday": 0.0}
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(3)).tolist()
+    drawn = sorted([0, *[index for index in order if 1 <= index <= 15][:4]])  # The music there is.
+    expected = fit_whitenings(encoder, part_of(clips, drawn))
+    found = fit_whitenings(encoder, mixed, clips=8, seed=3, shares=shares)
+    for name, whitening in found.items():
+        torch.testing.assert_close(whitening.state_dict(), expected[name].state_dict())
+    path = tmp_path / "weights.safetensors"
+    save_encoder(path, encoder, {"config": {"views": {"sample": shares}}})
+    whiten_file(path, mixed)
+    everything_but = fit_whitenings(encoder, part_of(clips, range(16)))
+    for name, whitening in load_weights(path).whitenings.items():
+        torch.testing.assert_close(whitening.state_dict(), everything_but[name].state_dict())
+
+
+def part_of(clips, numbers):
+    """The same samples under an index of some clips alone."""
+    chosen = {
+        name: tuple(getattr(clips, name)[number] for number in numbers)
+        for name in ("clip_ids", "kinds", "sources", "licences", "labels")
+    }
+    numbers = list(numbers)
+    return dataclasses.replace(
+        clips, starts=clips.starts[numbers], lengths=clips.lengths[numbers], **chosen
+    )
 
 
 def test_a_run_whitens_its_weights(store, tmp_path):
