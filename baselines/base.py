@@ -5,7 +5,7 @@ feed the network, and where it comes from.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.tensors import to_bytes
+from wavebyol_hear.pooling import POOLINGS, VARIANCE_FLOOR
 
 WEIGHTS = resources.files("baselines").joinpath("weights")
 
@@ -144,6 +145,19 @@ def fill(build: Callable[[], Network], tensors: dict[str, Tensor], path: Path) -
     network.load_state_dict(tensors)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval()
+
+
+def pool_stages(stages: Iterable[Tensor]) -> Tensor:
+    """Return maximum and deviation over time of every stage, compressed, as `contrast` of ours.
+
+    Shape:
+        stages [B, C, rows, T] each -> [B, D], D twice the sum of C x rows.
+    """
+    parts = []
+    for maps in stages:
+        rows = maps.flatten(1, 2).float()
+        parts += [rows.amax(-1), (rows.var(-1, correction=0) + VARIANCE_FLOOR).sqrt()]
+    return POOLINGS["contrast"].compressed(torch.cat(parts, 1))
 
 
 def prepare(audio: Tensor, model: nn.Module) -> Tensor:

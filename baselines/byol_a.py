@@ -20,7 +20,15 @@ import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
-from baselines.base import BaselineError, WeightsError, fill, prepare, read_weights, weights_path
+from baselines.base import (
+    BaselineError,
+    WeightsError,
+    fill,
+    pool_stages,
+    prepare,
+    read_weights,
+    weights_path,
+)
 from wavebyol_hear.chunking import evaluating
 from wavebyol_hear.layers import pad_to
 
@@ -97,16 +105,25 @@ class ByolAModel(nn.Module):
         network: with its weights.
         mean: of the log-mels.
         std: their standard deviation, > 0.
+        pooling: of scenes: `published`, or `contrast`: maximum and deviation over time of the
+            log-mel, of every block and of the last layer, as ours pools.
     """
 
     sample_rate = SAMPLE_RATE
     forward_embeds_scenes = True
 
-    def __init__(self, network: AudioNtt2020, mean: float, std: float) -> None:
+    def __init__(
+        self, network: AudioNtt2020, mean: float, std: float, pooling: str = "published"
+    ) -> None:
         super().__init__()
         self.log_mel, self.network = LogMel(), network
-        self.mean, self.std = mean, std
-        self.scene_embedding_size = self.timestamp_embedding_size = network.fc[0].out_features
+        self.mean, self.std, self.pooling = mean, std, pooling
+        last = network.fc[0]
+        assert isinstance(last, nn.Linear)
+        size = last.out_features
+        self.timestamp_embedding_size = size
+        rows = MELS + 64 * (MELS // 2 + MELS // 4 + MELS // 8)
+        self.scene_embedding_size = size if pooling == "published" else 2 * (rows + size)
 
     def image(self, wave: Tensor) -> Tensor:
         """Return the normalized log-mel: [B, n] -> [B, 1, 64, T]."""
@@ -118,11 +135,29 @@ class ByolAModel(nn.Module):
 
         It can be trained through; `get_scene_embeddings` evaluates.
         """
-        return pool(self.network(self.image(pad_to(prepare(audio, self), CROP))))
+        image = self.image(pad_to(prepare(audio, self), CROP))
+        if self.pooling == "contrast":
+            return pool_stages(self.stages(image))
+        return pool(self.network(image))
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """Return the image, every block's maps and the last layer's steps, [B, C, rows, T] each."""
+        stages = [image]
+        maps = image
+        for layer in self.network.features:
+            maps = layer(maps)
+            if isinstance(layer, nn.ReLU):
+                stages.append(maps)
+        steps = self.network.fc(maps.permute(0, 3, 2, 1).flatten(2))
+        return [*stages, steps.mT[:, :, None]]
 
 
 def load_model(
-    model_file_path: str = "", *, mean: float | None = None, std: float | None = None
+    model_file_path: str = "",
+    *,
+    mean: float | None = None,
+    std: float | None = None,
+    pooling: str = "published",
 ) -> ByolAModel:
     """Return BYOL-A.
 
@@ -130,25 +165,28 @@ def load_model(
         model_file_path: our file or NTT's; empty takes the shipped weights.
         mean: of the log-mels that the network was trained on; None takes what the file says.
         std: their standard deviation, > 0; None takes what the file says.
+        pooling: of scenes, `published` or `contrast`; see `ByolAModel`.
 
     Raises:
         WeightsError: a file that is missing, damaged or of another network.
-        BaselineError: `mean` or `std` is no such number.
+        BaselineError: `mean` or `std` is no such number, or the pooling is unknown.
     """
+    if pooling not in ("published", "contrast"):
+        raise BaselineError(f"pooling is {pooling!r}: give published or contrast")
     with weights_path(model_file_path, "byol_a") as path:
         if path.suffix == ".safetensors":
             tensors, settings, _ = read_weights(path, KIND)
         else:
             tensors, settings = _read_ntt(path), {"mean": NTT_MEAN, "std": NTT_STD}
-        constants = [
+        mean, std = (
             _number(name, settings.get(name) if given is None else given)
             for name, given in (("mean", mean), ("std", std))
-        ]
+        )
         bias = tensors.get("fc.0.bias")
         if bias is None:
             raise WeightsError(f"{path} lacks fc.0.bias: it is no AudioNTT2020 network")
         network = fill(lambda: AudioNtt2020(bias.numel()), tensors, path)
-    return ByolAModel(network, *constants).eval()
+    return ByolAModel(network, mean, std, pooling).eval()
 
 
 def _number(name: str, value: Any) -> float:  # noqa: ANN401

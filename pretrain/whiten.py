@@ -3,19 +3,28 @@
 A training run of our encoder does this at its end; the command is for a weights file that was made
 without, or for a corpus of its own. The statistics are those of the default poolings over whole
 clips of the store, drawn once by a seed, of each kind as many as the run's batches held.
+
+With --module, WEIGHTS is written: the whitening of the scene embeddings of any HEAR module, fitted
+on the same clips, for `baselines.whitened:WEIGHTS`:
+    python -m pretrain.whiten STORE byol_a.safetensors --module baselines.byol_a \
+        --option pooling=contrast --share everyday=.5 --share speech=.25 --share music=.25
 """
 
 import argparse
+import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 from tqdm import tqdm
 
+from baselines.whitened import save_whitened
 from pretrain.data.crops import FULL_SCALE
-from pretrain.data.store import Store, StoreError
+from pretrain.data.store import SAMPLE_RATE, Store, StoreError
 from wavebyol_hear.checkpoint import WeightsError, load_encoder, save_encoder
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder
@@ -86,7 +95,7 @@ def fit_whitenings(
         clips: how many of them are used, at most 20 s of each.
         seed: of their choice.
         shares: of each kind of clip among them, 0 to 1; all clips alike where none is above 0.
-            With those that the encoder learned from, neighbors gain 2.8 points (docs/runs.md).
+            Those that the encoder learned from were level or better (docs/runs.md).
 
     Raises:
         ValueError: every clip drawn is silent.
@@ -121,6 +130,47 @@ def whiten_file(
     save_encoder(path, encoder, provenance, whitenings=whitenings)
 
 
+def whiten_module(
+    path: Path,
+    store: Store,
+    module: str,
+    *,
+    weights: str = "",
+    options: Mapping[str, Any] | None = None,
+    clips: int = CLIPS,
+    shares: Mapping[str, float] | None = None,
+) -> None:
+    """Fit the whitening of a HEAR module's scene embeddings and write it for `baselines.whitened`.
+
+    Args:
+        path: of the file to write.
+        store: the clips, at 16 kHz.
+        module: import path of the module.
+        weights: what its `load_model` is given.
+        options: keyword arguments of its `load_model`.
+        clips: how many clips are used.
+        shares: of each kind of clip; see `fit_whitenings`.
+
+    Raises:
+        ValueError: the module cannot be imported or takes another sample rate, or every clip drawn
+            is silent.
+    """
+    try:
+        hear = importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"--module {module} cannot be imported: {error}") from error
+    model = hear.load_model(weights, **(options or {}))
+    if model.sample_rate != SAMPLE_RATE:
+        raise ValueError(f"{module} takes {model.sample_rate} Hz: the store has {SAMPLE_RATE}")
+    scenes = Moments(int(model.scene_embedding_size))
+    with torch.no_grad():
+        for wave in _waves(store, _draw(store, clips, 0, shares or {})):
+            scenes.update(hear.get_scene_embeddings(wave[None], model))
+    save_whitened(
+        path, scenes.whitening(), module=module, weights=weights, options=dict(options or {})
+    )
+
+
 def _draw(store: Store, clips: int, seed: int, shares: Mapping[str, float]) -> list[int]:
     """Return the numbers of some clips in order, of each kind its share or all there are."""
     generator = torch.Generator().manual_seed(seed)
@@ -150,14 +200,43 @@ def main() -> int:
     parser.add_argument("store", type=Path, help="folder of the decoded clips")
     parser.add_argument("weights", type=Path, help="weights.safetensors of a run, rewritten")
     parser.add_argument("--clips", type=int, default=CLIPS, help="how many clips are used")
+    parser.add_argument("--module", help="HEAR module whose whitening is written to WEIGHTS")
+    parser.add_argument("--module-weights", default="", help="its weights, by default its own")
+    for name, what in (
+        ("option", "an argument of its load_model"),
+        ("share", "share of a kind of clip, with --module"),
+    ):
+        parser.add_argument(
+            f"--{name}", action="append", default=[], type=_assignment, metavar="K=V", help=what
+        )
     args = parser.parse_args()
     return run_command(lambda: _whiten(args), "the weights file is as it was")
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """Return name and value of `name=value`, the value as YAML reads it."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} has no '=': write name=value")
+    return name, yaml.safe_load(value)
 
 
 def _whiten(args: argparse.Namespace) -> int:
     """Whiten as the arguments say and return the exit code."""
     try:
-        whiten_file(args.weights, Store.open(args.store), clips=args.clips)
+        store = Store.open(args.store)
+        if args.module:
+            whiten_module(
+                args.weights,
+                store,
+                args.module,
+                weights=args.module_weights,
+                options=dict(args.option),
+                clips=args.clips,
+                shares=dict(args.share),
+            )
+        else:
+            whiten_file(args.weights, store, clips=args.clips)
     except (StoreError, WeightsError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

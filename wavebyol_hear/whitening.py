@@ -55,7 +55,9 @@ class Whitening(nn.Module):
             mean [D], covariance [D, D].
         """
         deviation = covariance.diagonal().sqrt()
-        deviation = deviation.clamp_min(LEAST_DEVIATION * float(deviation.median()))
+        # Where most numbers never move (dead units), the median is of those that do.
+        middle = deviation.median() or deviation[deviation > 0].median()
+        deviation = deviation.clamp_min(LEAST_DEVIATION * float(middle))
         alike = covariance / torch.outer(deviation, deviation)
         count = min(strongest, len(mean) // 8)
         with torch.random.fork_rng(devices=[]):  # svd_lowrank starts from a drawn subspace

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from baselines import whitened
 from pretrain.config import read_config
 from pretrain.data.store import Store
 from pretrain.train import train
@@ -127,3 +128,21 @@ def test_the_command_adds_them_to_a_file_or_says_why_not(store, encoder, tmp_pat
         assert done.returncode == 1
         assert what in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_the_command_whitens_any_module(store, tmp_path):
+    path = tmp_path / "byol_a.safetensors"
+    command = [sys.executable, "-m", "pretrain.whiten", store, path, "--clips", "6"]
+    module = ["--module", "baselines.byol_a", "--option", "pooling=contrast"]
+    subprocess.run([*command, *module], check=True, capture_output=True)
+    model = whitened.load_model(str(path))
+    clips = Store.open(store)
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(0))[:6].tolist()
+    rows = torch.cat([whitened.get_scene_embeddings(waves(clips)[n], model) for n in order])
+    assert rows.shape == (6, 8320)
+    assert rows.mean(0).abs().max() < 1e-2
+    missing, odd = ["--module", "no.such"], ["--share", "x"]
+    for wrong, what in ((missing, "cannot be imported"), (odd, "no '='")):
+        done = subprocess.run([*command, *wrong], capture_output=True, text=True)
+        assert done.returncode in (1, 2)
+        assert what in done.stderr

@@ -1,0 +1,103 @@
+"""Any HEAR module behind a whitening fitted on a corpus: `baselines.whitened:FILE`.
+
+FILE is written by `python -m pretrain.whiten STORE FILE --module MODULE`; its header says which
+module it belongs to. With it every encoder has the read-out that ours ships with, fitted on the
+same clips, and what is left of a difference is the encoders'.
+"""
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from baselines.base import WeightsError
+from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.tensors import to_bytes
+from wavebyol_hear.whitening import Whitening, from_tensors, to_tensors
+
+KIND = "wavebyol-hear-whitened/1"
+SCENE = "scene"
+
+
+class WhitenedModel(nn.Module):
+    """A module's model, and the whitening of its scene embeddings.
+
+    Args:
+        module: with HEAR's functions.
+        model: of its `load_model`.
+        whitening: of its scene embeddings.
+    """
+
+    def __init__(self, module: ModuleType, model: Any, whitening: Whitening) -> None:  # noqa: ANN401
+        super().__init__()
+        self.module, self.model, self.whitening = module, model, whitening
+        self.sample_rate = int(model.sample_rate)
+        self.scene_embedding_size = int(model.scene_embedding_size)
+        self.timestamp_embedding_size = int(model.timestamp_embedding_size)
+
+
+def save_whitened(
+    path: Path, whitening: Whitening, *, module: str, weights: str, options: dict[str, Any]
+) -> None:
+    """Write the whitening of a module's scene embeddings; the file appears whole or not at all.
+
+    Args:
+        path: of the file.
+        whitening: of the embeddings.
+        module: import path of the module.
+        weights: what its `load_model` is given; empty for its own.
+        options: keyword arguments of its `load_model`.
+    """
+    config = {"module": module, "weights": weights, "options": options}
+    tensors = {name: value.contiguous() for name, value in to_tensors({SCENE: whitening}).items()}
+    with atomic_write(path) as file:
+        file.write(to_bytes(tensors, {"format": KIND, "config": json.dumps(config)}))
+
+
+def load_model(model_file_path: str = "") -> WhitenedModel:
+    """Return the model that a file of `python -m pretrain.whiten --module` belongs to, whitened.
+
+    Raises:
+        WeightsError: there is no such file, it is damaged, or of another number of embeddings.
+    """
+    path = Path(model_file_path)
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header.get("format") != KIND:
+            raise ValueError(f"its format is {header.get('format')!r}, not {KIND!r}")
+        config = json.loads(header["config"])
+        whitening = from_tensors(tensors)[SCENE]
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is no whitening of a module ({error}): make one with "
+            "`python -m pretrain.whiten STORE FILE --module MODULE`"
+        ) from error
+    module = importlib.import_module(config["module"])
+    model = module.load_model(config["weights"], **config["options"])
+    if whitening.size != model.scene_embedding_size:
+        raise WeightsError(
+            f"{path} whitens {whitening.size} numbers, but {config['module']} has "
+            f"{model.scene_embedding_size}: fit it again"
+        )
+    return WhitenedModel(module, model, whitening).eval()
+
+
+@torch.no_grad()
+def get_scene_embeddings(audio: Tensor, model: WhitenedModel) -> Tensor:
+    """Return the module's embeddings, whitened: [B, n] -> [B, D]."""
+    scenes: Tensor = model.module.get_scene_embeddings(audio, model.model)
+    return model.whitening(scenes.float())
+
+
+@torch.no_grad()
+def get_timestamp_embeddings(audio: Tensor, model: WhitenedModel) -> tuple[Tensor, Tensor]:
+    """Return the module's timestamps as they are: [B, n] -> [B, T, D], [B, T]."""
+    timestamps: tuple[Tensor, Tensor] = model.module.get_timestamp_embeddings(audio, model.model)
+    return timestamps
