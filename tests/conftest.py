@@ -1,5 +1,6 @@
 """Fixtures that every test may use: the small synthetic corpus, and one thread."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import soundfile
 import torch
 
 torch.set_num_threads(1)  # the networks of tests are too small for more
+
+ROOT = Path(__file__).parents[1]
+# Child processes import this checkout's packages, from whichever folder they run in.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(
+    ":"
+)
 
 CORPUS = Path(__file__).parent / "data"
 """Checked in: `esc50`, made by `make_corpus.py`."""

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pretrain.config import read_config
+
 SCRIPT = Path(__file__).parents[2] / "tools" / "train_h2.sh"
 
 # Stands in for Python: notes what training is asked for, logs a speed, and runs all else.
@@ -38,7 +40,7 @@ def test_the_length_follows_from_the_speed_and_is_kept(tmp_path):
     assert done.returncode == 0, done.stderr
     assert speed.startswith("-m pretrain STORE --preset slim_bank --out")
     assert speed.split()[6:9] == [f"{out}/speed", "--set", "optim.steps=200"]
-    steps = int(0.97 * 640 * 2 * 3600 / 256)
+    steps = int(0.97 * 640 * 2 * 3600 / read_config("slim_bank").optim.batch)
     assert training.endswith(f"--out {out}/run --set optim.steps={steps}")
     _, again = run(tmp_path, "STORE", out, "2", "slim_bank")
     assert again == [training]

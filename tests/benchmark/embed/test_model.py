@@ -97,8 +97,8 @@ def test_only_changed_files_are_read_again(tmp_path: Path, monkeypatch: pytest.M
     read: list[str] = []
     real = fingerprint.file_hash
 
-    def recording(path: Path) -> str:
-        read.append(path.name)
+    def recording(path: str) -> str:
+        read.append(Path(path).name)
         return real(path)
 
     monkeypatch.setattr(fingerprint, "file_hash", recording)
