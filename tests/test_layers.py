@@ -21,6 +21,28 @@ ALLOWED = {
     "benchmark": ("wavebyol_hear.audio", "wavebyol_hear.files"),
 }
 
+# Floors of a package, lowest first: an import leads to a lower floor, or stays in its own room.
+FLOORS = {
+    "benchmark": (
+        {"data", "stats"},
+        {"embed", "probes", "download"},
+        {"finetune", "results", "check"},
+        {"heareval", "compare"},
+        {"evaluate", "report"},
+        {"leaderboard", "leaks"},
+        {"run"},
+    ),
+    "pretrain": (
+        {"data", "distributed"},
+        {"augment", "whiten", "store", "corpus"},
+        {"config"},
+        {"state", "methods"},
+        {"monitor"},
+        {"train"},
+        {"__main__"},
+    ),
+}
+
 
 def module_name(path: Path, root: Path) -> str:
     parts = path.relative_to(root).with_suffix("").parts
@@ -80,6 +102,23 @@ def test_no_import_goes_round_in_a_circle() -> None:
     graph = {name: {target for _, target in imported(known[name], known)} for name in known}
     order = list(graphlib.TopologicalSorter(graph).static_order())
     assert set(order) >= set(known)
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_import_leads_to_a_higher_floor(package: str) -> None:
+    known = modules(ROOT)
+    floors = {room: number for number, rooms in enumerate(FLOORS[package]) for room in rooms}
+    upward = []
+    for name, path in known.items():
+        room = ".".join(name.split(".")[1:2])
+        if name.split(".")[0] != package or not room:
+            continue
+        for line, target in imported(path, known):
+            other = ".".join(target.split(".")[1:2])
+            inside = target.split(".")[0] == package and other not in ("", room)
+            if inside and floors[other] >= floors[room]:
+                upward.append(f"{name}:{line} imports {target}")
+    assert not upward
 
 
 @pytest.mark.parametrize(
