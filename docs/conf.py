@@ -29,7 +29,7 @@ html_theme = "furo"
 html_title = "WaveBYOL-HEAR"
 html_static_path: list[str] = []
 exclude_patterns = ["_build"]
-# What a docstring's own module has at hand.
+# Names that a docstring's own module defines.
 doctest_global_setup = """
 import numpy as np
 import torch

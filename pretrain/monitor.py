@@ -60,9 +60,9 @@ def filter_bank(encoder: object, wave: Tensor) -> dict[str, float]:
     """Return how far a learned filter bank has moved, and how much of what it hears is leak.
 
     `bank/movement` is the norm of the change of its taps over that of the taps at first.
-    `bank/leak` is the share of frames and bands whose energy comes for the most part from outside
+    `bank/leak` is the share of frames and bands whose energy comes mostly from outside
     four bandwidths to either side of the band's centre: Adam moves taps by what loud bands tell,
-    and the logarithm looks at quiet ones as much (pretrain/RUNS.md).
+    and the logarithm looks at quiet ones as much (docs/runs.md).
 
     Args:
         encoder: of the run; of one without such a front end there is nothing to say.

@@ -1,7 +1,7 @@
 """Time heareval's own embeddings runner beside ours on one HEAR task: `hear_speed.py TASK_FOLDER`.
 
 Both embed with `wavebyol_hear`, each in a fresh process, from 16-kHz sounds made first.
-Processor seconds are told beside wall seconds: they hardly change where the machine is busy.
+Processor seconds are printed with wall seconds: they hardly change where the machine is busy.
 """
 
 import argparse

@@ -155,7 +155,7 @@ class GaborFrontEnd(nn.Module):
 
     The parameters are `centre` (Hz) and `bandwidth` (Hz, standard deviation of the Gaussian
     response), never the taps: an Adam step is as large as a tap and destroys them (measured, see
-    pretrain/RUNS.md). A filter has unit energy, so that white noise of unit variance gives 1.
+    docs/runs.md). A filter has unit energy, so that white noise of unit variance gives 1.
 
     Shape:
         [B, 1, n] -> [B, channels, frames]; frames = n // hop where hop divides n.
@@ -196,7 +196,7 @@ class BankFrontEnd(nn.Module):
     At first it is `GaborFrontEnd`: `taps` are the real and imaginary parts of the same filters, and
     `averaging` sums the squares of both parts of the moduli of a frame evenly. No band sees
     another before the log: mixing lets loud bands into quiet ones (measured, see
-    pretrain/RUNS.md). Taps want a hundredth of the network's learning rate, for the same reason:
+    docs/runs.md). Taps want a hundredth of the network's learning rate, for the same reason:
     an Adam step is as large as a tap. Always in float32, also under autocast: the spectrum of a
     sound has more range than eight bits.
 

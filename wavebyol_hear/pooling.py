@@ -93,7 +93,7 @@ class Pooling:
 # `global` is what the authors pretrain on, `bands` what they probe (FACTS: AdaptiveAvgPool +
 # AdaptiveMaxPool to (1, 1) and to (10, 1), added). `contrast` leaves the means out,
 # at 1.5 points more than `stages`: the mean of three small sets and two trainings' weights, under
-# a ridge classifier (pretrain/RUNS.md); `maxima` found most onsets of real sounds in noise (there).
+# a ridge classifier (docs/runs.md); `maxima` found most onsets of real sounds in noise (there).
 POOLINGS: dict[str, Pooling] = {
     "global": Pooling(rows=False, add=True),
     "bands": Pooling(add=True),

@@ -72,7 +72,7 @@ def read_list(path: Path = LIST) -> list[Package]:
 
     Args:
         path: a CSV with the columns package, version, filename, sha256, size, licence, kinds, cap;
-            `kinds` holds `kind=glob` entries, parted by spaces, such as
+            `kinds` holds `kind=glob` entries, separated by spaces, such as
             `speech=*_desc* everyday=*`.
 
     Raises:

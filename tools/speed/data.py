@@ -99,7 +99,7 @@ def growth(plan: Plan) -> list[Figure]:
 
 
 def _embed_tiny(count: int, workers: int) -> tuple[float, int]:
-    """Embed files of 0.1 s; return the seconds and the peak memory in bytes, 0 where not told."""
+    """Embed files of 0.1 s; return the seconds and the peak memory in bytes, 0 where unknown."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         clips = []

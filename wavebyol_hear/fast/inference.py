@@ -4,7 +4,7 @@ A BatchNorm in evaluation mode is a factor and an offset per channel, so it goes
 the convolution before it (or, behind the logarithm of a filter bank, into one product and sum).
 Channels lie innermost: oneDNN reaches the speed of its matrix product with them and without
 reordering. Large convolutions multiply less (`winograd`) on processors; a GPU's own kernels do
-better than many small products. What else was tried is in tools/speed/SPEED.md.
+better than many small products. What else was tried is in docs/speed.md.
 """
 
 import copy

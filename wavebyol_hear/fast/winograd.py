@@ -8,7 +8,7 @@ matrices of 36 x 36 and 16 x 36 numbers for all channels of all tiles, a tenth o
 
 Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2015), sections 4.1 to
 4.3. Their points 0, 1, -1, 2, -2 lose a digit; points whose powers differ less lose half as much:
-1.4 % against 2.8 % in bfloat16 (tools/speed/SPEED.md).
+1.4 % against 2.8 % in bfloat16 (docs/speed.md).
 """
 
 import math
