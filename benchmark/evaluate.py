@@ -54,39 +54,24 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class Settings:
-    """How to evaluate.
+    """How to evaluate."""
 
-    Attributes:
-        out: folder of the results.
-        data_dir: folder of the data sets; None takes the default.
-        cache_dir: folder of the embeddings; None puts them in the data folder.
-        device: torch device; None takes cuda where there is one.
-        workers: threads that decode, 0 or more.
-        allow_partial: whether to evaluate on part of a data set.
-        protocols: names in `PROTOCOLS`; HEAR tasks have heareval's.
-        seeds: runs of a protocol that draws at random, 1 or more.
-        finetune: how the protocol finetune trains.
-        corruptions: of test clips, on which the trained heads are scored too.
-        precision: in which models compute that let it be chosen.
-        hear_grid: of heareval.
-        hear_points: of the grid that are tried.
-        hear_linear: whether our own probes score HEAR tasks too.
-    """
-
-    out: Path
-    data_dir: Path | None = None
-    cache_dir: Path | None = None
-    device: str | None = None
-    workers: int = 2
-    allow_partial: bool = False
-    protocols: tuple[str, ...] = ("linear",)
-    seeds: int = 1
+    out: Path  #: folder of the results
+    data_dir: Path | None = None  #: folder of the data sets; None takes the default
+    cache_dir: Path | None = None  #: folder of the embeddings; None puts them in the data folder
+    device: str | None = None  #: torch device; None takes cuda where there is one
+    workers: int = 2  #: threads that decode, 0 or more
+    allow_partial: bool = False  #: whether to evaluate on part of a data set
+    protocols: tuple[str, ...] = ("linear",)  #: names in `PROTOCOLS`; HEAR tasks have heareval's
+    seeds: int = 1  #: runs of a protocol that draws at random, 1 or more
+    #: how the protocol finetune trains
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    #: of test clips, on which the trained heads are scored too
     corruptions: tuple[Corruption, ...] = ()
-    precision: str = "fp32"
-    hear_grid: str = "default"
-    hear_points: int = POINTS
-    hear_linear: bool = False
+    precision: str = "fp32"  #: in which models compute that let it be chosen
+    hear_grid: str = "default"  #: of heareval
+    hear_points: int = POINTS  #: of the grid that are tried
+    hear_linear: bool = False  #: whether our own probes score HEAR tasks too
 
     @property
     def torch_device(self) -> str:
@@ -106,37 +91,25 @@ class Settings:
 
 @dataclass(frozen=True)
 class Source:
-    """A task and its clips.
+    """A task and its clips."""
 
-    Attributes:
-        task: to evaluate on.
-        clips: that the task lists.
-        root: of the task's data.
-        partial: what the data lacks of the official set.
-        hear: the task folder where it is one of HEAR's.
-    """
-
-    task: Task
-    clips: list[Clip]
-    root: Path
-    partial: str | None = None
-    hear: HearTask | None = None
+    task: Task  #: to evaluate on
+    clips: list[Clip]  #: that the task lists
+    root: Path  #: of the task's data
+    partial: str | None = None  #: what the data lacks of the official set
+    hear: HearTask | None = None  #: the task folder where it is one of HEAR's
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model on a task, embedded: what its protocols start from.
+    """A model on a task, embedded: what its protocols start from."""
 
-    Attributes:
-        context: what every score says beside its numbers.
-        embedded: the clips as they are; frames where the task is of events.
-        corrupted: the test clips under each corruption, by its name.
-        heareval_folder: in which heareval scores it; None for tasks that are not HEAR's.
-    """
-
-    context: ScoreContext
+    context: ScoreContext  #: what every score says beside its numbers
+    #: the clips as they are; frames where the task is of events
     embedded: EmbeddedTask | EventEmbeddings
+    #: the test clips under each corruption, by its name
     corrupted: dict[str, EmbeddedTask] = field(default_factory=dict)
+    #: in which heareval scores it; None for tasks that are not HEAR's
     heareval_folder: Path | None = None
 
 

@@ -43,7 +43,7 @@ def scores(folder: Path) -> dict[str, Any]:
     kept = {}
     for path in sorted(folder.rglob("*.json")):
         values = json.loads(path.read_text(encoding="utf-8"))
-        if not {"task", "model", "protocol", "metrics"} <= values.keys():
+        if not isinstance(values, dict) or not {"task", "metrics"} <= values.keys():
             continue
         if values["protocol"].startswith("heareval"):
             continue  # trained by heareval, at random

@@ -16,39 +16,27 @@ class TaskDataError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One labelled audio file of a task.
+    """One labelled audio file of a task."""
 
-    Attributes:
-        clip_id: unique within the task, stable from machine to machine.
-        path: of the file, relative to the task's root, with forward slashes.
-        label: one of the task's classes; checked when the task is embedded, not when it is listed.
-        split: as published: "fold01", "fold02", ... or "train", "valid", "test".
-        group: clips of one group are never on two sides of a split, and are resampled together (a
-            speaker, a recording, a program).
-    """
-
-    clip_id: str
-    path: str
+    clip_id: str  #: unique within the task, stable from machine to machine
+    path: str  #: of the file, relative to the task's root, with forward slashes
+    #: one of the task's classes; checked when the task is embedded, not when it is listed
     label: str
-    split: str
+    split: str  #: as published: "fold01", "fold02", ... or "train", "valid", "test".
+    #: clips of one group are never on two sides of a split, and are resampled together (a speaker,
+    #: a recording, a program)
     group: str
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One official archive of a data set.
+    """One official archive of a data set."""
 
-    Attributes:
-        url: of the archive, or of the form one must fill in to get it.
-        checksum: "md5:..." or "sha256:..." as published; "" where none is.
-        size: in bytes, as published; 0 where none is.
-        repacked: whether the publisher packs the archive anew at will, so that its bytes and
-            checksum may differ while its content is the same.
-    """
-
-    url: str
-    checksum: str = ""
-    size: int = 0
+    url: str  #: of the archive, or of the form one must fill in to get it
+    checksum: str = ""  #: "md5:..." or "sha256:..." as published; "" where none is
+    size: int = 0  #: in bytes, as published; 0 where none is
+    #: whether the publisher packs the archive anew at will, so that its bytes and checksum may
+    #: differ while its content is the same
     repacked: bool = False
 
     @property
@@ -59,53 +47,35 @@ class Source:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A data set that can be downloaded.
+    """A data set that can be downloaded."""
 
-    Attributes:
-        name: of the set and, unless a task says otherwise, of its data folder.
-        title: for readers.
-        licence: of the audio.
-        citation: the publication to cite.
-        sources: the official archives.
-        layout: what to put where below the folder, as one line.
-    """
-
-    name: str
-    title: str
-    licence: str
-    citation: str
-    sources: tuple[Source, ...]
-    layout: str
+    name: str  #: of the set and, unless a task says otherwise, of its data folder
+    title: str  #: for readers
+    licence: str  #: of the audio
+    citation: str  #: the publication to cite
+    sources: tuple[Source, ...]  #: the official archives
+    layout: str  #: what to put where below the folder, as one line
 
 
 @dataclass(frozen=True)
 class Task(Corpus):
-    """A data set with its classes, its published split and the way to list its clips.
+    """A data set with its classes, its published split and the way to list its clips."""
 
-    Attributes:
-        name: of the task, of its module and, unless `folder` says otherwise, of its data folder.
-        classes: all labels, in the order of the label numbers.
-        split_policy: "folds" (every clip is tested once) or "fixed" (train, valid, test).
-        n_clips: number of clips in the complete official set.
-        clip_seconds: usual length of a clip in seconds, for fine-tuning; None where it varies.
-        index: lists the clips below a root; raises TaskDataError where it cannot.
-        folder: name of the data folder where it is another task's; "" means `name`.
-        top: name of the folder that the archive itself unpacks to, "" for none.
-        note: what a reader of the scores must know, e.g. that a split is not the published one.
-        by_hand: how to get the data where no command can fetch the sources, as one line.
-        convention: where `index` chooses between splits by what is there, or a published list has
-            exceptions, says which; the answer belongs in the result.
-    """
-
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  #: all labels, in the order of the label numbers
+    #: "folds" (every clip is tested once) or "fixed" (train, valid, test)
     split_policy: SplitPolicy
-    n_clips: int
+    n_clips: int  #: number of clips in the complete official set
+    #: usual length of a clip in seconds, for fine-tuning; None where it varies
     clip_seconds: float | None
+    #: lists the clips below a root; raises TaskDataError where it cannot
     index: Callable[[Path], list[Clip]]
-    folder: str = ""
-    top: str = ""
+    folder: str = ""  #: name of the data folder where it is another task's; "" means `name`
+    top: str = ""  #: name of the folder that the archive itself unpacks to, "" for none
+    #: what a reader of the scores must know, e.g. that a split is not the published one
     note: str = ""
-    by_hand: str = ""
+    by_hand: str = ""  #: how to get the data where no command can fetch the sources, as one line
+    #: where `index` chooses between splits by what is there, or a published list has exceptions,
+    #: says which; the answer belongs in the result
     convention: Callable[[Path], str] | None = None
 
     @property

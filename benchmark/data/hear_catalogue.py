@@ -24,31 +24,18 @@ class HearTaskError(ValueError):
 
 @dataclass(frozen=True)
 class KnownTask:
-    """One of the 19 tasks, as HEAR lists it.
+    """One of the 19 tasks, as HEAR lists it."""
 
-    Attributes:
-        name: ours, as in `--tasks hear:<name>`.
-        title: HEAR's.
-        short: ours, for the head of a column.
-        folders: pattern of the names of its folders.
-        embedding: "scene" or "event".
-        prediction: "multiclass" or "multilabel".
-        split: "TVT" (train, valid, test) or the number of folds.
-        seconds: length of a clip in seconds, or the range of lengths.
-        clips: number of clips.
-        metric: the first one, which the leaderboard shows.
-    """
-
-    name: str
-    title: str
-    short: str
-    folders: str
-    embedding: str
-    prediction: str
-    split: str
-    seconds: str
-    clips: int
-    metric: str
+    name: str  #: ours, as in `--tasks hear:<name>`
+    title: str  #: HEAR's
+    short: str  #: ours, for the head of a column
+    folders: str  #: pattern of the names of its folders
+    embedding: str  #: "scene" or "event"
+    prediction: str  #: "multiclass" or "multilabel"
+    split: str  #: "TVT" (train, valid, test) or the number of folds
+    seconds: str  #: length of a clip in seconds, or the range of lengths
+    clips: int  #: number of clips
+    metric: str  #: the first one, which the leaderboard shows
 
     @property
     def line(self) -> str:

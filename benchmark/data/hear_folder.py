@@ -25,30 +25,20 @@ LARGEST_TEXT = 1 << 30
 
 @dataclass(frozen=True)
 class HearTask:
-    """What a task folder says, checked.
+    """What a task folder says, checked."""
 
-    Attributes:
-        folder: its name is the task's, with version and mode.
-        name: of the task, without them.
-        embedding: "scene" or "event".
-        prediction: "multiclass" or "multilabel".
-        split_mode: one of `MODES`.
-        metrics: that heareval measures; the first decides.
-        labels: by number.
-        clips: by split and file name the clip's labels, or its events with label, start and end
-            in ms; all as in the split's JSON file.
-        postprocessing: median filters in ms and minimum durations in ms of frame-wise predictions,
-            to choose from on validation clips; () for heareval's own grid.
-    """
-
-    folder: Path
-    name: str
-    embedding: str
-    prediction: str
-    split_mode: str
-    metrics: tuple[str, ...]
-    labels: tuple[str, ...]
+    folder: Path  #: its name is the task's, with version and mode
+    name: str  #: of the task, without them
+    embedding: str  #: "scene" or "event"
+    prediction: str  #: "multiclass" or "multilabel"
+    split_mode: str  #: one of `MODES`
+    metrics: tuple[str, ...]  #: that heareval measures; the first decides
+    labels: tuple[str, ...]  #: by number
+    #: by split and file name the clip's labels, or its events with label, start and end in ms; all
+    #: as in the split's JSON file
     clips: dict[str, dict[str, list[Any]]]
+    #: median filters in ms and minimum durations in ms of frame-wise predictions, to choose from on
+    #: validation clips; () for heareval's own grid
     postprocessing: tuple[tuple[float, float], ...] = ()
 
     @property

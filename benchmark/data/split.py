@@ -15,19 +15,12 @@ class SplitError(ValueError):
 
 @dataclass(frozen=True)
 class Fold:
-    """One choice of training, validation and test rows; each is ascending.
+    """One choice of training, validation and test rows; each is ascending."""
 
-    Attributes:
-        name: of the part that is tested.
-        train: rows to train on while the strength is chosen.
-        valid: rows to choose on.
-        test: rows that are read once, after the choice.
-    """
-
-    name: str
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
+    name: str  #: of the part that is tested
+    train: np.ndarray  #: rows to train on while the strength is chosen
+    valid: np.ndarray  #: rows to choose on
+    test: np.ndarray  #: rows that are read once, after the choice
 
     @property
     def development(self) -> np.ndarray:

@@ -23,29 +23,17 @@ from wavebyol_hear.files.read_ahead import Batch, ahead, of_one_length, read_bat
 
 @dataclass
 class EventEmbeddings:
-    """The frames of an event task's clips under one model, and what embedding them took.
+    """The frames of an event task's clips under one model, and what embedding them took."""
 
-    Attributes:
-        folder: holds `<split>/<name>.npz`.
-        size: of an embedding.
-        weights_hash: content hash of weights and code.
-        data_hash: content hash of audio, events and splits.
-        precision: in which the model says it computes.
-        clips: embedded in this run, 0 where all were there.
-        encoder_calls: in this run.
-        seconds: of this run.
-        notes: what is odd about the timestamps.
-    """
-
-    folder: Path
-    size: int
-    weights_hash: str
-    data_hash: str
-    precision: str
-    clips: int = 0
-    encoder_calls: int = 0
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
+    folder: Path  #: holds `<split>/<name>.npz`
+    size: int  #: of an embedding
+    weights_hash: str  #: content hash of weights and code
+    data_hash: str  #: content hash of audio, events and splits
+    precision: str  #: in which the model says it computes
+    clips: int = 0  #: embedded in this run, 0 where all were there
+    encoder_calls: int = 0  #: in this run
+    seconds: float = 0.0  #: of this run
+    notes: list[str] = field(default_factory=list)  #: what is odd about the timestamps
 
     @property
     def clips_per_second(self) -> float:

@@ -46,17 +46,12 @@ class HearevalError(ValueError):
 
 @dataclass(frozen=True)
 class Predicted:
-    """What heareval scored on one task.
+    """What heareval scored on one task."""
 
-    Attributes:
-        folds: of every tested part, heareval's measures by name, such as "top1_acc".
-        hyperparameters: of the point of the grid it chose.
-        seconds: that its runner took, whenever it ran.
-    """
-
+    #: of every tested part, heareval's measures by name, such as "top1_acc"
     folds: dict[str, dict[str, float]]
-    hyperparameters: dict[str, Any]
-    seconds: float
+    hyperparameters: dict[str, Any]  #: of the point of the grid it chose
+    seconds: float  #: that its runner took, whenever it ran
 
 
 def protocol(grid: str, points: int = POINTS) -> str:

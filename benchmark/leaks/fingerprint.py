@@ -45,16 +45,12 @@ _SPAN = 1 << 24
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The fingerprint of a waveform.
+    """The fingerprint of a waveform."""
 
-    Attributes:
-        subfingerprints: uint32 `[n]`, one for every HOP samples; number i compares the frames
-            centered on the samples i HOP and (i + LAG) HOP.
-        active: bool `[n]`, whether neither frame is silent.
-    """
-
+    #: uint32 `[n]`, one for every HOP samples; number i compares the frames centered on the samples
+    #: i HOP and (i + LAG) HOP
     subfingerprints: np.ndarray
-    active: np.ndarray
+    active: np.ndarray  #: bool `[n]`, whether neither frame is silent
 
 
 @lru_cache(maxsize=1)
@@ -103,23 +99,15 @@ def fingerprint(wave: np.ndarray, phase: int = 0) -> Fingerprint:
 
 @dataclass(frozen=True)
 class Match:
-    """Two clips that agree: the indices of the one looked for and of the one it was found in.
-
-    Attributes:
-        offset: from the entry's beginning to the query's, in subfingerprints; may be negative.
-        first: subfingerprint of the query at which the stretch begins that agrees best.
-        length: subfingerprints in the stretch.
-        compared: of them, where both clips are active.
-        similarity: share of their bits that agree; 0.5 is chance.
-    """
+    """Two clips that agree: the indices of the one looked for and of the one it was found in."""
 
     query: int
     entry: int
-    offset: int
-    first: int
-    length: int
-    compared: int
-    similarity: float
+    offset: int  #: from the entry's beginning to the query's, in subfingerprints; may be negative
+    first: int  #: subfingerprint of the query at which the stretch begins that agrees best
+    length: int  #: subfingerprints in the stretch
+    compared: int  #: of them, where both clips are active
+    similarity: float  #: share of their bits that agree; 0.5 is chance
 
     @property
     def score(self) -> float:

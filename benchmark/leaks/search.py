@@ -101,24 +101,16 @@ class StoreReader:
 
 @dataclass(frozen=True)
 class Leak:
-    """A clip of a task that the store holds, in part or whole; and name and source of the store's.
-
-    Attributes:
-        offset: seconds from the beginning of the store's clip to that of the task's.
-        seconds: that agree best, in length.
-        score: how far their agreement is from chance, see `Match`.
-        similarity: share of the fingerprint's bits that agree there; 0.5 is chance.
-        correlation: of the two waveforms there, 0 to 1.
-    """
+    """A clip of a task that the store holds, in part or whole."""
 
     clip: Clip
-    store_clip: str
+    store_clip: str  #: id of the store's clip
     source: str
-    offset: float
-    seconds: float
-    score: float
-    similarity: float
-    correlation: float
+    offset: float  #: seconds from the beginning of the store's clip to that of the task's
+    seconds: float  #: that agree best, in length
+    score: float  #: how far their agreement is from chance, see `Match`
+    similarity: float  #: share of the fingerprint's bits that agree there; 0.5 is chance
+    correlation: float  #: of the two waveforms there, 0 to 1
 
     @property
     def kind(self) -> str:

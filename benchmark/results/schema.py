@@ -110,62 +110,46 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Result:
-    """What one model scored on one task under one protocol.
+    """What one model scored on one task under one protocol."""
 
-    Attributes:
-        task: name of the task.
-        model: `module` or `module:weights`.
-        protocol: name and version, such as "linear-1"; other protocols never share a column.
-        n_clips: clips that were tested; under heareval's measures those of all splits.
-        metrics: by name the value and, where known, its 95 % interval (low, high; over clips, those
-            of one group together) and its deviation over folds (n - 1); see `unit`.
-        folds: of each fold its name, metrics, sizes, chosen setting and validation curve.
-        untrained: whether the model warned that its weights are untrained.
-        notes: what a reader of the scores must know.
-        provenance: revision, versions, hashes, seeds, times, speed, machine.
-        metric: by which the task is ranked.
-        unit: "percent", or "own" where metrics are HEAR's measures as they are: fractions, d',
-            error rates.
-        n_listed: clips the task listed, usable or not.
-        classes: labels by class number.
-        by_class: metrics by label, for labels that have clips.
-        fold_mean: unweighted mean and deviation of the folds' accuracies, in percent.
-        predictions: clip ids, true and predicted class numbers of all tested clips; and their
-            groups, where clips share one. Empty where `unit` is "own".
-        bad_clips: id and reason of every listed clip without an embedding.
-        partial: what the data lacks of the official set; None where it is complete.
-        hear_task: name of the HEAR task that is held in full; None for all others.
-        seeds: of a protocol run with several seeds their count, and the mean, deviation and
-            values of accuracy and F1; all else is of the first seed. None where one was run.
-        map: of some clips the first two principal components; see `embedding_map`.
-        corrupted: by corruption the number of clips, the metrics, and the difference in accuracy
-            to the same clips when clean; see `benchmark.results.score.rescore`.
-        schema: of the file.
-    """
-
-    task: str
-    model: str
-    protocol: str
-    n_clips: int
+    task: str  #: name of the task
+    model: str  #: `module` or `module:weights`
+    protocol: str  #: name and version, such as "linear-1"; other protocols never share a column
+    n_clips: int  #: clips that were tested; under heareval's measures those of all splits
+    #: by name the value and, where known, its 95 % interval (low, high; over clips, those of one
+    #: group together) and its deviation over folds (n - 1); see `unit`
     metrics: dict[str, dict[str, float]]
+    #: of each fold its name, metrics, sizes, chosen setting and validation curve
     folds: list[dict[str, Any]]
-    untrained: bool
-    notes: list[str]
-    provenance: dict[str, Any]
-    metric: str = "accuracy"
+    untrained: bool  #: whether the model warned that its weights are untrained
+    notes: list[str]  #: what a reader of the scores must know
+    provenance: dict[str, Any]  #: revision, versions, hashes, seeds, times, speed, machine
+    metric: str = "accuracy"  #: by which the task is ranked
+    #: "percent", or "own" where metrics are HEAR's measures as they are: fractions, d', error rates
     unit: str = "percent"
-    n_listed: int = 0
-    classes: list[str] = field(default_factory=list)
+    n_listed: int = 0  #: clips the task listed, usable or not
+    classes: list[str] = field(default_factory=list)  #: labels by class number
+    #: metrics by label, for labels that have clips
     by_class: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    #: unweighted mean and deviation of the folds' accuracies, in percent
     fold_mean: dict[str, float] = field(default_factory=dict)
+    #: clip ids, true and predicted class numbers of all tested clips; and their groups, where clips
+    #: share one. Empty where `unit` is "own"
     predictions: dict[str, list[Any]] = field(default_factory=dict)
+    #: id and reason of every listed clip without an embedding
     bad_clips: list[dict[str, str]] = field(default_factory=list)
+    #: what the data lacks of the official set; None where it is complete
     partial: str | None = None
-    hear_task: str | None = None
+    hear_task: str | None = None  #: name of the HEAR task that is held in full; None for all others
+    #: of a protocol run with several seeds their count, and the mean, deviation and values of
+    #: accuracy and F1; all else is of the first seed. None where one was run
     seeds: dict[str, Any] | None = None
+    #: of some clips the first two principal components; see `embedding_map`
     map: dict[str, Any] | None = None
+    #: by corruption the number of clips, the metrics, and the difference in accuracy to the same
+    #: clips when clean; see `benchmark.results.score.rescore`
     corrupted: dict[str, dict[str, Any]] = field(default_factory=dict)
-    schema: int = SCHEMA
+    schema: int = SCHEMA  #: of the file
 
     @property
     def file_name(self) -> str:

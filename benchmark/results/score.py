@@ -44,25 +44,15 @@ class EmbedStats(Protocol):
 
 @dataclass(frozen=True)
 class ScoreContext:
-    """What every score of a model on a task says beside its numbers.
+    """What every score of a model on a task says beside its numbers."""
 
-    Attributes:
-        task: that was embedded.
-        model: `module` or `module:weights`, as it was asked for.
-        n_listed: clips the task listed, usable or not.
-        device: torch device that embeds and trains.
-        partial: what the data lacks of the official set.
-        notes: what a reader of the score must know.
-        untrained: whether the model warned that its weights are untrained.
-    """
-
-    task: Task
-    model: str
-    n_listed: int
-    device: str = "cpu"
-    partial: str | None = None
-    notes: list[str] = field(default_factory=list)
-    untrained: bool = False
+    task: Task  #: that was embedded
+    model: str  #: `module` or `module:weights`, as it was asked for
+    n_listed: int  #: clips the task listed, usable or not
+    device: str = "cpu"  #: torch device that embeds and trains
+    partial: str | None = None  #: what the data lacks of the official set
+    notes: list[str] = field(default_factory=list)  #: what a reader of the score must know
+    untrained: bool = False  #: whether the model warned that its weights are untrained
 
     def provenance(self, embedded: EmbedStats, protocol: str, seconds: float) -> dict[str, Any]:
         """Return where a score comes from.
@@ -90,21 +80,14 @@ class ScoreContext:
 
 @dataclass(frozen=True)
 class Probed:
-    """A protocol run on the embeddings of a task.
+    """A protocol run on the embeddings of a task."""
 
-    Attributes:
-        protocol: that was run.
-        folds: of the task.
-        first: the result with the first seed, with the heads it trained.
-        repeats: the classes given to the rows tested with each seed, the first among them.
-        seconds: time that all took.
-    """
-
-    protocol: protocols.Protocol
-    folds: list[Fold]
-    first: ProbeResult
+    protocol: protocols.Protocol  #: that was run
+    folds: list[Fold]  #: of the task
+    first: ProbeResult  #: the result with the first seed, with the heads it trained
+    #: the classes given to the rows tested with each seed, the first among them
     repeats: tuple[np.ndarray, ...]
-    seconds: float
+    seconds: float  #: time that all took
 
 
 def probe(
