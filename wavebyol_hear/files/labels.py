@@ -1,0 +1,299 @@
+"""Labeled audio files of one's own: a CSV table or class folders, with drawn folds if need be."""
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wavebyol_hear.files.tables import TableError, read_table
+
+AUDIO_SUFFIXES = frozenset(
+    [
+        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au"),
+        *(".snd", ".caf", ".w64", ".rf64", ".m4a", ".aac", ".wma"),
+    ]
+)
+SEPARATOR = ";"
+"""Between the labels of a clip that has several."""
+FOLDS = 5
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation", "dev", "development"), "valid"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+"""Names of the parts of a fixed split."""
+VALID_SHARE = 5
+"""One in this many training clips validates where the table names train and test alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabeledFile:
+    """One audio file with its labels.
+
+    Attributes:
+        path: as the table has it, or relative to the class folders' parent.
+        labels: one or several class names.
+        split: "train", "valid" or "test", or the name of a fold.
+        group: files of one group are on one side of every split; without groups, the path.
+    """
+
+    path: str
+    labels: tuple[str, ...]
+    split: str
+    group: str
+
+
+@dataclass(frozen=True)
+class LabeledFiles:
+    """All labeled files of a table or of class folders.
+
+    Attributes:
+        source: the table or the folder.
+        root: what the files' paths are relative to.
+        files: in the order of the table, or of the paths.
+        classes: names, sorted.
+        fixed: whether the split is train, valid and test; False for folds.
+        note: how the split came about, one sentence for whoever reads the scores.
+    """
+
+    source: Path
+    root: Path
+    files: list[LabeledFile]
+    classes: tuple[str, ...]
+    fixed: bool
+    note: str
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether a file has several labels."""
+        return any(len(file.labels) > 1 for file in self.files)
+
+    def targets(self) -> np.ndarray:
+        """Return which file has which class, bool `[files, classes]`."""
+        return _one_hot([file.labels for file in self.files], self.classes)
+
+
+def read_labels(source: str | Path, *, seed: int = 0) -> LabeledFiles:
+    """Read a CSV table (`path,label` and optionally `split` or `fold`, `group`) or class folders.
+
+    Paths in a table are relative to its folder. Several labels of a clip are separated by `;`.
+    With `split`, the parts are train, valid and test; where none validates, one in five groups of
+    the training part does. With `fold`, every fold is tested once. With neither, five folds are
+    drawn (fewer where a class has fewer groups, at least three) that keep groups whole and classes
+    evenly spread.
+
+    Args:
+        source: a CSV file, or a folder whose folders are named by their class; files below them,
+            at any depth, are its clips.
+        seed: of the drawn folds.
+
+    Raises:
+        TableError: a file is missing or listed twice, a label is empty, a class cannot be both
+            trained on and tested, a group is on two sides of the split: one line each, with file,
+            line and remedy.
+        OSError: the table or the folder cannot be read.
+    """
+    source = Path(source)
+    if source.is_dir():
+        lines, rows = _class_folders(source)
+        given, root = "", source
+    else:
+        lines, rows, given = _table(source)
+        root = source.parent
+    if not rows:
+        raise TableError(f"{source}: holds no labeled audio file; see the documentation of --csv")
+    classes = tuple(sorted({label for row in rows for label in row.labels}))
+    if len(classes) < 2:
+        raise TableError(f"{source}: the only class is {classes[0]!r}; two or more are needed")
+    _check_classes(source, lines, rows)
+    if given == "split":
+        rows, note = _with_validation(source, rows, seed)
+    elif given == "fold":
+        note = f"folds as in {source.name}"
+    else:
+        rows, note = _with_folds(source, rows, classes, seed)
+    _check_split(source, lines, rows, fixed=given == "split")
+    return LabeledFiles(source, root, rows, classes, given == "split", note)
+
+
+def _table(path: Path) -> tuple[list[str], list[LabeledFile], str]:
+    """Return where each row stands, for messages, the rows, and which column gives the split."""
+    where, rows, given = [], [], ""
+    first: dict[str, str] = {}
+    for line, row in read_table(path, ("path", "label"), ("split", "fold", "group")):
+        here = f"{path}, line {line}"
+        if {"split", "fold"} <= row.keys():
+            raise TableError(f"{path}: has a column split and a column fold; keep one of them")
+        given = next((name for name in ("split", "fold") if name in row), "")
+        labels = tuple(dict.fromkeys(t.strip() for t in row["label"].split(SEPARATOR)))
+        if not all(labels):
+            raise TableError(f"{here}: the label is {row['label']!r}; name the class")
+        if not row["path"]:
+            raise TableError(f"{here}: no path; name the file")
+        if row["path"] in first:
+            raise TableError(f"{here}: {row['path']} is listed before ({first[row['path']]})")
+        if not os.path.isfile(path.parent / row["path"]):
+            raise TableError(f"{here}: no file {path.parent / row['path']}; correct the path")
+        split = row.get(given, "")
+        if given == "split" and split.lower() not in PARTS:
+            raise TableError(f"{here}: split {split!r} is not train, valid or test; correct it")
+        if given == "fold" and not split:
+            raise TableError(f"{here}: no fold; name it")
+        split = PARTS[split.lower()] if given == "split" else split
+        first[row["path"]] = f"line {line}"
+        where.append(here)
+        rows.append(LabeledFile(row["path"], labels, split, row.get("group") or row["path"]))
+    return where, rows, given
+
+
+def _class_folders(root: Path) -> tuple[list[str], list[LabeledFile]]:
+    """Return the files below each folder of `root`, whose name is their class, sorted."""
+    rows = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        relative = Path(folder).relative_to(root)
+        if not relative.parts:
+            continue
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+                path = (relative / name).as_posix()
+                rows.append(LabeledFile(path, (relative.parts[0],), "", path))
+    return [str(root / row.path) for row in rows], rows
+
+
+def _check_classes(source: Path, where: Sequence[str], rows: Sequence[LabeledFile]) -> None:
+    """Raise where all clips of a class are of one group: it cannot be trained on and tested."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    at: dict[str, str] = {}
+    for here, row in zip(where, rows, strict=True):
+        for label in row.labels:
+            groups[label].add(row.group)
+            at.setdefault(label, here)
+    alone = [label for label, members in groups.items() if len(members) < 2]
+    if alone:
+        more = f" (and {len(alone) - 1} more classes)" if len(alone) > 1 else ""
+        raise TableError(
+            f"{at[alone[0]]}: the class {alone[0]!r}{more} has one clip or group, which cannot be "
+            f"trained on and tested; add clips to it or leave it out of {source.name}"
+        )
+
+
+def _with_validation(
+    source: Path, rows: list[LabeledFile], seed: int
+) -> tuple[list[LabeledFile], str]:
+    """Return the rows of a fixed split with a validation part, and how it came about."""
+    present = {row.split for row in rows}
+    if not {"train", "test"} <= present:
+        absent = " and ".join(sorted({"train", "test"} - present))
+        raise TableError(f"{source}: no clip has the split {absent}; name the parts train and test")
+    if "valid" in present:
+        return rows, f"split as in {source.name}"
+    train = [i for i, row in enumerate(rows) if row.split == "train"]
+    labels = [rows[i].labels for i in train]
+    classes = tuple(sorted({label for each in labels for label in each}))
+    drawn = stratified_folds(
+        _one_hot(labels, classes), [rows[i].group for i in train], VALID_SHARE, seed
+    )
+    valid = {i for i, fold in zip(train, drawn.tolist(), strict=True) if fold == 0}
+    rows = [
+        LabeledFile(row.path, row.labels, "valid" if i in valid else row.split, row.group)
+        for i, row in enumerate(rows)
+    ]
+    return rows, (
+        f"train and test as in {source.name}, of whose training clips one in {VALID_SHARE} "
+        "validates (drawn, groups kept whole)"
+    )
+
+
+def _with_folds(
+    source: Path, rows: list[LabeledFile], classes: tuple[str, ...], seed: int
+) -> tuple[list[LabeledFile], str]:
+    """Return the rows in drawn folds, and how they came about."""
+    members: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for label in row.labels:
+            members[label].add(row.group)
+    count = max(3, min(FOLDS, min(map(len, members.values()))))
+    groups = [row.group for row in rows]
+    if len(set(groups)) < count:
+        raise TableError(f"{source}: {len(set(groups))} groups make no {count} folds; add some")
+    drawn = stratified_folds(_one_hot([r.labels for r in rows], classes), groups, count, seed)
+    rows = [
+        LabeledFile(row.path, row.labels, f"fold{fold + 1}", row.group)
+        for row, fold in zip(rows, drawn.tolist(), strict=True)
+    ]
+    kept = "groups kept whole, " if len(set(groups)) < len(rows) else ""
+    return rows, f"{source.name} has no split: {count} folds were drawn ({kept}seed {seed})"
+
+
+def _check_split(
+    source: Path, where: Sequence[str], rows: Sequence[LabeledFile], *, fixed: bool
+) -> None:
+    """Raise where a group is on two sides, a class is only tested, or folds are too few."""
+    homes: dict[str, str] = {}
+    for here, row in zip(where, rows, strict=True):
+        if homes.setdefault(row.group, row.split) != row.split:
+            raise TableError(
+                f"{here}: group {row.group!r} is in {homes[row.group]} and in {row.split}; "
+                "put all its clips on one side"
+            )
+    if not fixed and len({row.split for row in rows}) < 3:
+        raise TableError(f"{source}: folds need three or more; name more, or leave the column out")
+    trained = {label for row in rows if row.split != "test" for label in row.labels}
+    for here, row in zip(where, rows, strict=True):
+        unseen = [label for label in row.labels if label not in trained]
+        if fixed and unseen:
+            raise TableError(
+                f"{here}: the class {unseen[0]!r} is in the test part only; add training clips"
+            )
+
+
+def _one_hot(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> np.ndarray:
+    """Return which row has which class, bool `[rows, classes]`."""
+    index = {name: i for i, name in enumerate(classes)}
+    targets = np.zeros((len(labels), len(classes)), dtype=bool)
+    for row, names in enumerate(labels):
+        targets[row, [index[name] for name in names]] = True
+    return targets
+
+
+def stratified_folds(
+    targets: np.ndarray, groups: Sequence[str], folds: int, seed: int
+) -> np.ndarray:
+    """Draw folds that keep groups whole and classes evenly spread.
+
+    Groups are dealt one after another, the largest first and equal ones in drawn order, each to the
+    fold whose number of clips per class it brings closest to an even share (the sum of squares over
+    classes, each in units of its own size, grows least).
+
+    Args:
+        targets: which row has which class.
+        groups: of each row.
+        folds: how many, >= 2.
+        seed: of the order of equal groups.
+
+    Shape:
+        targets bool `[n, classes]`, groups n names, result int64 `[n]` from 0 to folds - 1.
+
+    Example:
+        >>> targets = np.eye(2, dtype=bool)[[0, 0, 0, 1, 1, 1]]
+        >>> folds = stratified_folds(targets, ["a", "a", "b", "c", "d", "d"], 3, seed=0)
+        >>> folds[0] == folds[1], folds[4] == folds[5], np.bincount(folds).tolist()
+        (np.True_, np.True_, [2, 2, 2])
+    """
+    names, of_row = np.unique(np.asarray(groups), return_inverse=True)
+    counts = np.zeros((len(names), targets.shape[1] + 1))
+    np.add.at(counts, of_row, np.column_stack([targets, np.ones(len(targets))]))
+    counts /= np.maximum(counts.sum(0), 1)  # the last column is of all clips
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-counts[order].sum(1), kind="stable")]
+    filled = np.zeros((folds, counts.shape[1]))
+    chosen = np.empty(len(names), dtype=np.int64)
+    for group in order:
+        # |f + c|^2 - |f|^2 = 2 f.c + |c|^2, of which only the first term differs between folds.
+        chosen[group] = np.argmin(filled @ counts[group])
+        filled[chosen[group]] += counts[group]
+    return chosen[of_row]
