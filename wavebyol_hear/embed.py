@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wavebyol_hear.chunking import cat, check_audio, max_clips
+from wavebyol_hear.chunking import cat, check_audio, evaluating, max_clips
+from wavebyol_hear.embed_any import BATCH_SECONDS, Source, embed_any
 from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.layers import pad_to
 from wavebyol_hear.pooling import Pooling, TimeStatistics, choose, name_of, window_statistics
@@ -163,6 +165,50 @@ class Embedder(nn.Module):
             for part in self.pooling.parts(statistics.values(), statistics.wanted)
         ]
         return self._finish(self.whiten_scene(self.pooling.compressed(torch.cat(parts, 1))))
+
+    def embed(
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        *,
+        batch_seconds: float = BATCH_SECONDS,
+        workers: int | None = None,
+    ) -> np.ndarray:
+        """Return scene embeddings of files or arrays, decoded and resampled here, as numpy.
+
+        Clips are computed in batches of one length, so what a clip is batched with does not change
+        its embedding. A file is decoded whole: for hours of audio there is `wavebyol embed`.
+
+        Args:
+            source: a path; an array [n] or [clips, n] of floats at full scale 1 or signed integers,
+                mono; or a list of paths or of arrays [n], of any lengths.
+            sample_rate: of arrays, in Hz; files say their own.
+            batch_seconds: most audio that is computed together, in seconds, > 0.
+            workers: threads that decode ahead, >= 0; by default as many as processors, at most 4.
+
+        Shape:
+            one file or array [n] -> float32 [D]; N of them -> [N, D], in their order.
+
+        Raises:
+            AudioError: a file cannot be used; the message names it.
+            ValueError: an array cannot be used or comes without its rate.
+
+        Example:
+            >>> from wavebyol_hear import load_model
+            >>> load_model().embed(np.zeros(44_100), 44_100).shape
+            (7104,)
+        """
+        with evaluating(self):
+            return embed_any(
+                source,
+                sample_rate,
+                scenes=self.scenes,
+                size=self.scene_embedding_size,
+                model_rate=self.sample_rate,
+                min_samples=self.pads_scenes_to,
+                batch_seconds=batch_seconds,
+                workers=workers,
+            )
 
     def timestamps(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Return embeddings at a regular hop and the instants in ms that they are centred on.

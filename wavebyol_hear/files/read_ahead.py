@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 import soxr
-from tqdm import tqdm
 
 from wavebyol_hear.audio import AudioError, AudioUnavailableError, audio_header, read_audio
 
@@ -164,6 +163,16 @@ def plan_batches(rows: np.ndarray, lengths: np.ndarray, max_samples: int) -> Ite
         start = stop
 
 
+def _with_progress(rows: Iterable[int], what: str) -> Iterable[int]:
+    """Return rows that show their progress where tqdm, which few extras bring, is installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return rows
+    bar: Iterable[int] = tqdm(rows, desc=what, unit="clip", leave=False, delay=1)
+    return bar
+
+
 def read_batches(
     paths: Sequence[str],
     rows: Sequence[int] | np.ndarray,
@@ -185,7 +194,7 @@ def read_batches(
         min_samples: samples to which the model itself pads a shorter clip, evenly on both sides: it
             is done here, so that short clips of all lengths share batches.
     """
-    look = tqdm(rows, desc="reading lengths", unit="clip", leave=False, delay=1)
+    look = _with_progress(rows, "reading lengths")
     lengths = np.fromiter(
         (max(min_samples, length_after(paths[row], sample_rate)) for row in look), np.int64
     )
