@@ -11,9 +11,10 @@ import sys
 
 import numpy as np
 
-from benchmark.embed.model import HearError, HearModel, load
 from benchmark.embed.timestamps import check_spacing
 from wavebyol_hear.files.command import run_command
+from wavebyol_hear.files.hear_module import HearModel, load
+from wavebyol_hear.files.model_spec import HearError
 
 # As in hear-validator's validate.py.
 TIMESTAMP_SECONDS = (1.07, 1.98, 4.0)

@@ -21,7 +21,6 @@ from benchmark.data.split import SplitError, make_folds
 from benchmark.embed.cache import CacheError
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.embedder import EmbedError
-from benchmark.embed.model import HearError, HearModel, capture_untrained_warning, load
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
 from benchmark.heareval.embed_events import EventEmbeddings, embed_events
@@ -40,6 +39,8 @@ from benchmark.probes.rows import ProbeError
 from benchmark.results.guard import Guard
 from benchmark.results.schema import Result, ResultError, ResultKey, write_result
 from benchmark.results.score import ScoreContext, class_result, probe
+from wavebyol_hear.files.hear_module import HearModel, capture_untrained_warning, load
+from wavebyol_hear.files.model_spec import HearError
 
 BAD_SHARE = 0.01
 """Share of listed files that may be absent before the data counts as partial."""

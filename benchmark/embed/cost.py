@@ -24,7 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.embed.cache import Progress
-from benchmark.embed.model import HearModel, one_line
+from wavebyol_hear.files.hear_module import HearModel
+from wavebyol_hear.files.model_spec import one_line
 
 EARLIER = "embedded by an earlier version, which did not measure it"
 SECONDS = 4.0

@@ -24,8 +24,8 @@ from benchmark.embed.fingerprint import (
     library_versions,
     sound_fingerprint,
 )
-from benchmark.embed.model import HearModel
 from wavebyol_hear.files.atomic import atomic_write, write_text
+from wavebyol_hear.files.hear_module import HearModel
 
 NOISE, PROVENANCE = "noise.npy", "provenance.json"
 TOLERANCE, TOLERANCE_16 = 1e-3, 3e-2

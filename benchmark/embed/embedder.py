@@ -10,7 +10,8 @@ from tqdm import tqdm
 from benchmark.embed.cache import EmbeddingArray
 from benchmark.embed.cost import PeakMemory, note_peak
 from benchmark.embed.fingerprint import file_stamp, stamp_number
-from benchmark.embed.model import EncodeError, HearModel, one_line
+from wavebyol_hear.files.hear_module import EncodeError, HearModel
+from wavebyol_hear.files.model_spec import one_line
 from wavebyol_hear.files.read_ahead import (
     Batch,
     Transform,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmark.embed.model import HearError
+from wavebyol_hear.files.model_spec import HearError
 
 LARGEST_HOP_MS = 50.0
 REGULAR_MS = 1.0

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from benchmark.embed.model import HearError, HearModel
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.probes.linear import LinearProbe
 from benchmark.probes.rows import ProbeError
+from wavebyol_hear.files.hear_module import HearModel
+from wavebyol_hear.files.model_spec import HearError
 from wavebyol_hear.files.read_ahead import of_one_length, read_batches
 
 BATCH_SECONDS = 64.0

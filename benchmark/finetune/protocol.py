@@ -21,7 +21,6 @@ from benchmark.data.clip import Clip, Task
 from benchmark.data.split import Fold
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask
-from benchmark.embed.model import load
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.model import (
     AudioClips,
@@ -36,6 +35,7 @@ from benchmark.finetune.train import Setup, Trainer
 from benchmark.probes.linear import select_c
 from benchmark.probes.protocols import PROTOCOLS
 from benchmark.probes.rows import ProbeResult, Rows, Selection, predict_test
+from wavebyol_hear.files.hear_module import load
 
 PROTOCOL = PROTOCOLS["finetune"].version
 """Changes whenever the same clips and configuration could score otherwise."""

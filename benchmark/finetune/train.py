@@ -17,7 +17,6 @@ from torch.nn.functional import cross_entropy, one_hot
 from tqdm import tqdm
 
 from benchmark.data.split import Fold
-from benchmark.embed.model import HearModel
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.model import (
     AudioClips,
@@ -28,6 +27,7 @@ from benchmark.finetune.model import (
     score_clips,
 )
 from benchmark.finetune.state import Best, FoldState
+from wavebyol_hear.files.hear_module import HearModel
 from wavebyol_hear.files.read_ahead import Batch, Reader, ahead
 
 NOISE_RANGE_DB = 30.0

@@ -15,9 +15,10 @@ from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import array_key
 from benchmark.embed.embedder import reading_ahead
 from benchmark.embed.fingerprint import content_hashes, data_fingerprint
-from benchmark.embed.model import EncodeError, HearError, HearModel
 from benchmark.embed.timestamps import check_spacing
 from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.hear_module import EncodeError, HearModel
+from wavebyol_hear.files.model_spec import HearError
 from wavebyol_hear.files.read_ahead import Batch, ahead, of_one_length, read_batches
 
 

@@ -19,7 +19,6 @@ from benchmark.data.hear_folder import HearTask
 from benchmark.data.split import make_folds
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask, array_key
-from benchmark.embed.model import HearModel
 from benchmark.heareval.embed_events import EventEmbeddings
 from benchmark.heareval.heareval_format import texts_of, write_events, write_scenes
 from benchmark.heareval.predict import predict, protocol
@@ -31,6 +30,7 @@ from benchmark.results.score import SEED, ScoreContext, measure_result
 from benchmark.stats.events import DEFAULT_POSTPROCESSING, Postprocessing
 from benchmark.stats.ranking import MEASURES, bootstrap, interval, ranking
 from wavebyol_hear.files.atomic import file_hash
+from wavebyol_hear.files.hear_module import HearModel
 
 ACCURACIES = ("top1_acc", "pitch_acc")
 """Measures of heareval that are the share of correct clips."""

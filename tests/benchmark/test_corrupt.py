@@ -16,7 +16,6 @@ from benchmark.data.clip import Source as Archive
 from benchmark.data.corrupt import CorruptedClips, parse
 from benchmark.data.split import make_folds
 from benchmark.embed.embed import EmbeddedTask, embed_task
-from benchmark.embed.model import load
 from benchmark.evaluate import (
     Settings,
     Source,
@@ -31,6 +30,7 @@ from benchmark.probes.rows import ProbeResult, Selection
 from benchmark.results.score import Probed, ScoreContext, rescore
 from tests.synth import noisy_tone
 from wavebyol_hear.audio import read_audio
+from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.read_ahead import Reader
 
 RATES = (16_000, 22_050)

@@ -17,7 +17,6 @@ from benchmark.data.corrupt import parse
 from benchmark.data.hear_folder import read_task
 from benchmark.data.split import Fold
 from benchmark.embed.embed import EmbeddedTask, embed_task
-from benchmark.embed.model import HearModel, load
 from benchmark.evaluate import Settings, Source, embed, embed_corrupted, evaluate, scorers
 from benchmark.heareval import embed_events as frames
 from benchmark.heareval import protocols as hear_protocols
@@ -31,6 +30,7 @@ from benchmark.results.failures import read_failures
 from benchmark.results.schema import Result, ResultKey, read_results
 from tests.benchmark.data.test_hear_folder import EVENTS, small, write
 from tests.benchmark.tones import RANDOM, TASK, write_tones
+from wavebyol_hear.files.hear_module import HearModel, load
 
 KEYS = [
     ("precision", "precision", "bf16"),

@@ -7,8 +7,8 @@ import soundfile
 
 from benchmark.data.clip import Clip, Source, Task
 from benchmark.embed.embed import EmbeddedTask, embed_task
-from benchmark.embed.model import load
 from tests.synth import noisy_tone
+from wavebyol_hear.files.hear_module import load
 
 TASK = Task(
     name="tones",

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import wavebyol_hear
-from benchmark.embed.model import HearModel, load
 from benchmark.heareval.predict import RUNNER, VERSION, interpreter
 from tests.hear.hear_tasks import everyday_sounds, sound_events
+from wavebyol_hear.files.hear_module import HearModel, load
 
 # They need HEAR's tools, which `make hear` installs in an environment of their own.
 collect_ignore_glob = [] if importlib.util.find_spec("heareval") else ["test_*.py"]

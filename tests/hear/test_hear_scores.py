@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmark import evaluate as evaluation
-from benchmark.embed.model import HearModel
 from benchmark.evaluate import Settings, evaluate
 from benchmark.results.schema import read_results
+from wavebyol_hear.files.hear_module import HearModel
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*UNTRAINED:UserWarning")
 

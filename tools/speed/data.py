@@ -14,8 +14,8 @@ import torch
 from benchmark.data.clip import Clip, Task
 from benchmark.embed.cost import PeakMemory
 from benchmark.embed.embed import embed_task
-from benchmark.embed.model import load
 from tools.speed.clock import Figure, Plan, interleaved
+from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.read_ahead import read_batches
 
 RATE, FILE_RATE = 16_000, 44_100

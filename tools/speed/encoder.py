@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.embed.model import import_module
 from tools.speed.clock import Figure, Plan, interleaved, matrix_product, product_flop
 from tools.speed.reference import PlainNetwork
+from wavebyol_hear.files.hear_module import import_module
 
 CROP = 20_480
 BATCHES = {"h2": 4, "slim": 16}

@@ -10,10 +10,10 @@ import torch
 from benchmark.data.clip import Task, TaskDataError
 from benchmark.data.registry import load_tasks, task_root
 from benchmark.data.split import make_folds
-from benchmark.embed.model import import_module
 from benchmark.probes.linear import evaluate
 from tools.speed.clock import Figure, Plan
 from wavebyol_hear.audio import read_audio
+from wavebyol_hear.files.hear_module import import_module
 from wavebyol_hear.files.read_ahead import of_one_length
 
 TASKS = ("esc50", "speech_commands_folds")

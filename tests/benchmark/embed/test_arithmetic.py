@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.embed.cost import CountError, gflop_per_second
-from benchmark.embed.model import HearModel, load
 from wavebyol_hear.encoder import PRESETS, Encoder
+from wavebyol_hear.files.hear_module import HearModel, load
 from wavebyol_hear.front_end import ConvFrontEndConfig
 
 RATE = 16_000

@@ -15,9 +15,9 @@ from benchmark.embed import cost as costs
 from benchmark.embed.cache import Progress
 from benchmark.embed.cost import Cost, PeakMemory, note_peak
 from benchmark.embed.embed import EmbeddedTask, embed_task
-from benchmark.embed.model import load
 from tests.benchmark import tones
 from tests.synth import noisy_tone
+from wavebyol_hear.files.hear_module import load
 
 SECONDS, CLIPS = 0.25, 6
 TASK = dataclasses.replace(tones.TASK, classes=("tone",), n_clips=CLIPS, clip_seconds=SECONDS)

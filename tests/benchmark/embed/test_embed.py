@@ -10,9 +10,9 @@ import torch
 from baselines import content_random
 from benchmark.data.clip import Clip, TaskDataError
 from benchmark.embed.embedder import EmbedError
-from benchmark.embed.model import HearError
 from tests.benchmark.tones import run, write_tones
 from wavebyol_hear.audio import read_audio
+from wavebyol_hear.files.model_spec import HearError
 from wavebyol_hear.files.read_ahead import Reader
 
 

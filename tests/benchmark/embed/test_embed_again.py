@@ -13,8 +13,8 @@ import pytest
 from benchmark.data.clip import Clip
 from benchmark.embed.cache import CacheError
 from benchmark.embed.embed import embed_task
-from benchmark.embed.model import load
 from tests.benchmark.tones import COUNTED, RANDOM, TASK, run, write_tones
+from wavebyol_hear.files.hear_module import load
 
 
 @pytest.fixture

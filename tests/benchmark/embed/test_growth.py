@@ -10,8 +10,8 @@ import soundfile
 
 from benchmark.data.clip import Clip
 from benchmark.embed.embed import embed_task
-from benchmark.embed.model import load
 from tests.benchmark.tones import RANDOM, TASK
+from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.read_ahead import plan_batches
 
 COUNT = 2_000

@@ -17,8 +17,8 @@ from benchmark.data.corrupt import CorruptedClips, parse
 from benchmark.embed import embed as embedding
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import array_key, embed_task
-from benchmark.embed.model import HearModel, load
 from tests.benchmark.tones import RANDOM, TASK, run, write_tones
+from wavebyol_hear.files.hear_module import HearModel, load
 
 IDS = ["clip0", "clip1"]
 
@@ -205,8 +205,8 @@ def held(change: Callable[[torch.nn.Module], None]) -> torch.nn.Module:
     ],
 )
 def test_tensors_of_every_kind_are_hashed(change: Callable, write_module) -> None:
-    from benchmark.embed.fingerprint import weights_fingerprint
-    from benchmark.embed.model import import_module
+    from wavebyol_hear.files.hear_module import import_module
+    from wavebyol_hear.files.weights_hash import weights_fingerprint
 
     module = import_module(write_module("any_kind"))
     assert weights_fingerprint(module, held(change), "") != weights_fingerprint(

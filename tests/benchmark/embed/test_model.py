@@ -9,9 +9,11 @@ import torch
 
 from benchmark.data.clip import Clip
 from benchmark.embed.cache import cache_folder
-from benchmark.embed.fingerprint import content_hashes, source_files
-from benchmark.embed.model import HearError, HearModel, import_module, load, parse_spec
+from benchmark.embed.fingerprint import content_hashes
 from tests.benchmark.made_results import bare
+from wavebyol_hear.files.hear_module import HearModel, import_module, load
+from wavebyol_hear.files.model_spec import HearError, parse_spec
+from wavebyol_hear.files.weights_hash import source_files
 
 
 @pytest.mark.parametrize(

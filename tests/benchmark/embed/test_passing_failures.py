@@ -15,8 +15,8 @@ from benchmark.embed import cache, fingerprint
 from benchmark.embed.cache import CacheError, EmbeddingArray
 from benchmark.embed.embed import embed_task
 from benchmark.embed.fingerprint import ABSENT, clip_hash, content_hashes
-from benchmark.embed.model import load
 from tests.benchmark.tones import RANDOM, TASK, run, write_tones
+from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.read_ahead import Reader, Unavailable
 
 FULL = """
@@ -125,7 +125,7 @@ sys.path.insert(0, sys.argv[3])
 import numpy as np
 from benchmark.data.clip import Clip
 from benchmark.embed.embed import embed_task
-from benchmark.embed.model import load
+from wavebyol_hear.files.hear_module import load
 from tests.benchmark.tones import TASK
 root, cache = Path(sys.argv[1]), Path(sys.argv[2])
 clips = [Clip(f"clip{i}", f"{i}.wav", TASK.classes[i % 2], "fold01", "g") for i in range(12)]

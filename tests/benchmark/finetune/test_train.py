@@ -12,7 +12,6 @@ import soundfile
 import torch
 
 from benchmark.data.split import Fold
-from benchmark.embed.model import HearModel, load
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.model import (
     AudioClips,
@@ -27,6 +26,7 @@ from benchmark.finetune.state import FoldState
 from benchmark.finetune.train import Setup, Trainer
 from benchmark.probes.linear import select_c
 from benchmark.probes.rows import Rows
+from wavebyol_hear.files.hear_module import HearModel, load
 from wavebyol_hear.files.read_ahead import Reader
 
 NETWORK = """

@@ -1,0 +1,88 @@
+"""A HEAR module as users write it: `module[:weights][?key=value&...]`."""
+
+import ast
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+class HearError(ValueError):
+    """A module that does not honour the HEAR API; one line with the module and the remedy."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model as users write it: `module[:weights][?key=value&...]`.
+
+    The module is an import path, the weights a path or "", the options keyword arguments for the
+    module's `load_model`.
+    """
+
+    module: str
+    weights: str
+    options: dict[str, bool | int | float | str]
+
+
+def parse_spec(spec: str) -> ModelSpec:
+    """Return the parts of a model specification.
+
+    The module ends at the first `:` or `?`, the options begin behind the last `?`. So a path may
+    hold `:`; one that holds `?` is written with a `?` at its end. A value is true, false, a number,
+    a quoted text, or else the text as it stands.
+
+    Raises:
+        HearError: no module, or an option that is no `key=value`.
+
+    Example:
+        >>> parse_spec("baselines.byol_a:C:/w.pth?mean=-5.5&std=5")
+        ModelSpec(module='baselines.byol_a', weights='C:/w.pth', options={'mean': -5.5, 'std': 5})
+        >>> parse_spec("wavebyol_hear?whiten=false&pooling=bands").options
+        {'whiten': False, 'pooling': 'bands'}
+        >>> parse_spec("wavebyol_hear:odd?name.safetensors?").weights
+        'odd?name.safetensors'
+    """
+    path, _, query = spec.rpartition("?") if "?" in spec else (spec, "", "")
+    module, _, weights = path.partition(":")
+    options: dict[str, bool | int | float | str] = {}
+    for option in query.split("&") if query else ():
+        key, equals, text = option.partition("=")
+        if not equals or not key.isidentifier():
+            raise HearError(
+                f"{spec}: {option!r} is no option key=value; a path that holds ? is written with "
+                "a ? at its end"
+            )
+        options[key] = _literal(text)
+    if not module:
+        raise HearError(f"{spec!r} names no module; write module[:weights][?key=value&...]")
+    return ModelSpec(module, weights, options)
+
+
+def _literal(text: str) -> bool | int | float | str:
+    """Return what a text says as a truth value, a number or a quoted text, else the text."""
+    try:
+        value = ast.literal_eval({"true": "True", "false": "False"}.get(text.lower(), text))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if isinstance(value, int | float | str) else text
+
+
+def check_options(
+    spec: str, function: Callable[..., object], options: Mapping[str, object]
+) -> None:
+    """Raise unless a `load_model`, whose first parameter is the weights, takes these options."""
+    parameters = list(inspect.signature(function).parameters.values()) if options else []
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {each.name: each for each in parameters[1:] if each.kind in named}
+    for name, value in options.items():
+        if name not in known:
+            exist = f"it has {', '.join(known)}" if known else "it has none"
+            raise HearError(f"{spec}: load_model has no option {name!r}; {exist}")
+        if isinstance(known[name].default, bool) and not isinstance(value, bool):
+            raise HearError(f"{spec}: {name} is {value!r}; give true or false")
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception as one line: its kind and its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
