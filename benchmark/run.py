@@ -21,9 +21,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.data.clip import TaskDataError
 from benchmark.data.corrupt import CorruptionError, parse_all
 from benchmark.data.hear_catalogue import PREFIX, HearTaskError, add_options, known_tasks, resolve
 from benchmark.data.hear_catalogue import catalogue as hear_listing
+from benchmark.data.own_labels import own_tasks
 from benchmark.data.registry import data_folder, load_tasks
 
 # torch is imported inside functions: --help and a wrong command line answer at once.
@@ -58,6 +60,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument_group("what is evaluated").add_argument
     add("--tasks", type=names, help="comma between; hear:NAME and hear:all are HEAR's (notes)")
+    add(
+        "--csv",
+        type=path,
+        action="append",
+        default=[],
+        metavar="LABELS.csv",
+        help="one's own labels: columns path, label and optionally split or fold, group",
+    )
+    add(
+        "--folder",
+        type=path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="one's own labels: a folder of files for each class",
+    )
     add("--models", type=names, help="module or module:weights, comma between")
     add("--allow-partial", action="store_true", help="evaluate on part of a data set and mark it")
     add = parser.add_argument_group("how it is evaluated").add_argument
@@ -258,6 +276,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         list_tasks(args)
         return 0
     try:
+        own = own_tasks([*args.csv, *args.folder])
+    except TaskDataError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"--out {args.out} cannot be made: {error.strerror}")
@@ -282,10 +305,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hear_grid=args.hear_grid,
         hear_linear=args.hear_linear,
     )
-    asked = args.tasks or DEFAULT_TASKS
+    asked = args.tasks or ([] if own else DEFAULT_TASKS)
     hear = [name.removeprefix(PREFIX) for name in asked if name.startswith(PREFIX)]
     known = load_tasks()
-    tasks: list[Task | Path] = [known[name] for name in asked if name in known]
+    tasks: list[Task | Path] = [*own, *(known[name] for name in asked if name in known)]
     try:
         folders, absent = resolve(hear, args.hear_dir) if hear else ([], {})
     except HearTaskError as error:

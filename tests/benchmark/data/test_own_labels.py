@@ -1,0 +1,77 @@
+"""Labels of one's own are measured like a published task, from a table or from class folders."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmark import run
+from benchmark.data.own_labels import own_task
+from benchmark.results.schema import read_results
+
+LOG_MEL = "baselines.log_mel"
+
+
+def listed(esc50_root: Path) -> list[dict[str, str]]:
+    """Return the rows of the corpus's official table."""
+    with next(esc50_root.rglob("esc50.csv")).open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def call(tmp_path: Path, *more: str) -> int:
+    """Run the benchmark of the log-mel baseline."""
+    where = ["--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    return run.main([*where, "--models", LOG_MEL, "--workers", "0", "--device", "cpu", *more])
+
+
+def test_a_table_with_the_official_folds_scores_as_the_official_task(
+    esc50_root: Path, tmp_path: Path
+) -> None:
+    audio = next(esc50_root.rglob("audio"))
+    table = tmp_path / "sounds.csv"
+    rows = [f"{audio / r['filename']};{r['category']};{r['fold']}" for r in listed(esc50_root)]
+    table.write_bytes("\r\n".join(["path;label;fold", *rows]).encode("utf-16"))
+    official = ["--tasks", "esc50", "--allow-partial", "--csv", str(table)]
+    assert call(tmp_path, "--data-dir", str(esc50_root.parent), *official) == 0
+    results = {result.task: result for result in read_results(tmp_path / "out")}
+    own, esc50 = results["sounds"], results["esc50"]
+    assert own.metrics["accuracy"]["value"] == esc50.metrics["accuracy"]["value"]
+    assert [fold["n_test"] for fold in own.folds] == [12] * 5
+    assert "folds as in sounds.csv" in " ".join(own.notes)
+
+
+def test_class_folders_are_measured_and_their_folds_are_said(
+    esc50_root: Path, tmp_path: Path
+) -> None:
+    audio = next(esc50_root.rglob("audio"))
+    for row in listed(esc50_root):
+        target = tmp_path / "my sounds" / row["category"] / row["filename"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(audio / row["filename"], target)
+    assert call(tmp_path, "--folder", str(tmp_path / "my sounds")) == 0
+    (result,) = read_results(tmp_path / "out")
+    assert result.task == "my_sounds"
+    assert result.n_clips == 60
+    assert result.partial is None
+    assert result.metrics["accuracy"]["low"] > 30
+    assert "5 folds were drawn" in " ".join(result.notes)
+
+
+def test_a_fault_in_the_labels_is_one_line_before_any_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\nabsent.wav,dog\n")
+    assert call(tmp_path, "--csv", str(table), "--models", "no_such_module") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"{table}, line 2: no file" in error
+
+
+def test_a_name_of_a_published_task_is_not_taken(tmp_path: Path) -> None:
+    table = tmp_path / "esc50.csv"
+    for i in range(8):
+        (tmp_path / f"{i}.wav").touch()
+    table.write_text("path,label\n" + "\n".join(f"{i}.wav,c{i % 2}" for i in range(8)))
+    assert own_task(table).name == "esc50_labels"
