@@ -1,0 +1,243 @@
+"""Embeddings on disk: numbered Parquet parts that appear whole, read back as index and array.
+
+A folder holds `part-<number>-<digest>.parquet` files, or `embeddings.npy` beside `index.parquet`.
+The schema's metadata says which model made the embeddings and how.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wavebyol_hear.files.atomic import atomic_write
+
+METADATA = b"wavebyol"
+"""Key of the schema's metadata: JSON with format, model, weights hash and options."""
+FORMAT = "wavebyol-embeddings/1"
+EMBEDDING = "embedding"
+INDEX_COLUMNS = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("start", pa.float64(), nullable=False),
+        pa.field("end", pa.float64(), nullable=False),
+        pa.field("duration", pa.float64(), nullable=False),
+        pa.field("sample_rate", pa.int32(), nullable=False),
+    ]
+)
+"""What the file is, the seconds that a row embeds, and the file's own seconds and rate in Hz."""
+PART_NAME = re.compile(r"part-(\d{6,})-([0-9a-f]{16})\.parquet")
+EMBEDDINGS, INDEX, ERRORS = "embeddings.npy", "index.parquet", "errors.parquet"
+CACHE = ".embeddings-{}.npy"
+"""Copy of the parts' embeddings in one array, named by a digest of the parts."""
+BLOCK_BYTES = 1 << 24
+DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
+
+
+class EmbeddingsError(ValueError):
+    """A folder that holds no embeddings that can be read: one line with the remedy."""
+
+
+def embedding_schema(size: int, dtype: str, metadata: Mapping[str, Any]) -> pa.Schema:
+    """Return the schema of a table of embeddings.
+
+    Args:
+        size: numbers of an embedding, >= 1.
+        dtype: of these, `float32` or `float16`.
+        metadata: model, weights hash and options; anything JSON holds.
+    """
+    field = pa.field(EMBEDDING, pa.list_(DTYPES[dtype], size), nullable=False)
+    text = json.dumps({"format": FORMAT} | dict(metadata), sort_keys=True)
+    return INDEX_COLUMNS.append(field).with_metadata({METADATA: text.encode()})
+
+
+def read_metadata(schema: pa.Schema) -> dict[str, Any]:
+    """Return what a schema says of the model and the options; {} where it says nothing."""
+    text = (schema.metadata or {}).get(METADATA)
+    return dict(json.loads(text)) if text else {}
+
+
+class PartWriter:
+    """Writes rows to a Parquet file, one row group per call.
+
+    Args:
+        sink: an open file.
+        schema: of `embedding_schema`.
+    """
+
+    def __init__(self, sink: Any, schema: pa.Schema) -> None:  # noqa: ANN401
+        """Write the head."""
+        self.schema = schema
+        # Embeddings are close to random numbers: they gain nothing by compression or a dictionary.
+        plain = {f"{EMBEDDING}.list.element": "none"}
+        self._writer = pq.ParquetWriter(
+            sink,
+            schema,
+            compression=dict.fromkeys(INDEX_COLUMNS.names, "zstd") | plain,
+            use_dictionary=["path"],
+            write_statistics=["path", "start"],
+        )
+
+    def write(self, index: Mapping[str, Any], embeddings: np.ndarray) -> None:
+        """Append rows.
+
+        Args:
+            index: the columns of `INDEX_COLUMNS` by name.
+            embeddings: of the rows.
+
+        Shape:
+            each column [n], embeddings [n, size].
+        """
+        kind = self.schema.field(EMBEDDING).type
+        flat = pa.array(np.ascontiguousarray(embeddings).reshape(-1), kind.value_type)
+        columns = [pa.array(index[f.name], f.type) for f in INDEX_COLUMNS]
+        columns.append(pa.FixedSizeListArray.from_arrays(flat, type=kind))
+        batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        self._writer.write_batch(batch)
+
+    def close(self, metadata: Mapping[str, str]) -> None:
+        """Write the foot, with more metadata of the file."""
+        self._writer.add_key_value_metadata(dict(metadata))
+        self._writer.close()
+
+
+@contextmanager
+def part_writer(path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> Iterator[PartWriter]:
+    """Write a Parquet file that appears whole, or not at all, when the block ends.
+
+    Args:
+        path: of the file; its folder must exist.
+        schema: of `embedding_schema`.
+        metadata: of the file, may be filled until the block ends.
+    """
+    with atomic_write(path) as file:
+        writer = PartWriter(file, schema)
+        try:
+            yield writer
+        except BaseException:
+            with suppress(OSError, pa.ArrowException):  # else pyarrow closes it later, into nothing
+                writer.close({})
+            raise
+        writer.close(metadata)
+
+
+def part_paths(folder: str | Path) -> list[Path]:
+    """Return the parts in a folder by number.
+
+    Raises:
+        EmbeddingsError: two parts have one number or one is missing: the run is not finished.
+    """
+    numbered = []
+    for path in sorted(Path(folder).glob("part-*.parquet")):
+        match = PART_NAME.fullmatch(path.name)
+        if match:
+            numbered.append((int(match[1]), path))
+    numbered.sort()
+    if [number for number, _ in numbered] != list(range(len(numbered))):
+        raise EmbeddingsError(
+            f"{folder}: is not finished, parts are missing or outdated; run the same "
+            "wavebyol embed command again"
+        )
+    return [path for _, path in numbered]
+
+
+def load(folder: str | Path) -> tuple[pa.Table, np.ndarray]:
+    """Read embeddings that `wavebyol embed --out DIR` wrote.
+
+    The array is mapped from disk, whichever the format: of Parquet parts, the first call writes it
+    once to a hidden file in the folder (as large as the parts); where that cannot be written, the
+    array is held in memory.
+
+    Args:
+        folder: the DIR of the command.
+
+    Returns:
+        The index, a pyarrow table with the columns `path`, `start`, `end`, `duration` and
+        `sample_rate`, and the array, read-only; row i of one belongs to row i of the other. The
+        table's schema has the metadata, see `read_metadata`.
+
+    Shape:
+        N rows, array float32 or float16 [N, D].
+
+    Raises:
+        EmbeddingsError: the folder holds no embeddings, or not yet all.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> schema = embedding_schema(2, "float32", {"model": "wavebyol_hear"})
+        >>> row = {"path": ["a.wav"], "start": [0.0], "end": [1.5], "duration": [1.5]}
+        >>> with part_writer(folder / f"part-000000-{0:016x}.parquet", schema, {}) as writer:
+        ...     writer.write(row | {"sample_rate": [16000]}, np.ones((1, 2), np.float32))
+        >>> index, array = load(folder)
+        >>> index["path"].to_pylist(), array.tolist()
+        (['a.wav'], [[1.0, 1.0]])
+    """
+    folder = Path(folder)
+    if (folder / EMBEDDINGS).is_file() and (folder / INDEX).is_file():
+        return pq.read_table(folder / INDEX), _mapped(folder / EMBEDDINGS)
+    paths = part_paths(folder)
+    if not paths:
+        raise EmbeddingsError(f"{folder}: holds no embeddings; make them with wavebyol embed")
+    try:
+        names = INDEX_COLUMNS.names
+        index = pa.concat_tables([pq.read_table(path, columns=names) for path in paths])
+        return index, _array(folder, paths, index.num_rows)
+    except pa.ArrowInvalid as error:
+        raise EmbeddingsError(f"{folder}: a part is damaged ({error}); embed again") from error
+
+
+def blocks(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """Yield the embeddings of Parquet parts in blocks of rows, [n, D] each."""
+    for path in paths:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            kind = file.schema_arrow.field(EMBEDDING).type
+            step = max(1, BLOCK_BYTES // (4 * kind.list_size))
+            for batch in file.iter_batches(step, columns=[EMBEDDING]):
+                values = batch.column(0).flatten().to_numpy(zero_copy_only=False)
+                yield values.reshape(-1, kind.list_size)
+
+
+def write_array(path: Path, paths: Sequence[Path], rows: int) -> None:
+    """Write the embeddings of Parquet parts to one .npy file that appears whole."""
+    kind = pq.read_schema(paths[0]).field(EMBEDDING).type
+    dtype = np.dtype(kind.value_type.to_pandas_dtype())
+    with atomic_write(path) as file:
+        head = {"descr": dtype.str, "fortran_order": False, "shape": (rows, kind.list_size)}
+        np.lib.format.write_array_header_1_0(file, head)
+        for block in blocks(paths):
+            file.write(block.astype(dtype, copy=False).data)
+
+
+def _array(folder: Path, paths: Sequence[Path], rows: int) -> np.ndarray:
+    """Return the embeddings of parts, from the copy beside them, or in memory."""
+    names = json.dumps([[path.name, path.stat().st_size] for path in paths])
+    cache = folder / CACHE.format(_digest(names))
+    if not cache.is_file():
+        try:
+            write_array(cache, paths, rows)
+        except OSError:  # read-only or full
+            array = np.concatenate(list(blocks(paths)))
+            array.flags.writeable = False
+            return array
+        for old in folder.glob(CACHE.format("*")):
+            if old != cache:
+                old.unlink(missing_ok=True)
+    return _mapped(cache)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """Return an array mapped from disk, read-only."""
+    array: np.ndarray = np.load(path, mmap_mode="r")
+    return array
+
+
+def _digest(text: str) -> str:
+    """Return a short hash of a text."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
