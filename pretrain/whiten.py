@@ -4,6 +4,9 @@ A training run of our encoder does this at its end; the command is for a weights
 without, or for a corpus of its own. The statistics are those of the default poolings over whole
 clips of the store, drawn once by a seed, of each kind as many as the run's batches held.
 
+With --components N, the first N principal components of the whitened scene embeddings are fitted,
+for `load_model(dims=...)`; a whitening that the file has stays.
+
 With --module, WEIGHTS is written: the whitening of the scene embeddings of any HEAR module, fitted
 on the same clips, for `baselines.whitened:WEIGHTS`:
     python -m pretrain.whiten STORE byol_a.safetensors --module baselines.byol_a \
@@ -25,13 +28,15 @@ from tqdm import tqdm
 from baselines.whitened import save_whitened
 from pretrain.data.crops import FULL_SCALE
 from pretrain.data.store import SAMPLE_RATE, Store, StoreError
-from wavebyol_hear.checkpoint import WeightsError, load_encoder, save_encoder
+from wavebyol_hear.checkpoint import WeightsError, load_encoder, load_weights, save_encoder
+from wavebyol_hear.components import Components
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.files.interrupt import run_command
 from wavebyol_hear.whitening import Whitening
 
 CLIPS = 2048
+CLIPS_PER_COMPONENT = 12
 LONGEST = 320_000  # samples of a clip that are used: 20 s
 COLUMNS_APART = 4  # neighboring timestamps of one clip are much alike
 AT_ONCE = 512  # rows a matrix product takes in
@@ -65,8 +70,8 @@ class Moments:
         self.total += rows.sum(0)
         self.products.addmm_(rows.T, rows)
 
-    def whitening(self) -> Whitening:
-        """Return the whitening of all rows so far.
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean [D] and covariance [D, D] of all rows so far.
 
         Raises:
             ValueError: there were none.
@@ -75,7 +80,11 @@ class Moments:
         if not self.count:
             raise ValueError("whitening: every clip drawn from the store is silent")
         mean = self.total / self.count
-        covariance = self.products / self.count - torch.outer(mean, mean)
+        return mean, self.products / self.count - torch.outer(mean, mean)
+
+    def whitening(self) -> Whitening:
+        """Return the whitening of all rows so far; raises as `statistics` does."""
+        mean, covariance = self.statistics()
         return Whitening.fit(mean.float(), covariance.float())
 
 
@@ -113,6 +122,44 @@ def fit_whitenings(
     return {n: m.whitening() for n, m in zip(model.whitening_names, moments, strict=True)}
 
 
+def fit_components(
+    model: Embedder,
+    store: Store,
+    count: int,
+    *,
+    clips: int | None = None,
+    seed: int = 0,
+    shares: Mapping[str, float] | None = None,
+) -> dict[str, Components]:
+    """Return the first principal components of a model's scene embeddings, by their name.
+
+    Args:
+        model: with its whitening, on the device to compute on.
+        store: the clips; silent ones are skipped.
+        count: of components, at most the numbers of an embedding and the clips that are used.
+        clips: how many are used, at most 20 s of each; by default 12 per component.
+        seed: of their choice.
+        shares: of each kind of clip; see `fit_whitenings`.
+
+    Raises:
+        ValueError: there are fewer numbers or clips than components, or every clip is silent.
+    """
+    if not 1 <= count <= model.scene_embedding_size:
+        raise ValueError(
+            f"{count} components of {model.scene_embedding_size} numbers: give as many at most"
+        )
+    device = next(model.parameters()).device
+    scenes = Moments(model.scene_embedding_size)
+    drawn = _draw(store, clips or CLIPS_PER_COMPONENT * count, seed, shares or {})
+    with torch.no_grad():
+        for wave in _waves(store, drawn):
+            scenes.update(model(wave.to(device)[None]))
+    mean, covariance = scenes.statistics()
+    if scenes.count < count:
+        raise ValueError(f"{count} components from {scenes.count} clips: give more clips")
+    return {model.whitening_names[0]: Components.fit(mean, covariance, count)}
+
+
 def whiten_file(
     path: Path, store: Store, *, device: torch.device | str = "cpu", clips: int = CLIPS
 ) -> None:
@@ -128,6 +175,45 @@ def whiten_file(
     shares = provenance.get("config", {}).get("views", {}).get("sample", {})
     whitenings = fit_whitenings(encoder.to(device), store, clips=clips, shares=shares)
     save_encoder(path, encoder, provenance, whitenings=whitenings)
+
+
+def add_components(
+    path: Path,
+    store: Store,
+    count: int,
+    *,
+    device: torch.device | str = "cpu",
+    clips: int | None = None,
+    shares: Mapping[str, float] | None = None,
+) -> None:
+    """Fit principal components of the embeddings of a weights file and keep them in it.
+
+    Args:
+        path: of the weights file; whitened first, where it has no whitening.
+        store: the clips.
+        count: of components.
+        device: to compute on.
+        clips: how many are used; by default 12 per component.
+        shares: of each kind of clip; by default as in the batches of the run that made the file.
+
+    Raises:
+        WeightsError: the file cannot be used.
+        ValueError: see `fit_components`.
+    """
+    if not load_weights(path).whitenings:
+        whiten_file(path, store, device=device)
+    weights = load_weights(path)
+    shares = shares or weights.provenance.get("config", {}).get("views", {}).get("sample", {})
+    model = Embedder(weights.encoder.to(device), whitenings=weights.whitenings, precision="auto")
+    model.to(device)
+    components = fit_components(model, store, count, clips=clips, shares=shares)
+    save_encoder(
+        path,
+        weights.encoder,
+        weights.provenance,
+        whitenings=weights.whitenings,
+        components=components,
+    )
 
 
 def whiten_module(
@@ -199,12 +285,15 @@ def main() -> int:
     )
     parser.add_argument("store", type=Path, help="folder of the decoded clips")
     parser.add_argument("weights", type=Path, help="weights.safetensors of a run, rewritten")
-    parser.add_argument("--clips", type=int, default=CLIPS, help="how many clips are used")
+    parser.add_argument(
+        "--clips", type=int, help="how many clips are used (2,048; 12 for each component)"
+    )
+    parser.add_argument("--components", type=int, metavar="N", help="how many to fit, such as 1024")
     parser.add_argument("--module", help="HEAR module whose whitening is written to WEIGHTS")
     parser.add_argument("--module-weights", default="", help="its weights, by default its own")
     for name, what in (
         ("option", "an argument of its load_model"),
-        ("share", "share of a kind of clip, with --module"),
+        ("share", "share of a kind of clip, with --module or --components"),
     ):
         parser.add_argument(
             f"--{name}", action="append", default=[], type=_assignment, metavar="K=V", help=what
@@ -232,11 +321,15 @@ def _whiten(args: argparse.Namespace) -> int:
                 args.module,
                 weights=args.module_weights,
                 options=dict(args.option),
-                clips=args.clips,
+                clips=args.clips or CLIPS,
                 shares=dict(args.share),
             )
+        elif args.components is not None:
+            add_components(
+                args.weights, store, args.components, clips=args.clips, shares=dict(args.share)
+            )
         else:
-            whiten_file(args.weights, store, clips=args.clips)
+            whiten_file(args.weights, store, clips=args.clips or CLIPS)
     except (StoreError, WeightsError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -1,7 +1,7 @@
 """Copy an encoder's weights in half precision: tools/ship_weights.py RUN/weights.safetensors OUT.
 
 Convolution weights and the directions of the whitenings are stored as float16 and read back as
-float32; the header stays as it is.
+float32; header and principal components stay as they are.
 """
 
 import sys
@@ -19,12 +19,19 @@ def main() -> int:
         return 2
     source, target = map(Path, sys.argv[1:])
     try:
-        encoder, provenance, whitenings = load_weights(source)
+        encoder, provenance, whitenings, components = load_weights(source)
     except WeightsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     target.parent.mkdir(parents=True, exist_ok=True)
-    save_encoder(target, encoder, provenance, dtype=torch.float16, whitenings=whitenings)
+    save_encoder(
+        target,
+        encoder,
+        provenance,
+        dtype=torch.float16,
+        whitenings=whitenings,
+        components=components,
+    )
     target.chmod(0o644)
     sys.stdout.write(f"{target}: {target.stat().st_size / 1e6:.1f} MB\n")
     return 0

@@ -1,9 +1,9 @@
 """Encoder weights on disk: our safetensors files and the authors' `.pt` files, both read strictly.
 
-Our file holds the state dict of an `Encoder` and, where they were fitted, the whitenings of its
-embeddings; its header holds `format`, `config` and `provenance` as JSON, so that a file says by
-itself what it is and where it comes from. The authors' file (waverDeep/WaveBYOL, `torch.save`)
-names no architecture: its preset is the one with its shapes.
+Our file holds the state dict of an `Encoder` and, where they were fitted, the whitenings and the
+principal components of its embeddings; its header holds `format`, `config` and `provenance` as
+JSON, so that a file says by itself what it is and where it comes from. The authors' file
+(waverDeep/WaveBYOL, `torch.save`) names no architecture: its preset is the one with its shapes.
 """
 
 import json
@@ -16,11 +16,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from wavebyol_hear import whitening
+from wavebyol_hear.components import Components, from_tensors, is_components, to_tensors
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.tensors import to_bytes
 from wavebyol_hear.front_end import ConvFrontEndConfig
-from wavebyol_hear.whitening import Whitening, from_tensors, is_whitening, to_tensors
+from wavebyol_hear.whitening import Whitening, is_whitening
 
 FORMAT = "wavebyol-hear/1"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -50,11 +52,13 @@ class Weights(NamedTuple):
         encoder: in float32, in evaluation mode.
         provenance: how the weights were made.
         whitenings: of the encoder's embeddings, by the names of `Embedder`.
+        components: principal components of the whitened embeddings, by the same names.
     """
 
     encoder: Encoder
     provenance: dict[str, Any]
     whitenings: dict[str, Whitening]
+    components: dict[str, Components]
 
 
 def save_encoder(
@@ -63,6 +67,7 @@ def save_encoder(
     provenance: dict[str, Any],
     dtype: torch.dtype = torch.float32,
     whitenings: Mapping[str, Whitening] | None = None,
+    components: Mapping[str, Components] | None = None,
 ) -> None:
     """Write an encoder's weights; the file appears whole or not at all.
 
@@ -74,6 +79,7 @@ def save_encoder(
             frequencies) stay float32: they are few, and variances near 1e-5 do not fit float16.
         whitenings: of the encoder's embeddings, by the names of `Embedder`; by default those of
             the model that the encoder is part of, if any.
+        components: of the whitened embeddings, likewise; with other whitenings by default none.
 
     Raises:
         OSError: the file cannot be written.
@@ -85,13 +91,16 @@ def save_encoder(
         >>> load_encoder(path)[1]
         {'seed': 0}
     """
+    if components is None:
+        components = encoder.components if whitenings is None else {}
     whitenings = encoder.whitenings if whitenings is None else whitenings
+    fitted = {**whitening.to_tensors(whitenings), **to_tensors(components)}
     tensors = {
         name: (value.to(dtype) if value.is_floating_point() and value.dim() > 1 else value)
         .detach()
         .cpu()
         .contiguous()
-        for name, value in {**encoder.state_dict(), **to_tensors(whitenings)}.items()
+        for name, value in {**encoder.state_dict(), **fitted}.items()
     }
     header = {
         "format": FORMAT,
@@ -114,19 +123,19 @@ def load_encoder(path: str | Path, preset: str | None = None) -> tuple[Encoder, 
         WeightsError: the file is absent, damaged, of another kind, or not exactly the weights of
             the network that it names.
     """
-    encoder, provenance, _ = load_weights(path, preset)
-    return encoder, provenance
+    weights = load_weights(path, preset)
+    return weights.encoder, weights.provenance
 
 
 def load_weights(path: str | Path, preset: str | None = None) -> Weights:
-    """Read all that a weights file holds; an authors' file holds no whitenings.
+    """Read all that a weights file holds; an authors' file holds the encoder alone.
 
     Args:
         path: as of `load_encoder`.
         preset: as of `load_encoder`.
 
     Raises:
-        WeightsError: as of `load_encoder`, or a whitening is incomplete.
+        WeightsError: as of `load_encoder`, or a whitening or components are incomplete.
     """
     path = Path(path)
     try:
@@ -138,14 +147,16 @@ def load_weights(path: str | Path, preset: str | None = None) -> Weights:
         return _load_authors(path, preset)
     tensors, config, provenance = _read_ours(path)
     rest = {name: tensors.pop(name) for name in list(tensors) if is_whitening(name)}
+    directions = {name: tensors.pop(name) for name in list(tensors) if is_components(name)}
     encoder = _fill(config, tensors, path)
     if preset is not None and encoder.config != PRESETS[preset]:
         raise WeightsError(f"weights {path} are not of preset {preset!r}: leave the preset out")
     _check_values(rest, path)
     try:
-        return Weights(encoder, provenance, from_tensors(rest))
+        whitenings, components = whitening.from_tensors(rest), from_tensors(directions)
     except ValueError as error:
         raise WeightsError(f"weights {path}: {error}") from error
+    return Weights(encoder, provenance, whitenings, components)
 
 
 def _read_ours(path: Path) -> tuple[dict[str, Tensor], EncoderConfig, dict[str, Any]]:
@@ -207,7 +218,7 @@ def _load_authors(path: Path, preset: str | None) -> Weights:
         "preset": nearest,
         "epoch": saved.get("epoch"),
     }
-    return Weights(_fill(PRESETS[nearest], tensors, path), provenance, {})
+    return Weights(_fill(PRESETS[nearest], tensors, path), provenance, {}, {})
 
 
 def _our_name(name: str) -> str | None:

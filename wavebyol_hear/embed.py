@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from wavebyol_hear.chunking import cat, check_audio, evaluating, max_clips
+from wavebyol_hear.components import Components
 from wavebyol_hear.embed_any import BATCH_SECONDS, Source, embed_any
 from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.layers import pad_to
@@ -28,6 +29,8 @@ class Embedder(nn.Module):
         pooling: a `Pooling`, a name in `POOLINGS`, or None: see `wavebyol_hear.pooling.choose`.
         whitenings: by name, such as `scene.contrast` and `timestamps.maxima`; those of the chosen
             poolings (`whitening_names`) are applied.
+        components: principal components of scene embeddings, by the same names.
+        dims: how many of them make a scene embedding; None: no components, all numbers.
         normalize: whether embeddings are scaled to unit L2 norm, as the authors' probe has it; off
             by default, since a probe that standardizes each number does better without.
         chunk_seconds: audio computed at once; bounds memory (h2: some 35 MB per second).
@@ -49,6 +52,8 @@ class Embedder(nn.Module):
         pooling: str | Pooling | None = None,
         *,
         whitenings: Mapping[str, Whitening] | None = None,
+        components: Mapping[str, Components] | None = None,
+        dims: int | None = None,
         normalize: bool = False,
         chunk_seconds: float = 20.48,
         precision: Precision = "fp32",
@@ -62,6 +67,7 @@ class Embedder(nn.Module):
             raise ValueError(f"chunk_seconds is {chunk_seconds}: it must be above 0")
         self.encoder = encoder
         self.encoder.whitenings = whitenings or {}
+        self.encoder.components = components or {}
         self.encoder.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stages = stages_of(encoder)
         self.normalize = normalize
@@ -86,6 +92,11 @@ class Embedder(nn.Module):
             _choose_whitening(whitenings or {}, name, size)
             for name, size in zip(self.whitening_names, sizes, strict=True)
         )
+        self.reduce_scene: nn.Module = nn.Identity()
+        if dims is not None:
+            name = self.whitening_names[0]
+            self.reduce_scene = _choose_components(components or {}, name, sizes[0], dims)
+            self.scene_embedding_size = dims
         self.eval()
 
     @property
@@ -164,7 +175,8 @@ class Embedder(nn.Module):
             for statistics in running
             for part in self.pooling.parts(statistics.values(), statistics.wanted)
         ]
-        return self._finish(self.whiten_scene(self.pooling.compressed(torch.cat(parts, 1))))
+        whitened = self.whiten_scene(self.pooling.compressed(torch.cat(parts, 1)))
+        return self._finish(self.reduce_scene(whitened))
 
     def embed(
         self,
@@ -281,6 +293,19 @@ def _choose_whitening(whitenings: Mapping[str, Whitening], name: str, size: int)
     if whitening.size != size:
         raise ValueError(f"whitening {name} has {whitening.size} numbers, not {size}")
     return whitening
+
+
+def _choose_components(
+    components: Mapping[str, Components], name: str, size: int, dims: int
+) -> Components:
+    """Return the first of the components of a name."""
+    own = components.get(name)
+    if own is None or own.size != size:
+        raise ValueError(
+            f"dims is {dims}: the weights hold no components of {name}, whitened; leave dims out, "
+            "or fit some by python -m pretrain.whiten STORE WEIGHTS --components 1024"
+        )
+    return own.first(dims)
 
 
 def _channels_last(image: Tensor) -> Tensor:

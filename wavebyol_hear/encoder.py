@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from wavebyol_hear.components import Components
 from wavebyol_hear.files.settings import check_range, merge
 from wavebyol_hear.front_end import (
     FRONT_ENDS,
@@ -172,6 +173,7 @@ class Encoder(nn.Module):
         self.features = nn.Sequential(*_conv_stack(config))
         # Of the model that the encoder is part of, by the names of `Embedder`.
         self.whitenings: Mapping[str, Whitening] = {}
+        self.components: Mapping[str, Components] = {}
 
     def frames(self, samples: int) -> int:
         """Return the number of front-end frames of a clip of `samples`."""

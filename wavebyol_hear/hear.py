@@ -23,6 +23,7 @@ def load_model(
     pooling: str | Pooling | None = None,
     whiten: bool = True,
     normalize: bool = False,
+    dims: int | None = None,
     chunk_seconds: float = 20.48,
     precision: Precision = "auto",
     fast: bool = True,
@@ -44,6 +45,9 @@ def load_model(
         whiten: whether embeddings are whitened by the statistics of the training corpus, where the
             weights file holds them for the pooling (the shipped one: for the default poolings).
         normalize: whether embeddings are scaled to unit L2 norm, as the authors' probe does.
+        dims: numbers of a scene embedding: its first principal components over the training
+            corpus, where the weights file holds them. By default all numbers; timestamp embeddings
+            keep theirs.
         chunk_seconds: audio computed at once, > 0; less takes less memory.
         precision: `fp32`, `bf16` or `auto`, bf16 where the device has units for it; the model's
             attribute `precision` says which it is. Training through the model is in fp32.
@@ -54,8 +58,8 @@ def load_model(
 
     Raises:
         WeightsError: the file cannot be used.
-        ValueError: the preset, the pooling or the precision is unknown, or `untrained` weights are
-            asked for beside a file.
+        ValueError: the preset, the pooling or the precision is unknown, `untrained` weights are
+            asked for beside a file, or `dims` are not to be had of these weights.
 
     Example:
         >>> model = load_model()
@@ -74,6 +78,8 @@ def load_model(
         weights.encoder.float(),  # whatever torch's default type is
         pooling,
         whitenings=weights.whitenings if whiten else None,
+        components=weights.components if whiten else None,
+        dims=dims,
         normalize=normalize,
         chunk_seconds=chunk_seconds,
         precision=precision,
@@ -142,7 +148,7 @@ def _shipped(preset: str, untrained: bool) -> Weights:
         UserWarning,
         stacklevel=3,
     )
-    return Weights(untrained_encoder(preset), {}, {})
+    return Weights(untrained_encoder(preset), {}, {}, {})
 
 
 def untrained_encoder(preset: str, seed: int = 0) -> Encoder:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from wavebyol_hear.files.tensors import parts_by_name
+
 PREFIX = "whitening."
 PARTS = ("mean", "scale", "directions", "gains")
 STRONGEST = 64
@@ -95,15 +97,7 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Whitening]:
     Raises:
         ValueError: a whitening lacks a part, or its parts do not fit each other.
     """
-    names = {key.removeprefix(PREFIX).rpartition(".")[0] for key in tensors if is_whitening(key)}
-    found = {}
-    for name in sorted(names):
-        parts = [tensors.get(f"{PREFIX}{name}.{part}") for part in PARTS]
-        present = [part for part in parts if part is not None]
-        if len(present) < len(PARTS):
-            raise ValueError(f"the whitening {name!r} lacks a part: it has {', '.join(PARTS)}")
-        found[name] = Whitening(*present)
-    return found
+    return {name: Whitening(*parts) for name, parts in parts_by_name(tensors, PREFIX, PARTS)}
 
 
 def is_whitening(key: str) -> bool:

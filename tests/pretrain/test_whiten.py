@@ -11,7 +11,7 @@ from baselines import whitened
 from pretrain.config import read_config
 from pretrain.data.store import Store
 from pretrain.train import train
-from pretrain.whiten import COLUMNS_APART, fit_whitenings, whiten_file
+from pretrain.whiten import COLUMNS_APART, add_components, fit_whitenings, whiten_file
 from wavebyol_hear.checkpoint import load_encoder, load_weights, save_encoder
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
@@ -146,3 +146,36 @@ def test_the_command_whitens_any_module(store, tmp_path):
         done = subprocess.run([*command, *wrong], capture_output=True, text=True)
         assert done.returncode in (1, 2)
         assert what in done.stderr
+
+
+@torch.no_grad()
+def test_components_are_of_the_whitened_embeddings_that_the_file_gives(store, encoder, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    clips = Store.open(store)
+    save_encoder(path, encoder, {"steps": 3}, whitenings=fit_whitenings(encoder, clips, seed=7))
+    before = load_weights(path)
+    add_components(path, clips, 4, clips=len(clips))
+    after = load_weights(path)
+    assert after.provenance == {"steps": 3}
+    for name, whitening in after.whitenings.items():
+        for part, value in whitening.state_dict().items():
+            assert torch.equal(value, before.whitenings[name].state_dict()[part])
+    model = Embedder(after.encoder, whitenings=after.whitenings)
+    rows = torch.cat([model(wave) for wave in waves(clips)]).double()
+    wanted = torch.linalg.eigvalsh(torch.cov(rows.T, correction=0)).flip(0)[:4]
+    components = after.components["scene.contrast"](rows.float()).double()
+    torch.testing.assert_close(components.var(0, correction=0), wanted, rtol=0.1, atol=0)
+    assert components.mean(0).abs().max() < 0.05 * wanted[0].sqrt()
+
+
+def test_the_command_whitens_first_where_the_file_is_not(store, encoder, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_encoder(path, encoder, {})
+    words = [sys.executable, "-m", "pretrain.whiten", store, path, "--components"]
+    subprocess.run([*words, "3"], check=True, capture_output=True)
+    assert len(load_weights(path).whitenings) == 2
+    assert len(load_weights(path).components["scene.contrast"]) == 3
+    for count, what in (("1000000", "give as many at most"), ("30", "give more clips")):
+        done = subprocess.run([*words, count], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert what in done.stderr.splitlines()[-1]
