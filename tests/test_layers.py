@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = (
     *("encoder", "front_end", "layers", "checkpoint", "audio", "embed", "whitening", "files"),
-    "precision",
+    *("precision", "components"),
 )
 BASELINES = ("chunking", "files", "layers", "pooling", "whitening")
 # Modules of ours outside its own package that a package may import; a name admits what is below it.
