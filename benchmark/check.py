@@ -6,13 +6,17 @@ is batched with, silence and a clip of 0.01 s are embedded. Every finding is one
 exit code is 1 where one of them is an error.
 """
 
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
+
 import argparse
 import sys
 
 import numpy as np
 
 from benchmark.embed.timestamps import check_spacing
-from wavebyol_hear.files.command import run_command
 from wavebyol_hear.files.hear_module import HearModel, load
 from wavebyol_hear.files.model_spec import HearError
 
@@ -112,4 +116,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    from wavebyol_hear.files.command import run_command
+
     run_command(main)

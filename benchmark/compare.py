@@ -7,6 +7,11 @@ after Holm's correction over the tasks; then the mean over tasks with its interv
 tasks are fixed and the clips resampled. The exit code is 1 where nothing can be compared.
 """
 
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -19,7 +24,6 @@ import numpy as np
 from benchmark.results.schema import Result, ResultError, read_results
 from benchmark.stats.bootstrap import FEW_GROUPS, bootstrap_interval
 from benchmark.stats.paired import Paired, holm, paired
-from wavebyol_hear.files.command import run_command
 
 
 @dataclass(frozen=True)
@@ -184,4 +188,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    from wavebyol_hear.files.command import run_command
+
     run_command(main)

@@ -6,6 +6,11 @@ Values are fractions, as on the leaderboard. Published rows stand only beside sc
 default grid on the full task, the only ones that compare, and say that they are such.
 """
 
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -17,7 +22,6 @@ from benchmark.report.published import PublishedRow, read_leaderboard
 from benchmark.report.render import TableError, to_markdown, to_text
 from benchmark.report.tables import hear_table
 from benchmark.results.schema import Result, ResultError, read_results
-from wavebyol_hear.files.command import run_command
 
 
 def leaderboard(
@@ -67,4 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    from wavebyol_hear.files.command import run_command
+
     run_command(main)

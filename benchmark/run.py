@@ -12,6 +12,11 @@ Exit code: 0 when every task has a result from every model; 1 when something is 
 having been evaluated all the same; 2 when the command line is wrong; 130 or 143 when interrupted.
 """
 
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
+
 import argparse
 import difflib
 import importlib.util

@@ -23,12 +23,15 @@ Exit code: 0 when done, 1 after an error, 130 or 143 when stopped by Ctrl-C or S
 under way is ended and saved; a second signal stops at once).
 """
 
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
+
 import argparse
 import logging
 import sys
 from pathlib import Path
-
-from wavebyol_hear.files.interrupt import run_command
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    return run_command(lambda: _train(args), "the same command goes on where it was")
+    return _train(args)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -80,4 +83,6 @@ def _train(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from wavebyol_hear.files.command import run_command
+
+    run_command(main)

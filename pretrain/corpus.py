@@ -9,6 +9,11 @@ kept once, in DIR/shards (WebDataset tar shards with an index.csv), and DIR/stor
 package that fails is one line, and the rest goes on; the same command tries it again.
 """
 
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
+
 import argparse
 import csv
 import hashlib
@@ -243,10 +248,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (PackageError, SourceError, LockedError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on where it was\n")
-        return 130
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from wavebyol_hear.files.command import run_command
+
+    run_command(main)

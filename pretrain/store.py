@@ -10,13 +10,16 @@ files are listed at the end and in DIR/bad.tsv.
 Exit code: 0 when done, 1 after an error, 2 for wrong arguments, 130 or 143 when stopped.
 """
 
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
+
 import argparse
 import logging
 import os
 import sys
 from pathlib import Path
-
-from wavebyol_hear.files.interrupt import run_command
 
 _BAD_SHOWN = 20
 
@@ -41,10 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.workers < 1:
         parser.error(f"--workers {args.workers}: at least 1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    out = args.out.expanduser()
-    return run_command(
-        lambda: _build(args.sources, out, args.workers), "the same command goes on where it was"
-    )
+    return _build(args.sources, args.out.expanduser(), args.workers)
 
 
 def _build(sources: list[str], out: Path, workers: int) -> int:
@@ -71,4 +71,6 @@ def _build(sources: list[str], out: Path, workers: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from wavebyol_hear.files.command import run_command
+
+    run_command(main)

@@ -13,6 +13,11 @@ on the same clips, for `baselines.whitened:WEIGHTS`:
         --option pooling=contrast --share everyday=.5 --share speech=.25 --share music=.25
 """
 
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
+
 import argparse
 import importlib
 import sys
@@ -32,7 +37,6 @@ from wavebyol_hear.checkpoint import WeightsError, load_encoder, load_weights, s
 from wavebyol_hear.components import Components
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder
-from wavebyol_hear.files.interrupt import run_command
 from wavebyol_hear.whitening import Whitening
 
 CLIPS = 2048
@@ -299,7 +303,7 @@ def main() -> int:
             f"--{name}", action="append", default=[], type=_assignment, metavar="K=V", help=what
         )
     args = parser.parse_args()
-    return run_command(lambda: _whiten(args), "the weights file is as it was")
+    return _whiten(args)
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -337,4 +341,6 @@ def _whiten(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from wavebyol_hear.files.command import run_command
+
+    run_command(main, "the weights file is as it was")

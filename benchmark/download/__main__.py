@@ -5,9 +5,14 @@ archive is verified, and a set appears under its name only when all of it is unp
 it is in `<name>.download` beside. VoxCeleb1 and VoxForge cannot be fetched by a command: they get
 instructions.
 
-Exit code: 0 when every set is there; 1 when one is not; 2 when the command line is wrong; 130 when
-interrupted.
+Exit code: 0 when every set is there; 1 when one is not; 2 when the command line is wrong; 130 or
+143 when interrupted.
 """
+
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
 
 import argparse
 import json
@@ -22,7 +27,6 @@ from benchmark.data.registry import completeness, data_folder, load_tasks, task_
 from benchmark.download.extract import ExtractError, archives, unpack
 from benchmark.download.transfer import DownloadError, fetch
 from wavebyol_hear.files.atomic import LockedError, lock
-from wavebyol_hear.files.command import run_command
 
 RECORD = "https://zenodo.org/records/4060432/files"
 # FSD50K: name, MD5 and size as on the Zenodo record (soundata has the same checksums). The
@@ -162,11 +166,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (DownloadError, ExtractError, TaskDataError, OSError) as error:
             sys.stderr.write(f"error: {error}\n")
             status = 1
-        except KeyboardInterrupt:
-            sys.stderr.write("interrupted: the same command goes on where it was\n")
-            return 130
     return status
 
 
 if __name__ == "__main__":
+    from wavebyol_hear.files.command import run_command
+
     run_command(main)

@@ -12,6 +12,11 @@ in noise (at an SNR of 20 dB 30 % of cuts of 1.1 s and 61 % of single spoken wor
 Exit code: 0 when no clip was found; 1 when one was; 2 when it cannot be searched.
 """
 
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
+
 import argparse
 import csv
 import sys
@@ -73,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="minimum score (default: %(default)s)",
     )
     args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
     tasks = load_tasks()
     if args.task not in tasks:
         parser.error(unknown("task", args.task, tasks))
@@ -96,5 +102,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    sys.exit(main())
+    from wavebyol_hear.files.command import run_command
+
+    run_command(main, "nothing was written")

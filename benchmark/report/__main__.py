@@ -5,6 +5,11 @@ Protocols never share a table, models are compared with a baseline on the same c
 that others published stand apart. Files that are no results are named and left out.
 """
 
+if __name__ == "__main__":  # before imports that take seconds
+    from wavebyol_hear.files.command import start_command
+
+    start_command()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -19,7 +24,6 @@ from benchmark.report.tables import about, sections
 from benchmark.results.failures import read_failures
 from benchmark.results.schema import ResultError, read_results
 from wavebyol_hear.files.atomic import write_text
-from wavebyol_hear.files.command import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,4 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    from wavebyol_hear.files.command import run_command
+
     run_command(main)

@@ -1,19 +1,39 @@
-"""How every command of ours meets its terminal: interrupts, closed pipes, terminals of ASCII."""
+"""How every command of ours meets its terminal: interrupts, closed pipes, terminals of ASCII.
+
+A command's module begins and ends with
+
+    if __name__ == "__main__":  # before imports that take seconds
+        from wavebyol_hear.files.command import start_command
+
+        start_command()
+    ...
+    if __name__ == "__main__":
+        run_command(main)
+"""
 
 import contextlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from wavebyol_hear.files.interrupt import Terminated, set_handlers
+
 KEPT = "what is done is kept; the same command goes on from there"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+INSIST_SECONDS = 0.5
+
+_process = os.getpid()
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does."""
+def start_command() -> None:
+    """Let Ctrl-C and SIGTERM end a command that is still importing, with one line and no traceback.
+
+    Nothing is under way yet that would have to be saved, so the process ends on the spot.
+    """
+    set_handlers(dict.fromkeys(SIGNALS, _quit))
 
 
 def run_command(main: Callable[[], int], kept: str = KEPT) -> NoReturn:
@@ -24,7 +44,8 @@ def run_command(main: Callable[[], int], kept: str = KEPT) -> NoReturn:
     does not know are replaced.
 
     Args:
-        main: returns the exit code.
+        main: returns the exit code. A message of the KeyboardInterrupt that it raises is said in
+            place of `kept`.
         kept: what the line on an interrupt says besides.
     """
     for name in ("stdout", "stderr"):
@@ -33,23 +54,56 @@ def run_command(main: Callable[[], int], kept: str = KEPT) -> NoReturn:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
     try:
+        set_handlers(dict.fromkeys(SIGNALS, _unwind))
         code = main()
         sys.stdout.flush()
+        set_handlers(dict.fromkeys(SIGNALS, signal.SIG_DFL))
     except BrokenPipeError:
         # What is still in the buffer has no reader: Python would complain at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
     except KeyboardInterrupt as error:
+        set_handlers(dict.fromkeys(SIGNALS, signal.SIG_IGN))
+        if sys.platform != "win32":
+            signal.setitimer(signal.ITIMER_REAL, 0)
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"\ninterrupted: {kept}\n")
+            sys.stderr.write(f"\ninterrupted: {str(error) or kept}\n")
         code = 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
     sys.exit(code)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """Raise Terminated."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the second one does not wait
-    raise Terminated
+def _quit(number: int, frame: FrameType | None) -> NoReturn:
+    """End the process on the spot."""
+    with contextlib.suppress(OSError):
+        os.write(2, b"\ninterrupted while importing\n")
+    os._exit(128 + number)
+
+
+def _unwind(number: int, frame: FrameType | None) -> NoReturn:
+    """Raise KeyboardInterrupt or Terminated; end the process where an import is under way.
+
+    Exceptions vanish in some imports (torch's of NumPy), in callbacks from C and in `except:` of
+    foreign code: while none is being handled, it is raised again.
+    """
+    if os.getpid() != _process:  # a forked child, whose parent says the line
+        os._exit(128 + number)
+    if _imports(frame):
+        _quit(number, frame)
+    error = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    def insist(alarm: int, frame: FrameType | None) -> None:
+        if not isinstance(sys.exception(), KeyboardInterrupt):
+            raise error
+
+    if sys.platform != "win32":
+        signal.signal(signal.SIGALRM, insist)
+        signal.setitimer(signal.ITIMER_REAL, INSIST_SECONDS, INSIST_SECONDS)
+    raise error
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Return whether a module is being imported."""
+    while frame is not None and frame.f_globals.get("__name__") != "importlib._bootstrap":
+        frame = frame.f_back
+    return frame is not None

@@ -1,9 +1,8 @@
-"""Ctrl-C and SIGTERM: what is done is kept, one line is said, and the exit code is the signal's."""
+"""Ctrl-C and SIGTERM in loops that end the step that they are in first."""
 
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,25 +11,6 @@ Handler = Callable[[int, FrameType | None], object] | int | None
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, raised as Ctrl-C raises KeyboardInterrupt."""
-
-
-def run_command(main: Callable[[], int], remedy: str) -> int:
-    """Run a command; SIGTERM or Ctrl-C ends it with one line in place of a traceback.
-
-    Args:
-        main: returns the exit code.
-        remedy: end of the line "stopped; REMEDY", such as "the same command goes on".
-
-    Returns:
-        The exit code: 130 after Ctrl-C, 143 after SIGTERM.
-    """
-    with _handlers({signal.SIGTERM: _terminate}):
-        try:
-            return main()
-        except KeyboardInterrupt as error:
-            with _handlers(dict.fromkeys((signal.SIGINT, signal.SIGTERM), signal.SIG_IGN)):
-                sys.stderr.write(f"\nstopped; {str(error) or remedy}\n")
-            return 143 if isinstance(error, Terminated) else 130
 
 
 class StopRequest:
@@ -59,24 +39,23 @@ def deferred_signals() -> Iterator[StopRequest]:
             raise request.error("at once, what was done since the last save is lost")
         request.number = number
 
-    asked = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
-    with _handlers(dict.fromkeys(asked, ask)):
-        yield request
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
-
-
-@contextmanager
-def _handlers(handlers: dict[signal.Signals, Handler]) -> Iterator[None]:
-    """Set signal handlers, in the main thread only, and put the old ones back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    before = set_handlers(dict.fromkeys((signal.SIGINT, signal.SIGTERM), ask))
     try:
-        yield
+        yield request
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        set_handlers(before)
+
+
+def set_handlers(handlers: Mapping[signal.Signals, Handler]) -> dict[signal.Signals, Handler]:
+    """Set signal handlers, in the main thread only, where Python handles signals.
+
+    A signal that is ignored stays so, as SIGINT in a job that a script has put in the background.
+
+    Returns:
+        the handlers before, of those that were set.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    ignored = signal.SIG_IGN, None  # None: set by no Python code
+    chosen = {n: h for n, h in handlers.items() if signal.getsignal(n) not in ignored}
+    return {number: signal.signal(number, handler) for number, handler in chosen.items()}

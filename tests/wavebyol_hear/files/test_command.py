@@ -21,6 +21,19 @@ def main():
     return 0
 run_command(main)
 """
+DEAF = """
+import time
+from wavebyol_hear.files.command import run_command
+def main():
+    try:
+        print("started", flush=True)
+        time.sleep(30)
+    except:
+        pass
+    time.sleep(30)
+    return 0
+run_command(main)
+"""
 TABLE = """
 import sys
 from wavebyol_hear.files.command import run_command
@@ -45,6 +58,19 @@ def test_an_interrupt_unwinds_and_is_one_line(number: int, code: int) -> None:
         out, err = process.communicate(timeout=20)
     assert time.monotonic() - start < 10
     assert (process.returncode, out) == (code, "saved\n")
+    (line,) = err.strip().splitlines()
+    assert line.startswith("interrupted: ")
+
+
+def test_an_interrupt_that_foreign_code_swallows_is_raised_again() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", DEAF], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
     (line,) = err.strip().splitlines()
     assert line.startswith("interrupted: ")
 
