@@ -9,20 +9,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from benchmark.data.clip import Clip, Task, TaskDataError, missing_data
+from benchmark.data.clip import Task, TaskDataError, missing_data
 from benchmark.data.corrupt import Corruption
 from benchmark.data.hear_catalogue import HearTaskError
-from benchmark.data.hear_folder import HearTask, read_task
-from benchmark.data.registry import absent_files, completeness, data_folder, task_root
-from benchmark.data.split import SplitError, make_folds
+from benchmark.data.hear_folder import HearTask
+from benchmark.data.registry import data_folder
+from benchmark.data.split import SplitError
+from benchmark.data.task_clips import BAD_SHARE, TaskClips, read_clips
 from benchmark.embed.cache import CacheError
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.embedder import EmbedError
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
+from benchmark.heareval.audio import audio_at, faintness
 from benchmark.heareval.embed_events import EventEmbeddings, embed_events
 from benchmark.heareval.predict import POINTS, HearevalError, protocol
 from benchmark.heareval.protocols import (
@@ -33,17 +34,14 @@ from benchmark.heareval.protocols import (
     multilabel_result,
     own_protocol,
 )
-from benchmark.heareval.source import audio_at, faintness, hear_source
 from benchmark.probes.protocols import PROTOCOLS, Protocol
 from benchmark.probes.rows import ProbeError
 from benchmark.results.guard import Guard
 from benchmark.results.schema import Result, ResultError, ResultKey, write_result
-from benchmark.results.score import ScoreContext, class_result, probe
+from benchmark.results.score import Subject, class_result, probe
 from wavebyol_hear.files.hear_module import HearModel, capture_untrained_warning, load
 from wavebyol_hear.files.model_spec import HearError
 
-BAD_SHARE = 0.01
-"""Share of listed files that may be absent before the data counts as partial."""
 HEAR_BATCH_SECONDS = 81.92
 """Audio in one batch of a HEAR task: what fills whole parts of our model's longest clips."""
 EXPECTED = (
@@ -90,30 +88,6 @@ class Settings:
         return protocol(self.hear_grid, self.hear_points)
 
 
-@dataclass(frozen=True)
-class Source:
-    """A task and its clips."""
-
-    task: Task  #: to evaluate on
-    clips: list[Clip]  #: that the task lists
-    root: Path  #: of the task's data
-    partial: str | None = None  #: what the data lacks of the official set
-    hear: HearTask | None = None  #: the task folder where it is one of HEAR's
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model on a task, embedded: what its protocols start from."""
-
-    context: ScoreContext  #: what every score says beside its numbers
-    #: the clips as they are; frames where the task is of events
-    embedded: EmbeddedTask | EventEmbeddings
-    #: the test clips under each corruption, by its name
-    corrupted: dict[str, EmbeddedTask] = field(default_factory=dict)
-    #: in which heareval scores it; None for tasks that are not HEAR's
-    heareval_folder: Path | None = None
-
-
 def evaluate(
     tasks: Sequence[Task | Path],
     models: Sequence[str],
@@ -140,9 +114,10 @@ def evaluate(
             versions = [settings.heareval]
         source = guard.attempt(
             [(name, model, version) for model in models for version in versions],
-            read_source,
+            read_clips,
             task,
-            settings,
+            settings.data_dir,
+            allow_partial=settings.allow_partial,
         )
         if source is None:
             continue
@@ -153,52 +128,20 @@ def evaluate(
             subject = guard.attempt(list(keys.values()), embed, source, model, settings)
             if subject is None:
                 continue
-            for version, score in scorers(source, subject, settings):
+            for version, score in scorers(subject, settings):
                 result = guard.attempt([keys[version]], score)
                 if result and guard.attempt([keys[version]], write_result, result, settings.out):
                     guard.add(result)
     return guard.results, guard.failures
 
 
-def read_source(task: Task | Path, settings: Settings) -> Source:
-    """List the clips of a task and check that they are enough and make its split.
-
-    Raises:
-        HearTaskError: a HEAR folder is not what it should be.
-        TaskDataError: the data is missing, or partial without leave.
-        SplitError: the listed clips do not make the task's split, whatever files are there.
-    """
-    if isinstance(task, Path):
-        hear = read_task(task)
-        record = hear_source(hear)
-        return Source(record, record.index(task), task, hear=hear)
-    root = task_root(task, settings.data_dir)
-    clips = task.index(root)
-    lack = completeness(task, clips)
-    absent = absent_files(clips, root)
-    if len(absent) > BAD_SHARE * len(clips):
-        gone = f"{len(absent)} of {len(clips)} listed files are absent, the first is {absent[0]}"
-        lack = f"{lack}; {gone}" if lack else gone
-    if lack and not settings.allow_partial:
-        raise missing_data(task, root, f"{lack} (--allow-partial evaluates on what is there)")
-    # Before hours of embedding; once more after it, on the clips that could be read.
-    splits, groups = (np.array([getattr(c, name) for c in clips]) for name in ("split", "group"))
-    make_folds(task.split_policy, splits, groups)
-    return Source(task, clips, root, lack)
-
-
-def embed(source: Source, spec: str, settings: Settings) -> Subject:
-    """Load a model once and embed the clips as they are and under each corruption.
-
-    Args:
-        source: the task.
-        spec: `module` or `module:weights`.
-        settings: how to evaluate.
-    """
+def embed(source: TaskClips, spec: str, settings: Settings) -> Subject:
+    """Load a model once and embed the clips as they are and under each corruption."""
     task, hear = source.task, source.hear
     notes = [f"{task.name}: {task.note}"] if task.note else []
     if task.convention:
         notes.append(f"{task.name}: {task.convention(source.root)}")
+    embedded: EmbeddedTask | EventEmbeddings
     folder, corrupted = None, {}
     with capture_untrained_warning(notes) as untrained:
         model = load(spec, settings.torch_device, precision=settings.precision)
@@ -213,30 +156,20 @@ def embed(source: Source, spec: str, settings: Settings) -> Subject:
                 workers=settings.workers,
             )
             corrupted = embed_corrupted(source, embedded, model, settings)
-    partial = _with_loss(source, embedded, settings)
+            source = replace(source, partial=_with_loss(source, embedded, settings))
     if embedded.precision not in ("fp32", "as loaded"):
         notes.append(f"{task.name}, {spec}: computed in {embedded.precision}")
-    context = ScoreContext(
-        task,
-        spec,
-        len(source.clips),
-        settings.torch_device,
-        partial,
-        notes,
-        bool(untrained),
-    )
-    return Subject(context, embedded, corrupted, folder)
+    how = (settings.torch_device, notes, bool(untrained))
+    return Subject(source, spec, embedded, *how, corrupted, folder)
 
 
-def _with_loss(
-    source: Source, embedded: EmbeddedTask | EventEmbeddings, settings: Settings
-) -> str | None:
+def _with_loss(source: TaskClips, embedded: EmbeddedTask, settings: Settings) -> str | None:
     """Return what the data lacks, clips among it that are there and could not be used.
 
     Raises:
         TaskDataError: more than `BAD_SHARE` of the clips could not be used, without leave.
     """
-    errors = embedded.errors if isinstance(embedded, EmbeddedTask) else ()
+    errors = embedded.errors
     if len(errors) <= BAD_SHARE * len(source.clips):
         return source.partial
     lost = f"{len(errors)} of {len(source.clips)} clips cannot be used, the first: {errors[0][1]}"
@@ -247,7 +180,7 @@ def _with_loss(
 
 
 def _embed_hear(
-    source: Source, hear: HearTask, model: HearModel, settings: Settings
+    source: TaskClips, hear: HearTask, model: HearModel, settings: Settings
 ) -> tuple[EmbeddedTask | EventEmbeddings, list[str]]:
     """Return the embeddings of a HEAR task, every clip of which must have one, and notes."""
     cache, workers = settings.cache, settings.workers
@@ -274,15 +207,11 @@ def _embed_hear(
 
 
 def embed_corrupted(
-    source: Source, embedded: EmbeddedTask, model: HearModel, settings: Settings
+    source: TaskClips, embedded: EmbeddedTask, model: HearModel, settings: Settings
 ) -> dict[str, EmbeddedTask]:
-    """Embed a task's test clips under each corruption, by its name.
+    """Embed a task's test clips, all of a task with folds, under each corruption, by its name.
 
-    Args:
-        source: the task, whose test clips are meant: all of a task with folds.
-        embedded: the clean clips; what could not be embedded there is left out here.
-        model: loaded.
-        settings: with the corruptions.
+    What could not be embedded clean is left out.
     """
     usable, folds = set(embedded.clip_ids.tolist()), source.task.split_policy == "folds"
     tested = [
@@ -299,60 +228,48 @@ def embed_corrupted(
     }
 
 
-def scorers(
-    source: Source, subject: Subject, settings: Settings
-) -> Iterator[tuple[str, Callable[[], Result]]]:
+def scorers(subject: Subject, settings: Settings) -> Iterator[tuple[str, Callable[[], Result]]]:
     """Yield the version of each protocol of a task with what scores a subject under it."""
-    hear, context, embedded = source.hear, subject.context, subject.embedded
-    if hear and settings.hear_linear:
+    hear, embedded = subject.source.hear, subject.embedded
+    if not hear:
+        for name in settings.protocols:
+            chosen = PROTOCOLS[name]
+            yield chosen.version, partial(score_classes, subject, chosen, settings)
+        return
+    if settings.hear_linear:
         version = own_protocol(hear)
         if isinstance(embedded, EventEmbeddings):
-            yield version, partial(frames_result, hear, context, embedded)
+            yield version, partial(frames_result, subject, hear, embedded)
         elif hear.prediction == "multilabel":
-            yield version, partial(multilabel_result, hear, context, embedded)
+            assert isinstance(embedded, EmbeddedTask)
+            yield version, partial(multilabel_result, subject, hear, embedded)
         else:
+            noted = subject
             if hear.metrics[0] not in ACCURACIES:
                 note = f"{hear.folder.name}: accuracy, where HEAR ranks by {hear.metrics[0]}"
-                subject = replace(subject, context=replace(context, notes=[*context.notes, note]))
-            yield version, partial(score_classes, source, subject, PROTOCOLS["linear"], settings)
-    if hear:
-        assert subject.heareval_folder is not None
-        yield (
-            settings.heareval,
-            partial(
-                heareval_result,
-                *(hear, context, embedded, subject.heareval_folder),
-                grid=settings.hear_grid,
-                points=settings.hear_points,
-            ),
-        )
-        return
-    for name in settings.protocols:
-        chosen = PROTOCOLS[name]
-        yield chosen.version, partial(score_classes, source, subject, chosen, settings)
+                noted = subject.with_note(note)
+            yield version, partial(score_classes, noted, PROTOCOLS["linear"], settings)
+    heareval = partial(heareval_result, subject, settings.hear_grid, settings.hear_points)
+    yield settings.heareval, heareval
 
 
-def score_classes(source: Source, subject: Subject, chosen: Protocol, settings: Settings) -> Result:
+def score_classes(subject: Subject, chosen: Protocol, settings: Settings) -> Result:
     """Score a subject under a protocol that predicts one class per clip.
 
-    Args:
-        source: the task.
-        subject: the model on it.
-        chosen: the protocol; "finetune", which needs audio, gets it here.
-        settings: how to evaluate.
+    "finetune", which needs audio, gets it here.
     """
-    context, embedded, corrupted = subject.context, subject.embedded, subject.corrupted
+    source, embedded = subject.source, subject.embedded
     assert isinstance(embedded, EmbeddedTask)
     if chosen.name == "finetune":
         tuning = Finetune(
-            *(source.task, embedded, source.clips, source.root, context.model),
+            *(source.task, embedded, source.clips, source.root, subject.model),
             *(settings.finetune, settings.cache, settings.workers),
         )
         chosen = replace(chosen, evaluate=tuning)
-        if corrupted:
+        if subject.corrupted:
             note = "finetune: no corrupted clips, as it has no head for embeddings"
-            context, corrupted = replace(context, notes=[*context.notes, note]), {}
+            subject = replace(subject.with_note(note), corrupted={})
     probed = probe(
         source.task, embedded, chosen, device=settings.torch_device, seeds=settings.seeds
     )
-    return class_result(context, embedded, probed, corrupted)
+    return class_result(subject, probed)

@@ -30,10 +30,11 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 
 def embed_ours(task_folder: Path, out: Path, workers: int) -> None:
     """Embed as `python -m benchmark.run --tasks hear:...` does."""
-    from benchmark.evaluate import Settings, embed, read_source
+    from benchmark.data.task_clips import read_clips
+    from benchmark.evaluate import Settings, embed
 
     settings = Settings(out, cache_dir=out, workers=workers)
-    embed(read_source(task_folder, settings), MODULE, settings)
+    embed(read_clips(task_folder), MODULE, settings)
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.hear_folder import HearTask
+from benchmark.data.task_clips import clip_order
 from benchmark.heareval.embed_events import EventEmbeddings
-from benchmark.heareval.source import clip_order
 
 TAIL_MS = 0.0001
 """Added to an event's end, so that an instant exactly there belongs to it."""

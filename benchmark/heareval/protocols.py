@@ -5,7 +5,6 @@ Tasks of one label per clip have our linear probe (`benchmark.results.score`), o
 train.
 """
 
-import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping
@@ -14,19 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.hear_catalogue import known_name
 from benchmark.data.hear_folder import HearTask
 from benchmark.data.split import make_folds
+from benchmark.data.task_clips import clip_order
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask, array_key
 from benchmark.heareval.embed_events import EventEmbeddings
 from benchmark.heareval.heareval_format import texts_of, write_events, write_scenes
 from benchmark.heareval.predict import predict, protocol
-from benchmark.heareval.source import clip_order
 from benchmark.probes import frames, multilabel
 from benchmark.probes.protocols import PROTOCOLS
 from benchmark.results.schema import Result
-from benchmark.results.score import SEED, ScoreContext, measure_result
+from benchmark.results.score import SEED, Subject, measure_result
 from benchmark.stats.events import DEFAULT_POSTPROCESSING, Postprocessing
 from benchmark.stats.ranking import MEASURES, bootstrap, interval, ranking
 from wavebyol_hear.files.atomic import file_hash
@@ -49,14 +47,7 @@ def own_protocol(hear: HearTask) -> str:
 def heareval_folder(
     hear: HearTask, model: HearModel, embedded: EmbeddedTask | EventEmbeddings, cache_dir: Path
 ) -> Path:
-    """Return the folder that heareval works in: one for all that its scores depend on.
-
-    Args:
-        hear: read and checked.
-        model: a loaded HEAR module.
-        embedded: its embeddings of the task.
-        cache_dir: of all embeddings.
-    """
+    """Return the folder that heareval works in: one for all that its scores depend on."""
     digest = hashlib.blake2b(digest_size=16)
     for name in texts_of(hear):
         digest.update(file_hash(hear.folder / name).encode())
@@ -67,55 +58,34 @@ def heareval_folder(
     return cache_folder(cache_dir / "heareval", model.spec, hear.folder.name, **key)
 
 
-def heareval_result(
-    hear: HearTask,
-    context: ScoreContext,
-    embedded: EmbeddedTask | EventEmbeddings,
-    folder: Path,
-    *,
-    grid: str,
-    points: int,
-) -> Result:
-    """Score a task by heareval.
-
-    Args:
-        hear: read and checked.
-        context: what the result says beside its numbers.
-        embedded: the task's embeddings.
-        folder: see `heareval_folder`.
-        grid: of heareval.
-        points: of the grid that are tried.
+def heareval_result(subject: Subject, grid: str, points: int) -> Result:
+    """Score a HEAR task by heareval, with so many points of one of its grids.
 
     Raises:
         HearevalError: heareval is not there, or fails.
         ProbeError: the task's first measure is not finite.
     """
+    hear, folder, embedded = subject.source.hear, subject.heareval_folder, subject.embedded
+    assert hear is not None
+    assert folder is not None
     if isinstance(embedded, EventEmbeddings):
         write_events(hear, embedded, folder)
     else:
+        assert isinstance(embedded, EmbeddedTask)
         write_scenes(hear, embedded.embeddings, folder)
-    predicted = predict(folder, grid, points, context.device)
-    result = measure_result(
-        context,
-        embedded,
+    predicted = predict(folder, grid, points, subject.device)
+    return measure_result(
+        subject,
         protocol(grid, points),
         predicted.folds,
         metric=hear.metrics[0],
-        n_clips=hear.count,
         seconds=predicted.seconds,
-        hear_task=known_name(hear.folder.name),
+        settings=predicted.hyperparameters,
     )
-    result.provenance["settings"] = predicted.hyperparameters
-    return result
 
 
-def multilabel_result(hear: HearTask, context: ScoreContext, embedded: EmbeddedTask) -> Result:
+def multilabel_result(subject: Subject, hear: HearTask, embedded: EmbeddedTask) -> Result:
     """Score a scene task of several labels per clip under "multilabel-2" by the task's measures.
-
-    Args:
-        hear: read and checked.
-        context: what the result says beside its numbers.
-        embedded: the task's embeddings, in heareval's order of clips.
 
     Raises:
         ProbeError: nothing can be trained on a fold, or the first measure is not finite.
@@ -125,26 +95,24 @@ def multilabel_result(hear: HearTask, context: ScoreContext, embedded: EmbeddedT
     start, converged = time.monotonic(), True
     parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     chosen: dict[str, dict[str, Any]] = {}
-    for fold in make_folds(context.task.split_policy, embedded.splits, embedded.groups):
+    policy = subject.source.task.split_policy
+    for fold in make_folds(policy, embedded.splits, embedded.groups):
         fitted = multilabel.evaluate_fold(
             embedded.embeddings,
             targets,
             fold,
             lambda scores, truth: _measures(scores, truth)[metric],
-            device=context.device,
+            device=subject.device,
         )
         parts[fold.name] = fitted.probabilities, targets[fold.test]
         chosen[fold.name] = {"strength": fitted.selection.value}
         converged &= fitted.converged
     result = measure_result(
-        context if converged else _not_converged(context),
-        embedded,
+        subject if converged else subject.not_converged(),
         multilabel.PROTOCOL,
         {name: _measures(*part) for name, part in parts.items()},
         metric=metric,
-        n_clips=hear.count,
         seconds=time.monotonic() - start,
-        hear_task=known_name(hear.folder.name),
         chosen=chosen,
     )
     # Clip by clip: a HEAR folder does not say which clips share a speaker or an uploader.
@@ -173,13 +141,8 @@ def _measures(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     return {name: float(value[0]) for name, value in values.items()}
 
 
-def frames_result(hear: HearTask, context: ScoreContext, embedded: EventEmbeddings) -> Result:
+def frames_result(subject: Subject, hear: HearTask, embedded: EventEmbeddings) -> Result:
     """Score an event task under "frames-1", by onset F at 200 and 50 ms.
-
-    Args:
-        hear: read and checked.
-        context: what the result says beside its numbers.
-        embedded: the frames of its clips.
 
     Raises:
         ProbeError: nothing can be trained on a fold.
@@ -193,44 +156,28 @@ def frames_result(hear: HearTask, context: ScoreContext, embedded: EventEmbeddin
     }
     measures = [name for name in hear.metrics if name in TOLERANCES]
     measures += [name for name in TOLERANCES if name not in measures]
+    grid = [Postprocessing(*one) for one in hear.postprocessing] or DEFAULT_POSTPROCESSING
     splits = np.array(list(clips))
     folds: dict[str, Mapping[str, float]] = {}
     chosen: dict[str, dict[str, Any]] = {}
     start, converged = time.monotonic(), True
-    for fold in make_folds(context.task.split_policy, splits, splits):
+    for fold in make_folds(subject.source.task.split_policy, splits, splits):
         train, valid, test = (
             [clip for split in splits[rows] for clip in clips[split]]
             for rows in (fold.train, fold.valid, fold.test)
         )
+        tolerances = [TOLERANCES[name] for name in measures]
         fitted = frames.probe_frames(
-            train,
-            valid,
-            test,
-            hear.labels,
-            [Postprocessing(*one) for one in hear.postprocessing] or DEFAULT_POSTPROCESSING,
-            tolerances=[TOLERANCES[name] for name in measures],
-            device=context.device,
+            *(train, valid, test, hear.labels, grid), tolerances=tolerances, device=subject.device
         )
         folds[fold.name] = {name: fitted.scores[TOLERANCES[name]].f for name in measures}
-        chosen[fold.name] = {
-            "strength": fitted.c,
-            "median_filter_ms": fitted.postprocessing.median_filter_ms,
-            "min_duration": fitted.postprocessing.min_duration,
-        }
+        chosen[fold.name] = {"strength": fitted.c, **vars(fitted.postprocessing)}
         converged &= fitted.converged
     return measure_result(
-        context if converged else _not_converged(context),
-        embedded,
+        subject if converged else subject.not_converged(),
         frames.PROTOCOL,
         folds,
         metric=measures[0],
-        n_clips=hear.count,
         seconds=time.monotonic() - start,
-        hear_task=known_name(hear.folder.name),
         chosen=chosen,
     )
-
-
-def _not_converged(context: ScoreContext) -> ScoreContext:
-    note = f"{context.task.name}, {context.model}: a probe did not reach its tolerance"
-    return dataclasses.replace(context, notes=[*context.notes, note])

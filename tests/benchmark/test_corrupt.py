@@ -11,23 +11,16 @@ import soxr
 
 from benchmark import evaluate as evaluation
 from benchmark.data import corrupt as names
-from benchmark.data.clip import Clip, SplitPolicy, Task
-from benchmark.data.clip import Source as Archive
+from benchmark.data.clip import Clip, Source, SplitPolicy, Task
 from benchmark.data.corrupt import CorruptedClips, parse
 from benchmark.data.split import make_folds
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed.embed import EmbeddedTask, embed_task
-from benchmark.evaluate import (
-    Settings,
-    Source,
-    Subject,
-    embed,
-    embed_corrupted,
-    score_classes,
-)
+from benchmark.evaluate import Settings, embed, embed_corrupted, score_classes
 from benchmark.finetune.protocol import no_head
 from benchmark.probes.protocols import PROTOCOLS
 from benchmark.probes.rows import ProbeResult, Selection
-from benchmark.results.score import Probed, ScoreContext, rescore
+from benchmark.results.score import Probed, Subject, rescore
 from tests.synth import noisy_tone
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.files.hear_module import load
@@ -48,7 +41,7 @@ def the_task(policy: SplitPolicy = "folds") -> Task:
         clip_seconds=0.1,
         licence="none",
         citation="none",
-        sources=(Archive("http://example.org"),),
+        sources=(Source("http://example.org"),),
         layout="<name>.wav",
         index=lambda root: [],
     )
@@ -85,7 +78,7 @@ def embed_clips_corrupted(
     *names: str,
     policy: SplitPolicy = "folds",
 ) -> dict[str, EmbeddedTask]:
-    source = Source(the_task(policy), clips, tmp_path / "tones")
+    source = TaskClips(the_task(policy), clips, tmp_path / "tones")
     settings = Settings(
         tmp_path,
         cache_dir=tmp_path / "cache0",
@@ -164,10 +157,10 @@ def test_each_clip_gets_the_head_of_the_fold_that_tests_it(
 
     rows = np.arange(CLIPS)
     right = ProbeResult(rows, embedded.labels, (Selection(1.0, ()),) * 3, True, predict)
-    probed = Probed(PROTOCOLS["linear"], folds, right, (right.predicted,), 0.0)
+    probed = Probed(embedded, 2, PROTOCOLS["linear"], folds, right, (right.predicted,), 0.0)
     others = clips[::-1][:-1]  # another order, clip0 left out
     corrupted = embed_clips_corrupted(tmp_path, others, embedded, "clip")
-    output = rescore(probed, embedded, corrupted, 2)["clip:10"]
+    output = rescore(probed, corrupted)["clip:10"]
     by_id = dict(zip(corrupted["clip:10"].clip_ids, corrupted["clip:10"].embeddings, strict=True))
     for number, fold in enumerate(folds):
         wanted = [by_id[c] for c in embedded.clip_ids[fold.test] if c != "clip0"]
@@ -190,8 +183,8 @@ def test_heads_of_real_protocols_lose_nothing_where_nothing_is_spoilt(
     for name in ("linear", "knn", "mlp"):
         protocol = PROTOCOLS[name]
         outcome = protocol.evaluate(embedded.embeddings, embedded.labels, folds, 2)
-        probed = Probed(protocol, folds, outcome, (outcome.predicted,), 0.0)
-        output = rescore(probed, embedded, {"same": embedded}, 2)["same"]
+        probed = Probed(embedded, 2, protocol, folds, outcome, (outcome.predicted,), 0.0)
+        output = rescore(probed, {"same": embedded})["same"]
         assert output["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
 
 
@@ -208,9 +201,9 @@ def test_a_protocol_without_heads_for_embeddings_says_so_and_keeps_its_score(
     headless = dataclasses.replace(PROTOCOLS["finetune"], evaluate=evaluate, random=False)
     monkeypatch.setattr(evaluation, "Finetune", lambda *given: evaluate)
     settings = Settings(tmp_path / "out", cache_dir=tmp_path / "cache0", device="cpu")
-    source = Source(the_task(), clips, tmp_path / "tones")
-    subject = Subject(ScoreContext(the_task(), RANDOM, CLIPS), embedded, corrupted)
-    results = [score_classes(source, subject, one, settings) for one in (linear, headless)]
+    source = TaskClips(the_task(), clips, tmp_path / "tones")
+    subject = Subject(source, RANDOM, embedded, corrupted=corrupted)
+    results = [score_classes(subject, one, settings) for one in (linear, headless)]
     assert [list(result.corrupted) for result in results] == [["clip:10"], []]
     assert [note for note in results[0].notes if "intervals are rough" not in note] == []
     assert any("no corrupted clips" in note for note in results[1].notes)
@@ -225,6 +218,6 @@ def test_clean_and_spoilt_clips_are_embedded_by_one_loaded_model(
     spec = write_module("counting", f"{counting}    return plain()")
     both = (parse("clip"), parse("noise:0"))
     settings = Settings(tmp_path, cache_dir=tmp_path / "cache", device="cpu", corruptions=both)
-    subject = embed(Source(the_task(), clips, tmp_path / "tones"), spec, settings)
+    subject = embed(TaskClips(the_task(), clips, tmp_path / "tones"), spec, settings)
     assert list(subject.corrupted) == ["clip:10", "noise:0"]
     assert importlib.import_module(spec).loads == 1

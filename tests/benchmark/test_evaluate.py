@@ -16,14 +16,14 @@ from benchmark.data.clip import Clip, Task
 from benchmark.data.corrupt import parse
 from benchmark.data.hear_folder import read_task
 from benchmark.data.split import Fold
+from benchmark.data.task_clips import TaskClips, hear_source
 from benchmark.embed.embed import EmbeddedTask, embed_task
-from benchmark.evaluate import Settings, Source, embed, embed_corrupted, evaluate, scorers
+from benchmark.evaluate import Settings, embed, embed_corrupted, evaluate, scorers
 from benchmark.heareval import embed_events as frames
 from benchmark.heareval import protocols as hear_protocols
 from benchmark.heareval.embed_events import embed_events
 from benchmark.heareval.predict import Predicted
 from benchmark.heareval.protocols import heareval_folder
-from benchmark.heareval.source import hear_source
 from benchmark.probes.protocols import PROTOCOLS
 from benchmark.probes.rows import ProbeResult
 from benchmark.results.failures import read_failures
@@ -42,11 +42,11 @@ KEYS = [
 """Of a model: an attribute that embeddings depend on, what it is, and another value of it."""
 
 
-def listed(folder: Path, labels: str = "single") -> Source:
+def listed(folder: Path, labels: str = "single") -> TaskClips:
     """The tones as a task that lists them, one of which is absent."""
     clips = write_tones(folder)
     task = dataclasses.replace(TASK, index=lambda root: clips, folder=folder.name)
-    return Source(task, clips, folder)
+    return TaskClips(task, clips, folder)
 
 
 def settings(tmp_path: Path, **more: Any) -> Settings:
@@ -128,7 +128,7 @@ def test_corrupted_clips_have_their_own_embeddings_and_those_are_scored(
     like = clean.embeddings[clean.labels == 1][:1].repeat(len(clean.labels), axis=0)
     fake = dataclasses.replace(subject.corrupted["clip:90"], embeddings=like)
     subject = dataclasses.replace(subject, corrupted={"clip:90": fake})
-    ((_, score),) = scorers(source, subject, options)
+    ((_, score),) = scorers(subject, options)
     result = score()
     share = result.corrupted["clip:90"]["metrics"]["accuracy"]["value"]
     assert share == pytest.approx(50.0, abs=17.0)
@@ -257,11 +257,11 @@ def test_precision_is_fp32_unless_asked_and_another_is_noted(
     source = listed(tmp_path / "tones")
     subject = embed(source, spec, settings(tmp_path))
     assert subject.embedded.precision == "fp32"
-    assert not any("computed in" in note for note in subject.context.notes)
+    assert not any("computed in" in note for note in subject.notes)
     other = embed(source, spec, settings(tmp_path, precision="bf16"))
     assert other.embedded.precision == "bf16"
     assert other.embedded.encoder_calls > 0
-    assert f"tones, {spec}: computed in bf16" in other.context.notes
+    assert f"tones, {spec}: computed in bf16" in other.notes
 
 
 @pytest.mark.parametrize(

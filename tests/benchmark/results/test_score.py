@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from benchmark.data.clip import Task
+from benchmark.data.clip import Clip, Task
 from benchmark.data.split import Fold
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cost import Cost
 from benchmark.probes.protocols import Protocol
 from benchmark.probes.rows import ProbeError, ProbeResult, Rows, Selection, predict_test
 from benchmark.results.schema import read_result, write_result
-from benchmark.results.score import Probed, ScoreContext, class_result, measure_result, probe
+from benchmark.results.score import Probed, Subject, class_result, measure_result, probe
 from benchmark.stats.metrics import over_seeds, score
 
 CLIPS, CLASSES = 60, 3
@@ -64,6 +65,13 @@ def embedded() -> Any:
     )
 
 
+def subject(n_listed: int = CLIPS, partial: str | None = None, **more: Any) -> Subject:
+    clips = [Clip(str(i), "", "a", "", "") for i in range(n_listed)]
+    more = {"embedded": embedded()} | more
+    hear: Any = SimpleNamespace(count=CLIPS, folder=Path("esc50-v2.0.0-full"))
+    return Subject(TaskClips(TASK, clips, Path(), partial, hear), "m", **more)
+
+
 def probed(random: bool, seeds: int) -> Probed:
     return probe(TASK, embedded(), Protocol("chance", "chance-1", "p", random, guess), seeds=seeds)
 
@@ -89,10 +97,7 @@ def test_mean_and_deviation_are_those_of_scikit_learns_scores() -> None:
 
 
 def test_the_result_says_protocol_setting_and_seeds(tmp_path: Path) -> None:
-    results = [
-        class_result(ScoreContext(TASK, "m", CLIPS), embedded(), probed(True, seeds))
-        for seeds in (1, 4)
-    ]
+    results = [class_result(subject(), probed(True, seeds)) for seeds in (1, 4)]
     one, four = (read_result(write_result(result, tmp_path)) for result in results)
     assert one.seeds is None
     assert four.seeds is not None
@@ -111,7 +116,7 @@ def test_groups_of_several_clips_are_kept_and_drawn_together(tmp_path: Path) -> 
     results = []
     for each in (apart, shared):
         chance = Protocol("chance", "chance-1", "p", False, guess)
-        result = class_result(ScoreContext(TASK, "m", CLIPS), each, probe(TASK, each, chance))
+        result = class_result(subject(), probe(TASK, each, chance))
         results.append(read_result(write_result(result, tmp_path)))
     assert results[0].groups() is None
     groups = results[1].groups()
@@ -126,7 +131,7 @@ def test_intervals_are_those_of_groups_overall_and_of_every_fold() -> None:
     data.groups = np.array([f"speaker{i % 10}" for i in range(CLIPS)])  # six clips of a fold
     chance = Protocol("chance", "chance-1", "p", False, guess)
     run = probe(TASK, data, chance)
-    result = class_result(ScoreContext(TASK, "m", CLIPS), data, run)
+    result = class_result(subject(), run)
     predicted = np.array(result.predictions["predicted"])
     parts = [(f.test, kept["metrics"]) for f, kept in zip(run.folds, result.folds, strict=True)]
     for rows, metrics in [(np.arange(CLIPS), result.metrics), *parts]:
@@ -138,11 +143,13 @@ def test_intervals_are_those_of_groups_overall_and_of_every_fold() -> None:
         assert grouped != alone
 
 
-def test_what_the_context_says_stands_in_the_result() -> None:
-    context = ScoreContext(TASK, "m", 77, "cpu:0", "some are absent", ["a note"], untrained=True)
+def test_what_the_subject_says_stands_in_the_result() -> None:
     made = embedded()
     made.errors = (("x", "x.wav: is empty"),)
-    result = class_result(context, made, probed(False, 1))
+    more = {"device": "cpu:0", "notes": ["a note"], "untrained": True}
+    chance = Protocol("chance", "chance-1", "p", False, guess)
+    asked = subject(77, "some are absent", embedded=made, **more)
+    result = class_result(asked, probe(TASK, made, chance))
     assert (result.n_listed, result.partial, result.untrained) == (77, "some are absent", True)
     assert result.notes == ["a note"]
     assert result.provenance["embedding_run"] == {"host": "there"}
@@ -158,12 +165,9 @@ def test_a_measure_that_is_not_finite_is_left_out_and_the_first_must_be(tmp_path
         "fold00": {"top1_acc": 0.5, "d_prime": float("inf")},
         "fold01": {"top1_acc": 0.7, "d_prime": 2.5},
     }
-    context = ScoreContext(TASK, "m", CLIPS, notes=["a note"], untrained=True)
-    more: dict[str, Any] = {"n_clips": CLIPS, "seconds": 2.0, "hear_task": "esc50"}
+    asked = subject(notes=["a note"], untrained=True)
     chosen = {"fold00": {"strength": 0.5}, "fold01": {"strength": 0.25}}
-    result = measure_result(
-        context, embedded(), "x-1", folds, metric="top1_acc", chosen=chosen, **more
-    )
+    result = measure_result(asked, "x-1", folds, metric="top1_acc", seconds=2.0, chosen=chosen)
     assert read_result(write_result(result, tmp_path)) == result
     assert result.metrics == {
         "top1_acc": {
@@ -174,9 +178,7 @@ def test_a_measure_that_is_not_finite_is_left_out_and_the_first_must_be(tmp_path
     assert [fold["strength"] for fold in result.folds] == [0.5, 0.25]
     assert result.notes == ["a note", "toy: d_prime is not finite and left out"]
     assert (result.unit, result.hear_task, result.untrained) == ("own", "esc50", True)
-    alone = measure_result(
-        context, embedded(), "x-1", {"test": {"mAP": 0.25}}, metric="mAP", **more
-    )
+    alone = measure_result(asked, "x-1", {"test": {"mAP": 0.25}}, metric="mAP", seconds=2.0)
     assert alone.metrics == {"mAP": {"value": 0.25}}
     with pytest.raises(ProbeError, match="d_prime is not finite"):
-        measure_result(context, embedded(), "x-1", folds, metric="d_prime", **more)
+        measure_result(asked, "x-1", folds, metric="d_prime", seconds=2.0)

@@ -1,8 +1,6 @@
-"""A HEAR task folder as a source of clips: a record of our own, and its audio at a model's rate."""
+"""The audio of a HEAR task folder at a model's rate."""
 
 import dataclasses
-import json
-import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from benchmark.data.clip import Clip, Task
+from benchmark.data.clip import Clip
 from benchmark.data.hear_catalogue import HearTaskError
 from benchmark.data.hear_folder import HearTask
 from benchmark.embed.fingerprint import content_hashes
@@ -20,59 +18,9 @@ from wavebyol_hear.files.atomic import atomic_write
 
 RATES = (48000, 44100, 32000, 22050, 16000)
 """Rates HEAR's folders come at, the best source first."""
-SEED = 0
-"""Of the order of clips within a split; one generator goes through all splits of a task."""
 FAINT_DB = -60.0
 """Peak below which 16-bit samples leave a clip less than 40 dB above their rounding."""
 PEAK_CLIPS = 200
-
-
-def clip_order(hear: HearTask) -> dict[str, list[str]]:
-    """Return the order in which heareval stores the clips of each split."""
-    generator = random.Random(SEED)
-    order = {}
-    for split, clips in hear.clips.items():
-        order[split] = list(clips)
-        generator.shuffle(order[split])
-    return order
-
-
-def hear_source(hear: HearTask) -> Task:
-    """Return a HEAR task as a record of our own, which lists clips in heareval's order.
-
-    A clip's label is its one label; where it has several, or events, it is their JSON text, and the
-    classes are the texts there are.
-
-    Args:
-        hear: read and checked.
-    """
-    single = hear.embedding == "scene" and hear.prediction == "multiclass"
-
-    def text(split: str, name: str) -> str:
-        labels = hear.clips[split][name]
-        return str(labels[0]) if single else json.dumps(labels, sort_keys=True)
-
-    def index(root: Path) -> list[Clip]:
-        return [
-            Clip(f"{split}/{name}", f"{split}/{name}", text(split, name), split, f"{split}/{name}")
-            for split, names in clip_order(hear).items()
-            for name in names
-        ]
-
-    classes = hear.labels if single else tuple(dict.fromkeys(c.label for c in index(hear.folder)))
-    return Task(
-        name=hear.folder.name,
-        title=f"HEAR: {hear.name}",
-        classes=classes,
-        split_policy="fixed" if hear.split_mode == "trainvaltest" else "folds",
-        n_clips=hear.count,
-        clip_seconds=None,
-        licence="see the task's source",
-        citation="J. Turian et al., HEAR: Holistic Evaluation of Audio Representations, 2022",
-        sources=(),
-        layout="the folder as HEAR publishes it",
-        index=index,
-    )
 
 
 def audio_at(

@@ -11,7 +11,8 @@ import soxr
 from benchmark.data.clip import Clip
 from benchmark.data.hear_catalogue import HearTaskError
 from benchmark.data.hear_folder import HearTask, read_task
-from benchmark.heareval.source import audio_at, faintness, hear_source
+from benchmark.data.task_clips import hear_source
+from benchmark.heareval.audio import audio_at, faintness
 from tests.benchmark.data.test_hear_folder import EVENTS, small, write
 
 
