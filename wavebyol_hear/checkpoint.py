@@ -156,6 +156,7 @@ def load_weights(path: str | Path, preset: str | None = None) -> Weights:
         whitenings, components = whitening.from_tensors(rest), from_tensors(directions)
     except ValueError as error:
         raise WeightsError(f"weights {path}: {error}") from error
+    encoder.provenance = provenance
     return Weights(encoder, provenance, whitenings, components)
 
 
@@ -218,7 +219,9 @@ def _load_authors(path: Path, preset: str | None) -> Weights:
         "preset": nearest,
         "epoch": saved.get("epoch"),
     }
-    return Weights(_fill(PRESETS[nearest], tensors, path), provenance, {}, {})
+    encoder = _fill(PRESETS[nearest], tensors, path)
+    encoder.provenance = provenance
+    return Weights(encoder, provenance, {}, {})
 
 
 def _our_name(name: str) -> str | None:

@@ -174,6 +174,7 @@ class Encoder(nn.Module):
         # Of the model that the encoder is part of, by the names of `Embedder`.
         self.whitenings: Mapping[str, Whitening] = {}
         self.components: Mapping[str, Components] = {}
+        self.provenance: Mapping[str, Any] = {}  # how the weights were made, of a file
 
     def frames(self, samples: int) -> int:
         """Return the number of front-end frames of a clip of `samples`."""

@@ -12,6 +12,7 @@ from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder
 from wavebyol_hear.pooling import Pooling
 from wavebyol_hear.precision import Precision
+from wavebyol_hear.pretrained import weights_path
 
 DEFAULT_PRESET = "wide_bank"
 
@@ -32,9 +33,10 @@ def load_model(
     """Return a model for `get_scene_embeddings` and `get_timestamp_embeddings`, on the CPU.
 
     Args:
-        model_file_path: weights, in the project's safetensors format or the authors' `.pt`. Empty:
-            the weights that ship with the package for the preset; where none ship, seeded
-            untrained weights, with a warning.
+        model_file_path: weights, in the project's safetensors format or the authors' `.pt`; a
+            folder that holds such a file, or `hf://owner/name` on the Hugging Face hub (extra
+            `hub`). Empty: the weights that ship with the package for the preset; where none ship,
+            seeded untrained weights, with a warning.
         preset: one of h1, h2, h3, h4, h5, slim, slim_bank, wide_bank (the default). With a file it
             need not be given; if it is, the file must hold that network.
         pooling: `contrast` (front end and each block: max and deviation over time, rows kept),
@@ -71,7 +73,7 @@ def load_model(
     if untrained and model_file_path:
         raise ValueError(f"untrained=True beside the weights {model_file_path}: drop one of them")
     if model_file_path:
-        weights = load_weights(model_file_path, preset)
+        weights = load_weights(weights_path(model_file_path), preset)
     else:
         weights = _shipped(preset or DEFAULT_PRESET, untrained)
     return Embedder(

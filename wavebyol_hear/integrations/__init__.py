@@ -1,0 +1,1 @@
+"""Other libraries' ways to use the model: one file each, each behind its extra."""
