@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretrain.augment.layer import AugmentConfig
+from pretrain.data.stream import StreamConfig
 from wavebyol_hear.encoder import PRESETS, EncoderConfig
 from wavebyol_hear.files.settings import SettingsError, check_range, load_settings
 
@@ -155,6 +156,7 @@ class Config:
     views: ViewsConfig = field(default_factory=ViewsConfig)
     byol: ByolConfig = field(default_factory=ByolConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def to_dict(self) -> dict[str, Any]:

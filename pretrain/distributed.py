@@ -3,9 +3,9 @@
 import ctypes
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 Network = TypeVar("Network", bound=nn.Module)
+Value = TypeVar("Value")
 
 # Of glibc's malloc.h; values are C ints.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -90,6 +91,26 @@ def maxima(*values: int, device: torch.device) -> list[int]:
     largest = torch.tensor(values, dtype=torch.int64, device=device)
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return [int(value) for value in largest.tolist()]
+
+
+def from_first(make: Callable[[], Value]) -> Value:
+    """Return what the first process makes, on all processes; an error of it is raised on all.
+
+    Args:
+        make: called on the first process alone; its result, or its error, is pickled.
+    """
+    if world() == 1:
+        return make()
+    made: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            made[0] = make()
+        except Exception as error:  # of any kind: the others must not wait for ever
+            made[1] = error
+    dist.broadcast_object_list(made, 0)
+    if made[1] is not None:
+        raise made[1]
+    return cast(Value, made[0])
 
 
 def mean_over_processes(value: Tensor) -> Tensor:

@@ -4,12 +4,11 @@ All randomness of a step is seeded by its number, so that number stands for the 
 every process and for the position in the data.
 """
 
-import dataclasses
 import functools
 import pickle
 import subprocess
-from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretrain.config import Config, SampleConfig
-from pretrain.data.store import SAMPLE_RATE, Store
+from pretrain.config import Config, SampleConfig, StreamConfig
+from pretrain.distributed import from_first
 from wavebyol_hear.files.atomic import atomic_write
 
 FORMAT = "wavebyol-state/2"  # 2: streams of random numbers apart, so that no older run goes on
@@ -74,23 +73,25 @@ def load_state(
     path: Path,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    device: torch.device,
     *,
     config: Config,
     data: str,
 ) -> int:
     """Put a saved state into network and optimizer and return the number of steps done.
 
+    The first process reads the file, for all of them.
+
     Raises:
         StateError: a file of another format, another store, or another configuration; the
             settings of `MAY_CHANGE` (the run's length, what is logged) may differ, but the length
             may not fall below the steps done.
     """
-    state = _read(path, device)
+    state = from_first(lambda: _read(path))
     if state["data"] != data:
         raise StateError(f"{path} was trained on another store: choose another --out")
-    # Code older than `views.sample` drew as its default does
-    before = _flat({"views": {"sample": dataclasses.asdict(SampleConfig())}})
+    # Code older than these settings did as their defaults do
+    older = {"views": {"sample": asdict(SampleConfig())}, "stream": asdict(StreamConfig())}
+    before = _flat(older)
     before |= _flat(state["config"])
     now = _flat(config.to_dict())
     for key in sorted(before.keys() | now.keys()):
@@ -116,11 +117,11 @@ def load_state(
     return int(state["step"])
 
 
-def _read(path: Path, device: torch.device) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     """Return the state in a file, checked for its entries and their types."""
     kinds = {"step": int, "config": Mapping, "data": str, "network": Mapping, "optimizer": Mapping}
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's message advises to run the file's code
         raise StateError(f"{path} is no file of plain tensors: remove it to start anew") from error
     except Exception as error:
@@ -145,22 +146,19 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def provenance(config: Config, store: Store, steps: int) -> dict[str, Any]:
+def provenance(config: Config, data: Mapping[str, Any], steps: int) -> dict[str, Any]:
     """Return the record that travels in a weights file: configuration, data, length and code.
 
     Args:
         config: of the run.
-        store: its data.
+        data: what `describe` of the store or the stream says.
         steps: steps done.
     """
     return {
         "config": config.to_dict(),
         "steps": steps,
         "crops": steps * config.optim.batch,
-        "data_hash": store.hash,
-        "data_clips": len(store),
-        "data_hours": round(float(store.lengths.sum()) / SAMPLE_RATE / 3600, 2),
-        "data_kinds": dict(Counter(store.kinds)),
+        **data,
         "git_revision": git_revision(),
         "torch": torch.__version__,
         "date": datetime.now(UTC).date().isoformat(),

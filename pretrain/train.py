@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal, cast
@@ -24,7 +25,8 @@ from pretrain.data.crops import (
     step_seed,
 )
 from pretrain.data.store import Store
-from pretrain.distributed import maxima, mean_over_processes, parallel, rank, share
+from pretrain.data.stream import ShardStream
+from pretrain.distributed import from_first, maxima, mean_over_processes, parallel, rank, share
 from pretrain.methods.method import build_method
 from pretrain.monitor import (
     LEAKS,
@@ -36,7 +38,7 @@ from pretrain.monitor import (
     read_probe,
     spread,
 )
-from pretrain.state import StateError, load_state, provenance, save_state
+from pretrain.state import load_state, provenance, save_state
 from wavebyol_hear.files.atomic import lock
 from wavebyol_hear.files.interrupt import deferred_signals
 from wavebyol_hear.precision import resolve
@@ -145,39 +147,57 @@ class ViewSampler:
     """Draws the two views of a step: crops of the store through the Augmentation Layer.
 
     Args:
-        store: the clips; in a GPU's memory where they fit in half of what is free there.
+        data: a store, in a GPU's memory where it fits in half of what is free there; or shards that
+            are read while training.
         config: of the run.
         device: where the views are made.
+
+    Attributes:
+        store: the clips that crops are drawn from; of a stream those that are held now.
 
     Raises:
         ValueError: fewer clips, or fewer of a kind, than a batch needs, or a batch that the
             processes cannot share.
     """
 
-    def __init__(self, store: Store, config: Config, device: torch.device) -> None:
-        shares = dataclasses.asdict(config.views.sample)
-        self.groups = groups_by_kind(store.kinds, shares, config.optim.batch)
-        self.config, self.device = config, device
-        self.share = share(config.optim.batch)
+    def __init__(self, data: Store | ShardStream, config: Config, device: torch.device) -> None:
+        self.data, self.config, self.device = data, config, device
         self.generator = torch.Generator()
         self.device_generator = torch.Generator(device)
+        self.layer = AugmentationLayer(config.views.augment).to(device)
+        self.share = share(config.optim.batch)
+        if isinstance(data, Store):
+            shares = dataclasses.asdict(config.views.sample)
+            self.groups = groups_by_kind(data.kinds, shares, config.optim.batch)
+            self.hold(data)
+
+    def hold(self, store: Store) -> None:
+        """Draw crops from a store's clips from here on."""
+        self.store = store
         self.sampler = CropSampler(
-            _on_device_if_room(store.samples, device),
+            _on_device_if_room(store.samples, self.device),
             store.starts,
             store.lengths,
-            crop_samples=config.encoder.crop_samples,
-            two_crops=config.views.two_crops,
-            speed=config.views.speed,
+            crop_samples=self.config.encoder.crop_samples,
+            two_crops=self.config.views.two_crops,
+            speed=self.config.views.speed,
             generator=self.generator,
         )
-        self.layer = AugmentationLayer(config.views.augment).to(device)
+
+    def clips(self, step: int) -> Tensor:
+        """Return the numbers, in `store`, of this process's clips of a step, [B] int64."""
+        if isinstance(self.data, Store):
+            return mixed_batch(step, self.groups, self.config.seed)[self.share]
+        store, clips = self.data.at(step)
+        if store is not getattr(self, "store", None):
+            self.hold(store)
+        return clips
 
     def crops(self, step: int) -> tuple[Tensor, Tensor]:
         """Return two crops of each of this process's clips of a step, [B, 1, T] each."""
-        seed = self.config.seed
-        self.generator.manual_seed(step_seed(seed, step, rank(), CROPS))
-        clips = mixed_batch(step, self.groups, seed)
-        crop_a, crop_b = self.sampler.draw(clips[self.share])
+        clips = self.clips(step)
+        self.generator.manual_seed(step_seed(self.config.seed, step, rank(), CROPS))
+        crop_a, crop_b = self.sampler.draw(clips)
         return crop_a.to(self.device), crop_b.to(self.device)
 
     def augment(self, step: int, crop_a: Tensor, crop_b: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,6 +209,17 @@ class ViewSampler:
         self.device_generator.manual_seed(step_seed(self.config.seed, step, rank(), EFFECTS))
         view_a = self.layer(crop_a, self.device_generator)
         return view_a, self.layer(crop_b, self.device_generator)
+
+
+def open_stream(sources: Sequence[str], config: Config) -> ShardStream:
+    """Return the shards that a run reads while training; arguments and errors as of ShardStream."""
+    return ShardStream(
+        sources,
+        config.stream,
+        batch=config.optim.batch,
+        seed=config.seed,
+        shares=dataclasses.asdict(config.views.sample),
+    )
 
 
 class Learner:
@@ -251,14 +282,14 @@ class Learner:
         )
 
 
-def train(config: Config, store: Store, out: Path, device: torch.device) -> Path:
+def train(config: Config, data: Store | ShardStream, out: Path, device: torch.device) -> Path:
     """Train, or go on with, a run and return the path of its weights file.
 
     Ctrl-C or SIGTERM ends the step under way, saves, and raises KeyboardInterrupt.
 
     Args:
         config: the run; `optim.batch` is the batch over all processes.
-        store: the clips.
+        data: the clips.
         out: folder for `state.pt`, `weights.safetensors`, `log.jsonl` and TensorBoard's files.
         device: of this process.
 
@@ -268,21 +299,19 @@ def train(config: Config, store: Store, out: Path, device: torch.device) -> Path
         StateError: `out` holds the state of another run, or the state cannot be written.
         LockedError: another run is training in `out`.
     """
-    views = ViewSampler(store, config, device)
-    learner = Learner(config, device, len(store))
+    views = ViewSampler(data, config, device)
+    learner = Learner(config, device, len(data))
     out.mkdir(parents=True, exist_ok=True)
     alone = lock(out / "run.lock", "the run's folder", "choose another --out")
     with alone if rank() == 0 else nullcontext():
-        return _Run(config, store, out, views, learner).finish()
+        return _Run(config, out, views, learner).finish()
 
 
 class _Run:
     """A run under way: its loop, its log and what it saves."""
 
-    def __init__(
-        self, config: Config, store: Store, out: Path, views: ViewSampler, learner: Learner
-    ) -> None:
-        self.config, self.store, self.views, self.learner = config, store, views, learner
+    def __init__(self, config: Config, out: Path, views: ViewSampler, learner: Learner) -> None:
+        self.config, self.data, self.views, self.learner = config, views.data, views, learner
         self.state, self.weights, self.out = out / "state.pt", out / WEIGHTS, out
         self.clock, self.losses = Clock(learner.device), list[Tensor]()
 
@@ -322,27 +351,24 @@ class _Run:
                     request.number = stop
                     raise request.error(f"saved at step {done}; the same command goes on from it")
         if rank() == 0:
-            record = provenance(self.config, self.store, steps)
-            learner.method.save(self.weights, record, self.store)
+            record = provenance(self.config, self.data.describe(), steps)
+            self.views.clips(max(0, steps - 1))  # of a stream, what is held at the end
+            learner.method.save(self.weights, record, self.views.store)
         return self.weights
 
     def _resume(self) -> int:
-        """Return the steps done, zero or those of the state, which is then loaded."""
-        here = self.state.is_file()
-        somewhere, absent = maxima(here, not here, device=self.learner.device)
-        if somewhere and absent:
-            raise StateError(
-                f"{self.state} is seen by some processes only: put --out on a disk that all share"
-            )
-        if not here:
+        """Return the steps done, zero or those of the state, which is then loaded.
+
+        The first process alone looks for the state and reads it, so that all begin alike.
+        """
+        if not from_first(self.state.is_file):
             return 0
         return load_state(
             self.state,
             self.learner.method,
             self.learner.optimizer,
-            self.learner.device,
             config=self.config,
-            data=self.store.hash,
+            data=self.data.hash,
         )
 
     def _step(self, step: int) -> tuple[Tensor, Tensor]:
@@ -397,10 +423,12 @@ class _Run:
             self.learner.method,
             self.learner.optimizer,
             config=self.config,
-            data=self.store.hash,
+            data=self.data.hash,
         )
         try:
-            self.learner.method.save(self.weights, provenance(self.config, self.store, done))
+            self.learner.method.save(
+                self.weights, provenance(self.config, self.data.describe(), done)
+            )
         except (ValueError, OSError) as error:
             log.warning("step %d: no weights are written: %s", done, error)
 

@@ -33,7 +33,8 @@ FLOORS = {
         {"run"},
     ),
     "pretrain": (
-        {"data", "distributed"},
+        {"distributed"},
+        {"data"},
         {"augment", "whiten", "store", "corpus"},
         {"config"},
         {"state", "methods"},

@@ -12,8 +12,9 @@ from torch import Tensor
 FULL_SCALE = 32767.0  # the store's scale, see pretrain.data.store_build.decode
 _CPU_ROWS = 32  # crops gathered at a time on a CPU: what they need stays in its cache
 
-# What is drawn in a step, each by its own generator; the last three on all processes alike.
-CROPS, EFFECTS, MODEL, ORDER, KIND, MIX = range(6)
+# What is drawn, each by its own generator: per step and process, per step by all processes alike
+# (ORDER, KIND, MIX), and for shards that are read while training (SHARDS, CHOICE, ROUND).
+CROPS, EFFECTS, MODEL, ORDER, KIND, MIX, SHARDS, CHOICE, ROUND = range(9)
 
 
 def step_seed(seed: int, step: int, rank: int, stream: int) -> int:
@@ -21,9 +22,10 @@ def step_seed(seed: int, step: int, rank: int, stream: int) -> int:
 
     Args:
         seed: of the run.
-        step: its number; of an epoch for `ORDER`, of a kind of clips for `KIND`.
+        step: its number; of an epoch for `ORDER`, of a kind of clips for `KIND`, of a time around
+            the shards, a shard's turn or a round for `SHARDS`, `CHOICE` and `ROUND`.
         rank: of the process; 0 for what all processes draw alike.
-        stream: `CROPS`, `EFFECTS`, `MODEL`, `ORDER`, `KIND` or `MIX`.
+        stream: what is drawn: `CROPS`, `EFFECTS` and so on.
 
     torch's generator on the CPU takes the low 32 bits of a seed and drops the others without a
     word, so that seeds built by multiplication would repeat.

@@ -5,8 +5,10 @@
 
 import csv
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,6 +111,15 @@ class Store:
     def __len__(self) -> int:
         """Return the number of clips."""
         return len(self.clip_ids)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a weights file says of the data that it was trained on."""
+        return {
+            "data_hash": self.hash,
+            "data_clips": len(self),
+            "data_hours": round(float(self.lengths.sum()) / SAMPLE_RATE / 3600, 2),
+            "data_kinds": dict(Counter(self.kinds)),
+        }
 
     def clip(self, number: int) -> Tensor:
         """Return one clip's samples, int16.

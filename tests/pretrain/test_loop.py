@@ -17,7 +17,6 @@ from pretrain.config import read_config
 from pretrain.data.crops import batch_of_step
 from pretrain.data.store import Store
 from pretrain.methods.method import build_method
-from pretrain.state import StateError
 from pretrain.train import DivergedError, Learner, ViewSampler, train
 from wavebyol_hear.checkpoint import load_weights
 from wavebyol_hear.files.atomic import LockedError, lock
@@ -284,10 +283,4 @@ def test_nan_on_one_process_ends_all(store, tmp_path, monkeypatch):
     """The loss that is checked is the mean over processes, here with one whose loss is NaN."""
     monkeypatch.setattr(pretrain.train, "mean_over_processes", lambda loss: loss + math.nan)
     with pytest.raises(DivergedError, match="nan at step 2"):
-        train(config(), Store.open(store), tmp_path, CPU)
-
-
-def test_a_state_that_only_some_processes_see_is_refused(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrain.train, "maxima", lambda *values, device: [1] * len(values))
-    with pytest.raises(StateError, match="seen by some processes only"):
         train(config(), Store.open(store), tmp_path, CPU)

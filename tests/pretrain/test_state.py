@@ -54,7 +54,7 @@ def test_a_damaged_state_is_one_line(tmp_path, change, message):
     change(state)
     torch.save(state, path)
     with pytest.raises(StateError, match=message) as caught:
-        load_state(path, network, optimizer, torch.device("cpu"), **settings)
+        load_state(path, network, optimizer, **settings)
     assert "\n" not in str(caught.value)
 
 
@@ -64,9 +64,7 @@ def test_a_file_of_code_is_refused_without_advice_to_run_it(tmp_path):
     network = torch.nn.Linear(3, 3)
     optimizer = torch.optim.SGD(network.parameters())
     with pytest.raises(StateError, match="is no file of plain tensors") as caught:
-        load_state(
-            path, network, optimizer, torch.device("cpu"), config=read_config("tiny"), data="0"
-        )
+        load_state(path, network, optimizer, config=read_config("tiny"), data="0")
     assert "weights_only" not in str(caught.value)
 
 
@@ -82,8 +80,7 @@ def test_the_state_comes_back_whole(tmp_path):
     save_state(tmp_path / "state.pt", 3, network, optimizer, **settings)
     other = torch.nn.Linear(3, 3)
     other_optimizer = torch.optim.AdamW(other.parameters(), 0.5)
-    device = torch.device("cpu")
-    assert load_state(tmp_path / "state.pt", other, other_optimizer, device, **settings) == 3
+    assert load_state(tmp_path / "state.pt", other, other_optimizer, **settings) == 3
     torch.testing.assert_close(other.state_dict(), network.state_dict(), rtol=0, atol=0)
     torch.testing.assert_close(other_optimizer.state_dict(), optimizer.state_dict(), rtol=0, atol=0)
 
