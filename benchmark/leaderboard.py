@@ -19,8 +19,9 @@ from pathlib import Path
 from benchmark.data.hear_catalogue import known_tasks
 from benchmark.heareval.predict import protocol
 from benchmark.report.published import PublishedRow, read_leaderboard
-from benchmark.report.render import TableError, to_markdown, to_text
-from benchmark.report.tables import hear_table
+from benchmark.report.render import to_markdown, to_text
+from benchmark.report.scores import hear_table
+from benchmark.report.table import TableError
 from benchmark.results.schema import Result, ResultError, read_results
 
 

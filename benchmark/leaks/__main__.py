@@ -29,7 +29,8 @@ import torch
 from benchmark.data.clip import Clip, TaskDataError
 from benchmark.data.registry import completeness, load_tasks, task_root, unknown
 from benchmark.leaks.search import MIN_SCORE, Leak, StoreError, StoreReader, find
-from benchmark.report.render import text_table, to_text
+from benchmark.report.render import to_text
+from benchmark.report.table import text_table
 
 LIMITS = (
     "this search does not find: under 0.65 s, another speed or pitch, many short copies in noise "

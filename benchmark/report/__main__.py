@@ -19,7 +19,8 @@ from benchmark.data.registry import load_tasks
 from benchmark.report.leaderboard import leaderboards
 from benchmark.report.page import page
 from benchmark.report.published import FIGURES, PublishedError, read_published
-from benchmark.report.render import TableError, report_markdown, to_csv, to_latex
+from benchmark.report.render import report_markdown, to_csv, to_latex
+from benchmark.report.table import TableError
 from benchmark.report.tables import about, sections
 from benchmark.results.failures import read_failures
 from benchmark.results.schema import ResultError, read_results

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.compare import Comparison, compare_pair, mean_interval
-from benchmark.report.render import TableError
-from benchmark.results.failures import ResultKey
-from benchmark.results.schema import Result, ResultError, result_key
+from benchmark.report.table import TableError
+from benchmark.results.schema import Result, ResultError, ResultKey, result_key
 from benchmark.stats.bootstrap import bootstrap_counts, bootstrap_interval
 from benchmark.stats.metrics import Interval
 from benchmark.stats.paired import RESAMPLES, holm

@@ -11,8 +11,8 @@ from markupsafe import Markup, escape
 
 from benchmark.report import plots
 from benchmark.report.leaderboard import Leaderboard
-from benchmark.report.render import Cell, Column, Section, Table, clean
-from benchmark.report.tables import MAX_CLASSES, class_table, confusion_table
+from benchmark.report.scores import MAX_CLASSES, class_table, confusion_table
+from benchmark.report.table import Cell, Column, Section, Table, clean
 from benchmark.results.schema import Result
 
 FOLDER = Path(__file__).parent

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from benchmark.report.render import clean
+from benchmark.report.table import clean
 from benchmark.results.schema import Result
 from benchmark.stats.metrics import confusion_matrix
 

@@ -1,15 +1,13 @@
-"""One table of a report and the ways to write it: terminal, Markdown, LaTeX and CSV.
+"""The ways to write a table of a report: terminal, Markdown, LaTeX and CSV.
 
-The page writes the same tables with its template. Whatever a result holds is text here: each
-renderer escapes it, and characters that cannot be printed never reach a file or a terminal.
+The page writes the same tables with its template. Each escapes the texts of results, and characters
+that cannot be printed never reach a file or a terminal.
 """
 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable
 from textwrap import fill
 
 from rich.box import Box
@@ -17,111 +15,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-DASH = "-"
-MARKS = {1: "▲", -1: "▼", 0: ""}
-"""Of a difference to the baseline that is significant."""
-
-
-class TableError(ValueError):
-    """Results that must not stand in one table; one line with what to do."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One entry of a table: a text, or a number with its interval."""
-
-    text: str  #: as shown
-    value: float | str | None = None  #: the number in full, or the text to sort by
-    low: float | None = None  #: lower end of the 95 % interval
-    high: float | None = None
-    sign: bool = False  #: whether the interval is shown with signs
-    digits: int = 1  #: of the interval, behind the point
-    more: str = ""  #: small print, such as the mean over seeds
-    mark: int = 0  #: 1 significantly above the baseline, -1 below, else 0
-    tags: tuple[str, ...] = ()  #: short words such as "untrained"
-    notes: tuple[str, ...] = ()  #: footnotes
-
-    @property
-    def interval(self) -> str:
-        """The 95 % interval as text; "" where there is none."""
-        if self.low is None or self.high is None:
-            return ""
-        plus = "+" if self.sign else ""
-        return f"{self.low:{plus}.{self.digits}f} to {self.high:{plus}.{self.digits}f}"
-
-    @property
-    def below(self) -> str:
-        """What stands in small print: the interval and more."""
-        return "; ".join(part for part in (self.interval, self.more) if part)
-
-
-NONE = Cell(DASH)
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table."""
-
-    name: str
-    below: str = ""  #: small print of the head
-    numeric: bool = True  #: whether it holds numbers, which stand to the right and sort downwards
-    dots: bool = False  #: whether the page draws its values and intervals
-    notes: tuple[str, ...] = ()  #: footnotes that hold for the whole column
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under columns, of which the first names the rows."""
-
-    title: str  #: "" where the section's says it
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-    caption: str = ""  #: how the table is to be read
-    breaks: frozenset[int] = frozenset()  #: rows with a rule above, between groups of tied models
-    facts: Sequence[tuple[str, str]] = ()  #: names and texts about what was measured
-    kind: tuple[str, str, str] = ("", "", "")  #: of the lines in CSV, with protocol and task
-
-    @cached_property
-    def notes(self) -> list[str]:
-        """All footnotes, in the order in which they are first referred to."""
-        parts: list[Cell | Column] = [*self.columns, *(cell for row in self.rows for cell in row)]
-        return list(dict.fromkeys(note for part in parts for note in part.notes))
-
-    def numbers(self, part: Cell | Column) -> str:
-        """Return the footnotes of a cell or column as numbers in brackets."""
-        notes = self.notes
-        return " ".join(f"[{notes.index(note) + 1}]" for note in part.notes)
-
-
-@dataclass(frozen=True)
-class Section:
-    """Tables under one heading."""
-
-    title: str
-    anchor: str  #: of links to it
-    tables: Sequence[Table]
-    tasks: Sequence[Table] = ()  #: one per task, which the page folds away with its figures
-    caption: str = ""  #: what holds for all of its tables
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table of plain texts, of which the first row is the head."""
-    head, *body = rows
-    columns = [Column(name, numeric=False) for name in head]
-    return Table("", columns, [[Cell(text) for text in row] for row in body])
-
-
-def clean(text: str) -> str:
-    r"""Return a text on one line, with a replacement for what cannot be printed.
-
-    Control characters would steer a terminal, and lone surrogates could not be written to a file.
-
-    Example:
-        >>> clean("a\tb\x1b[31m\n")
-        'a b�[31m'
-    """
-    line = " ".join(text.split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+from benchmark.report.table import DASH, MARKS, Cell, Column, Section, Table, clean
 
 
 def _grid(table: Table, escape: Callable[[str], str]) -> list[list[str]]:

@@ -11,7 +11,7 @@ from benchmark.data.hear_catalogue import known_tasks
 from benchmark.heareval.predict import protocol
 from benchmark.leaderboard import PublishedRow, leaderboard, read_leaderboard
 from benchmark.report.published import PublishedError, read_published
-from benchmark.report.render import TableError
+from benchmark.report.table import TableError
 from benchmark.results.schema import Result, write_result
 
 

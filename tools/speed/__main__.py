@@ -21,7 +21,8 @@ from pathlib import Path
 
 import torch
 
-from benchmark.report.render import DASH, text_table, to_markdown, to_text
+from benchmark.report.render import to_markdown, to_text
+from benchmark.report.table import DASH, text_table
 from benchmark.results.provenance import git_revision, machine, package_versions
 from tools.speed.clock import (
     Figure,

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from benchmark.report.leaderboard import leaderboards, protocol_order
-from benchmark.report.render import TableError
+from benchmark.report.table import TableError
 from benchmark.results.schema import Result
 from tests.benchmark.made_results import BASE, made, some
 

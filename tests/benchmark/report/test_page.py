@@ -17,7 +17,7 @@ import pytest
 from benchmark.report.leaderboard import leaderboards
 from benchmark.report.page import page
 from benchmark.report.published import FIGURES, read_published
-from benchmark.report.render import clean
+from benchmark.report.table import clean
 from benchmark.report.tables import sections
 from benchmark.results.schema import Result
 from tests.benchmark.made_results import BASE, made, some

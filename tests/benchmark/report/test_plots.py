@@ -12,7 +12,8 @@ from PIL import Image
 from benchmark.report import plots
 from benchmark.report.leaderboard import leaderboards
 from benchmark.report.page import page
-from benchmark.report.tables import MAX_CLASSES, sections
+from benchmark.report.scores import MAX_CLASSES
+from benchmark.report.tables import sections
 from benchmark.results.schema import Result
 from benchmark.stats.metrics import confusion_matrix
 from tests.benchmark.made_results import made, some

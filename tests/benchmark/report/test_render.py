@@ -8,20 +8,8 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from benchmark.report.render import (
-    MARKS,
-    Cell,
-    Column,
-    Section,
-    Table,
-    clean,
-    report_markdown,
-    text_table,
-    to_csv,
-    to_latex,
-    to_markdown,
-    to_text,
-)
+from benchmark.report.render import report_markdown, to_csv, to_latex, to_markdown, to_text
+from benchmark.report.table import MARKS, Cell, Column, Section, Table, clean, text_table
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -7,20 +7,17 @@ import pytest
 
 from benchmark.report.leaderboard import leaderboards
 from benchmark.report.published import read_published
-from benchmark.report.render import Cell, Table, report_markdown, to_csv
-from benchmark.report.tables import (
+from benchmark.report.render import report_markdown, to_csv
+from benchmark.report.scores import (
     MAX_CLASSES,
-    about,
     class_table,
     confusion_table,
-    cost_table,
     robustness_tables,
     score_table,
-    sections,
-    summary,
-    tables,
     task_table,
 )
+from benchmark.report.table import Cell, Table
+from benchmark.report.tables import about, cost_table, sections, summary, tables
 from benchmark.results.schema import Result
 from tests.benchmark.made_results import BASE, made, made_cost, some
 

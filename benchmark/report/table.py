@@ -1,0 +1,146 @@
+"""A table of a report: cells with intervals, marks and footnotes under columns.
+
+Whatever a result holds is text here; `benchmark.report.render` and the page's template write it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+DASH = "-"
+MARKS = {1: "▲", -1: "▼", 0: ""}
+"""Of a difference to the baseline that is significant."""
+
+
+class TableError(ValueError):
+    """Results that must not stand in one table; one line with what to do."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a table: a text, or a number with its interval."""
+
+    text: str  #: as shown
+    value: float | str | None = None  #: the number in full, or the text to sort by
+    low: float | None = None  #: lower end of the 95 % interval
+    high: float | None = None
+    sign: bool = False  #: whether the interval is shown with signs
+    digits: int = 1  #: of the interval, behind the point
+    more: str = ""  #: small print, such as the mean over seeds
+    mark: int = 0  #: 1 significantly above the baseline, -1 below, else 0
+    tags: tuple[str, ...] = ()  #: short words such as "untrained"
+    notes: tuple[str, ...] = ()  #: footnotes
+
+    @property
+    def interval(self) -> str:
+        """The 95 % interval as text; "" where there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        plus = "+" if self.sign else ""
+        return f"{self.low:{plus}.{self.digits}f} to {self.high:{plus}.{self.digits}f}"
+
+    @property
+    def below(self) -> str:
+        """What stands in small print: the interval and more."""
+        return "; ".join(part for part in (self.interval, self.more) if part)
+
+
+NONE = Cell(DASH)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    below: str = ""  #: small print of the head
+    numeric: bool = True  #: whether it holds numbers, which stand to the right and sort downwards
+    dots: bool = False  #: whether the page draws its values and intervals
+    notes: tuple[str, ...] = ()  #: footnotes that hold for the whole column
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns, of which the first names the rows."""
+
+    title: str  #: "" where the section's says it
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""  #: how the table is to be read
+    breaks: frozenset[int] = frozenset()  #: rows with a rule above, between groups of tied models
+    facts: Sequence[tuple[str, str]] = ()  #: names and texts about what was measured
+    kind: tuple[str, str, str] = ("", "", "")  #: of the lines in CSV, with protocol and task
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """All footnotes, in the order in which they are first referred to."""
+        parts: list[Cell | Column] = [*self.columns, *(cell for row in self.rows for cell in row)]
+        return list(dict.fromkeys(note for part in parts for note in part.notes))
+
+    def numbers(self, part: Cell | Column) -> str:
+        """Return the footnotes of a cell or column as numbers in brackets."""
+        notes = self.notes
+        return " ".join(f"[{notes.index(note) + 1}]" for note in part.notes)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Tables under one heading."""
+
+    title: str
+    anchor: str  #: of links to it
+    tables: Sequence[Table]
+    tasks: Sequence[Table] = ()  #: one per task, which the page folds away with its figures
+    caption: str = ""  #: what holds for all of its tables
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of plain texts, of which the first row is the head."""
+    head, *body = rows
+    columns = [Column(name, numeric=False) for name in head]
+    return Table("", columns, [[Cell(text) for text in row] for row in body])
+
+
+def number(value: float | None, digits: int = 1, **more: Any) -> Cell:  # noqa: ANN401
+    """Return a number as a cell, a dash where there is none."""
+    if value is None:
+        return NONE
+    plus = "+" if more.get("sign") else ""
+    return Cell(f"{value:{plus},.{digits}f}", value, digits=digits, **more)
+
+
+def interval(point: Mapping[str, float] | None, digits: int = 1, **more: Any) -> Cell:  # noqa: ANN401
+    """Return a value with the interval it has, a dash where there is none."""
+    point = point or {}
+    ends = {"low": point.get("low"), "high": point.get("high")}
+    return number(point.get("value"), digits, **ends, **more)
+
+
+def spread(mean: float, deviation: float | None) -> Cell:
+    """Return a mean with its standard deviation."""
+    return Cell(f"{mean:.1f}" + (f" ± {deviation:.1f}" if deviation is not None else ""), mean)
+
+
+def p_value(value: float | None) -> Cell:
+    """Return a p value, which is never shown as zero."""
+    text = "" if value is None else "<0.0001" if value < 1e-4 else f"{value:.4f}"
+    return Cell(text, value) if text else NONE
+
+
+def text_cell(text: object) -> Cell:
+    """Return a text as a cell."""
+    return Cell(str(text), str(text))
+
+
+def clean(text: str) -> str:
+    r"""Return a text on one line, with a replacement for what cannot be printed.
+
+    Control characters would steer a terminal, and lone surrogates could not be written to a file.
+
+    Example:
+        >>> clean("a\tb\x1b[31m\n")
+        'a b�[31m'
+    """
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
