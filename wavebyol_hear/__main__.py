@@ -27,7 +27,9 @@ class Command(NamedTuple):
     help: str
 
 
-COMMANDS: dict[str, Command] = {}
+COMMANDS: dict[str, Command] = {
+    "search": Command("wavebyol_hear.files.search", "Find the embedded files most like a file"),
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
