@@ -39,6 +39,7 @@ from benchmark.probes.rows import ProbeError
 from benchmark.results.guard import Guard
 from benchmark.results.schema import Result, ResultError, ResultKey, write_result
 from benchmark.results.score import Subject, class_result, probe
+from benchmark.results.supervisor import Journal
 from wavebyol_hear.files.hear_module import HearModel, capture_untrained_warning, load
 from wavebyol_hear.files.model_spec import HearError
 
@@ -93,6 +94,7 @@ def evaluate(
     models: Sequence[str],
     settings: Settings,
     absent: Mapping[str, str] | None = None,
+    journal: Journal | None = None,
 ) -> tuple[list[Result], dict[ResultKey, str]]:
     """Score every model on every task; write results, and why one is missing, as they arise.
 
@@ -101,11 +103,12 @@ def evaluate(
         models: `module` or `module:weights`.
         settings: how to evaluate.
         absent: why a HEAR task that was asked for has no folder, by its name.
+        journal: with what processes before this one have done, which is not done again.
 
     Returns:
         the results, and for each (task, model, protocol) without one the reason.
     """
-    guard = Guard(settings.out, EXPECTED)
+    guard = Guard(settings.out, EXPECTED, journal)
     for name, why in (absent or {}).items():
         guard.fail([(name, model, settings.heareval) for model in models], why)
     for task in tasks:

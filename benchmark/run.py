@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from benchmark.data.clip import Task
     from benchmark.finetune.config import FinetuneConfig
     from benchmark.results.schema import Result, ResultKey
+    from benchmark.results.supervisor import Journal
 
 DEFAULT_TASKS = ["notes"]
 DEFAULT_MODELS = (
@@ -266,11 +267,12 @@ def list_tasks(args: argparse.Namespace) -> None:
         sys.stdout.write(hear_listing(args.hear_dir) + "\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, journal: "Journal | None" = None) -> int:
     """Run the command and return its exit code.
 
     Args:
         arguments: of the command line; None takes the process's own.
+        journal: of a process before this one that foreign code has ended.
     """
     parser = build_parser()
     args = parser.parse_args(arguments)
@@ -319,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HearTaskError as error:
         folders, absent = [], dict.fromkeys(hear, str(error))
     absent = {f"{PREFIX}{name}": why for name, why in absent.items()}
-    results, failures = evaluate([*tasks, *folders], args.models, settings, absent)
+    results, failures = evaluate([*tasks, *folders], args.models, settings, absent, journal)
     show(results, failures, args.out, settings.heareval)
     for (task, model, protocol), why in failures.items():
         sys.stderr.write(f"no result of {model} on {task} under {protocol}: {why}\n")
@@ -327,6 +329,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from wavebyol_hear.files.command import run_command
+    from benchmark.results.supervisor import supervise
 
-    run_command(main, KEPT)
+    supervise(lambda journal: main(journal=journal), KEPT)

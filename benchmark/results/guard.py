@@ -12,7 +12,8 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from benchmark.results.failures import write_failures
-from benchmark.results.schema import Result, ResultKey, result_key
+from benchmark.results.schema import Result, ResultKey, read_result, result_key
+from benchmark.results.supervisor import Journal
 from wavebyol_hear.files.atomic import LockedError, write_text
 
 P = ParamSpec("P")
@@ -27,13 +28,18 @@ class Guard:
     Args:
         out: folder of the results, where reasons and tracebacks are written.
         expected: errors whose message is a whole reason; others get kind and traceback.
+        journal: with what processes before this one have done, and notes what this one does.
     """
 
-    def __init__(self, out: Path, expected: tuple[type[Exception], ...]) -> None:
-        """Start without failures."""
-        self.out, self.expected = out, expected
-        self.results: list[Result] = []
+    def __init__(
+        self, out: Path, expected: tuple[type[Exception], ...], journal: Journal | None = None
+    ) -> None:
+        """Start with what the journal has."""
+        self.out, self.expected, self.journal = out, expected, journal or Journal()
+        self.results: list[Result] = [read_result(out / name) for name in self.journal.results]
         self.failures: dict[ResultKey, str] = {}
+        if self.journal.failures:
+            self._keep(self.journal.failures, ())
 
     def attempt(
         self,
@@ -42,7 +48,7 @@ class Guard:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T | None:
-        """Return what work returns, or None where it raises or exits.
+        """Return what work returns, or None where it raises or exits, or all results are there.
 
         Args:
             keys: of the results that are missing then.
@@ -50,6 +56,11 @@ class Guard:
             args: of work.
             kwargs: of work.
         """
+        there = {*self.failures, *map(result_key, self.results)}
+        keys = [key for key in keys if key not in there]
+        if not keys:
+            return None
+        self.journal.begin(keys)
         try:
             with state_put_back():
                 return work(*args, **kwargs)
@@ -58,21 +69,24 @@ class Guard:
         except (Exception, SystemExit) as error:  # foreign code may raise anything
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_REASON]
             reason += self._traceback(keys[0])
+        finally:
+            self.journal.begin([])
         self.fail(keys, reason)
         return None
 
     def fail(self, keys: Sequence[ResultKey], reason: str) -> None:
         """Keep why there is no result."""
-        added = dict.fromkeys(keys, reason)
-        self.failures |= added
-        self._write(added, ())
+        self.journal.fail(keys, reason)
+        self._keep(dict.fromkeys(keys, reason), ())
 
     def add(self, result: Result) -> None:
         """Keep a result that was written, and drop the reason why there was none."""
         self.results.append(result)
-        self._write({}, (result_key(result),))
+        self.journal.add(result.file_name)
+        self._keep({}, (result_key(result),))
 
-    def _write(self, failures: dict[ResultKey, str], measured: tuple[ResultKey, ...]) -> None:
+    def _keep(self, failures: dict[ResultKey, str], measured: tuple[ResultKey, ...]) -> None:
+        self.failures |= failures
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             write_failures(self.out, failures, measured)

@@ -220,7 +220,7 @@ def test_the_command_hands_on_what_was_asked(
     words += ["--precision", "bf16", "--data-dir", "~/d", "--cache-dir", "~/c", "--out", "~/o"]
     monkeypatch.setenv("HOME", str(tmp_path))
     assert run.main(words) == 0
-    ((tasks, models, given, absent),) = asked
+    ((tasks, models, given, absent, _),) = asked
     assert [task.name for task in tasks] == ["esc50"]
     assert models == [RANDOM, "wavebyol_hear?whiten=false"]
     assert absent == {}

@@ -48,6 +48,8 @@ def run_command(main: Callable[[], int], kept: str = KEPT) -> NoReturn:
             place of `kept`.
         kept: what the line on an interrupt says besides.
     """
+    global _process
+    _process = os.getpid()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller
@@ -75,12 +77,13 @@ def run_command(main: Callable[[], int], kept: str = KEPT) -> NoReturn:
 
 def _quit(number: int, frame: FrameType | None) -> NoReturn:
     """End the process on the spot."""
+    set_handlers(dict.fromkeys(SIGNALS, signal.SIG_IGN))
     with contextlib.suppress(OSError):
         os.write(2, b"\ninterrupted while importing\n")
     os._exit(128 + number)
 
 
-def _unwind(number: int, frame: FrameType | None) -> NoReturn:
+def _unwind(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt or Terminated; end the process where an import is under way.
 
     Exceptions vanish in some imports (torch's of NumPy), in callbacks from C and in `except:` of
@@ -88,6 +91,8 @@ def _unwind(number: int, frame: FrameType | None) -> NoReturn:
     """
     if os.getpid() != _process:  # a forked child, whose parent says the line
         os._exit(128 + number)
+    if isinstance(sys.exception(), KeyboardInterrupt):  # cleaning up already
+        return
     if _imports(frame):
         _quit(number, frame)
     error = Terminated if number == signal.SIGTERM else KeyboardInterrupt

@@ -47,8 +47,9 @@ def test_an_expected_error_is_its_message_and_an_interrupt_passes(tmp_path: Path
     assert set(guard.failures.values()) == {"put it there"}
     assert len(guard.failures) == 2
     assert not (tmp_path / "tracebacks").exists()
+    assert guard.attempt([KEY], raising, KeyboardInterrupt()) is None  # there is a reason already
     with pytest.raises(KeyboardInterrupt):
-        guard.attempt([KEY], raising, KeyboardInterrupt())
+        Guard(tmp_path, ()).attempt([KEY], raising, KeyboardInterrupt())
 
 
 def test_a_result_takes_back_the_reason_of_an_earlier_run(tmp_path: Path) -> None:
