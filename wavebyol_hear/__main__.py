@@ -29,6 +29,9 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "search": Command("wavebyol_hear.files.search", "Find the embedded files most like a file"),
+    "export": Command(
+        "wavebyol_hear.export.command", "Write the model as an ONNX file or a torch.export program"
+    ),
 }
 
 

@@ -33,6 +33,17 @@ def check_audio(audio: Tensor) -> None:
         raise ValueError(f"audio has NaN or infinite samples in clip {int(broken[0])} of the batch")
 
 
+def refuse_recording() -> None:
+    """Raise a RuntimeError where a model is traced or exported, which would freeze its lengths."""
+    exporting = getattr(torch.compiler, "is_exporting", None)  # torch 2.7 and later
+    if torch.jit.is_tracing() or (exporting is not None and exporting()):
+        raise RuntimeError(
+            "a recording of this model would be wrong at other lengths: export "
+            "wavebyol_hear.export.network.SceneNetwork(model) with torch.export, or use "
+            "`wavebyol export`"
+        )
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Have a model evaluate, without gradients; every module's mode is put back after."""

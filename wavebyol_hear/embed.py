@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wavebyol_hear.chunking import cat, check_audio, evaluating, max_clips
+from wavebyol_hear.chunking import cat, check_audio, evaluating, max_clips, refuse_recording
 from wavebyol_hear.components import Components
 from wavebyol_hear.embed_any import BATCH_SECONDS, Source, embed_any
 from wavebyol_hear.encoder import Encoder, EncoderConfig
@@ -125,6 +125,7 @@ class Embedder(nn.Module):
 
     def _network(self) -> Encoder:
         """Return what computes: the folded copy where nothing can be trained, else the encoder."""
+        refuse_recording()
         if self._fast is None or torch.is_grad_enabled() or self.encoder.training:
             return self.encoder
         return self._fast.copy_of(self.encoder, self.precision)
@@ -160,8 +161,8 @@ class Embedder(nn.Module):
                 weights, and the audio checked.
         """
         if network is None:
-            check_audio(audio)
             network = self._network()
+            check_audio(audio)
         frames = self._frames(audio, network)
         wanted = self.pooling.of_stages(len(self.stages))
         running = [TimeStatistics(statistics) for statistics in wanted]

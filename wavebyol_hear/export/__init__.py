@@ -1,0 +1,1 @@
+"""A model for other runtimes: ONNX files and torch.export programs, checked against torch."""
