@@ -29,11 +29,13 @@ from benchmark.heareval.predict import POINTS, HearevalError, protocol
 from benchmark.heareval.protocols import (
     ACCURACIES,
     frames_result,
+    hear_multilabel_result,
     heareval_folder,
     heareval_result,
-    multilabel_result,
+    own_multilabel_result,
     own_protocol,
 )
+from benchmark.probes import multilabel
 from benchmark.probes.protocols import PROTOCOLS, Protocol
 from benchmark.probes.rows import ProbeError
 from benchmark.results.guard import Guard
@@ -115,6 +117,8 @@ def evaluate(
         name, versions = task.name, [PROTOCOLS[name].version for name in settings.protocols]
         if isinstance(task, Path):
             versions = [settings.heareval]
+        elif task.labels is not None:
+            versions = [multilabel.PROTOCOL]
         source = guard.attempt(
             [(name, model, version) for model in models for version in versions],
             read_clips,
@@ -234,6 +238,10 @@ def embed_corrupted(
 def scorers(subject: Subject, settings: Settings) -> Iterator[tuple[str, Callable[[], Result]]]:
     """Yield the version of each protocol of a task with what scores a subject under it."""
     hear, embedded = subject.source.hear, subject.embedded
+    if subject.source.task.labels is not None:
+        assert isinstance(embedded, EmbeddedTask)
+        yield multilabel.PROTOCOL, partial(own_multilabel_result, subject, embedded)
+        return
     if not hear:
         for name in settings.protocols:
             chosen = PROTOCOLS[name]
@@ -245,7 +253,7 @@ def scorers(subject: Subject, settings: Settings) -> Iterator[tuple[str, Callabl
             yield version, partial(frames_result, subject, hear, embedded)
         elif hear.prediction == "multilabel":
             assert isinstance(embedded, EmbeddedTask)
-            yield version, partial(multilabel_result, subject, hear, embedded)
+            yield version, partial(hear_multilabel_result, subject, hear, embedded)
         else:
             noted = subject
             if hear.metrics[0] not in ACCURACIES:

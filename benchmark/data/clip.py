@@ -1,6 +1,6 @@
 """The records of data: a clip, its archive and its task; and the check of what a task lists."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -77,6 +77,8 @@ class Task(Corpus):
     #: where `index` chooses between splits by what is there, or a published list has exceptions,
     #: says which; the answer belongs in the result
     convention: Callable[[Path], str] | None = None
+    #: all labels of each clip, by its id, where clips have several; `Clip.label` is then the first
+    labels: Mapping[str, Sequence[str]] | None = None
 
     @property
     def source(self) -> str:
@@ -86,9 +88,9 @@ class Task(Corpus):
 
 def missing_data(task: Task, looked_in: Path, what: str) -> TaskDataError:
     """The error of a task whose data is not there, with the folder, the remedy and the source."""
+    source = f"; official source: {task.source}" if task.sources else ""
     return TaskDataError(
-        f"{task.name}: {what} (looked in {looked_in}); put there {task.layout}; "
-        f"official source: {task.source}"
+        f"{task.name}: {what} (looked in {looked_in}); put there {task.layout}{source}"
     )
 
 

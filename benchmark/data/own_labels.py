@@ -39,8 +39,6 @@ def own_task(source: Path) -> Task:
         raise TaskDataError(str(error)) from error
     except OSError as error:
         raise TaskDataError(f"{source}: cannot be read ({error.strerror})") from error
-    if labeled.multilabel:
-        raise TaskDataError(f"{source}: a clip has several labels; one per clip is scored so far")
     root = labeled.root.resolve()
     paths = [os.path.relpath(root / file.path, root) for file in labeled.files]
     clips = [
@@ -62,4 +60,5 @@ def own_task(source: Path) -> Task:
         index=lambda _: clips,
         folder=str(root),
         note=labeled.note,
+        labels={file.path: file.labels for file in labeled.files} if labeled.multilabel else None,
     )

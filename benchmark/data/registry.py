@@ -76,7 +76,8 @@ def completeness(task: Task, clips: Sequence[Clip], root: Path | None = None) ->
     missing = []
     if len(clips) != task.n_clips:
         missing.append(f"{len(clips)} of {task.n_clips} clips are listed")
-    present = Counter(clip.label for clip in clips)
+    several = task.labels or {}
+    present = Counter(label for clip in clips for label in several.get(clip.clip_id, (clip.label,)))
     absent = [label for label in task.classes if label not in present]
     if absent:
         shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")

@@ -84,19 +84,38 @@ def heareval_result(subject: Subject, grid: str, points: int) -> Result:
     )
 
 
-def multilabel_result(subject: Subject, hear: HearTask, embedded: EmbeddedTask) -> Result:
-    """Score a scene task of several labels per clip under "multilabel-2" by the task's measures.
+def multilabel_result(
+    subject: Subject,
+    embedded: EmbeddedTask,
+    targets: np.ndarray,
+    *,
+    metric: str = MEASURES[0],
+    groups: np.ndarray | None = None,
+    pooled: bool = False,
+) -> Result:
+    """Score clips of several labels under "multilabel-2".
+
+    Args:
+        subject: a model on the task.
+        embedded: its embeddings.
+        targets: which clip has which label.
+        metric: one of `MEASURES`, by which the strength is selected and the task ranked.
+        groups: clips of one are resampled together; None for clip by clip, as a HEAR folder does
+            not say which clips share a speaker or an uploader.
+        pooled: whether the test clips of all folds are ranked together, so that a label need not
+            occur in every fold; else measures are means over folds, as HEAR has them.
+
+    Shape:
+        targets bool `[n, K]`, groups `[n]`, in the order of the embeddings.
 
     Raises:
-        ProbeError: nothing can be trained on a fold, or the first measure is not finite.
+        ProbeError: nothing can be trained on a fold, or the metric is not finite.
     """
-    targets = label_table(hear)
-    metric = next((name for name in hear.metrics if name in MEASURES), MEASURES[0])
     start, converged = time.monotonic(), True
     parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     chosen: dict[str, dict[str, Any]] = {}
-    policy = subject.source.task.split_policy
-    for fold in make_folds(policy, embedded.splits, embedded.groups):
+    folds = make_folds(subject.source.task.split_policy, embedded.splits, embedded.groups)
+    for fold in folds:
         fitted = multilabel.evaluate_fold(
             embedded.embeddings,
             targets,
@@ -104,24 +123,47 @@ def multilabel_result(subject: Subject, hear: HearTask, embedded: EmbeddedTask) 
             lambda scores, truth: _measures(scores, truth)[metric],
             device=subject.device,
         )
-        parts[fold.name] = fitted.probabilities, targets[fold.test]
+        parts[fold.name] = fitted.probabilities, fold.test
         chosen[fold.name] = {"strength": fitted.selection.value}
         converged &= fitted.converged
+    if pooled:
+        probabilities, rows = zip(*parts.values(), strict=True)
+        parts = {"all folds": (np.concatenate(probabilities), np.concatenate(rows))}
+    tested = {name: (p, targets[rows]) for name, (p, rows) in parts.items()}
     result = measure_result(
         subject if converged else subject.not_converged(),
         multilabel.PROTOCOL,
-        {name: _measures(*part) for name, part in parts.items()},
+        {name: _measures(*part) for name, part in tested.items()},
         metric=metric,
         seconds=time.monotonic() - start,
         chosen=chosen,
+        settings={"strength": chosen} if pooled else None,
     )
-    # Clip by clip: a HEAR folder does not say which clips share a speaker or an uploader.
-    drawn = [bootstrap(*part, None, SEED + i) for i, part in enumerate(parts.values())]
+    drawn = [
+        bootstrap(*tested[name], None if groups is None else groups[rows], SEED + i)
+        for i, (name, (_, rows)) in enumerate(parts.items())
+    ]
     for name, point in result.metrics.items():
         ends = interval(name, point["value"], np.mean([one[name] for one in drawn], axis=0))
         if ends:
             point |= {"low": ends[0], "high": ends[1]}
     return result
+
+
+def hear_multilabel_result(subject: Subject, hear: HearTask, embedded: EmbeddedTask) -> Result:
+    """Score a HEAR scene task of several labels per clip by the first of its measures we have."""
+    metric = next((name for name in hear.metrics if name in MEASURES), MEASURES[0])
+    return multilabel_result(subject, embedded, label_table(hear), metric=metric)
+
+
+def own_multilabel_result(subject: Subject, embedded: EmbeddedTask) -> Result:
+    """Score a task of one's own whose clips have several labels, by mAP over all test clips."""
+    task = subject.source.task
+    assert task.labels is not None
+    targets = np.array(
+        [[name in task.labels[clip] for name in task.classes] for clip in embedded.clip_ids]
+    )
+    return multilabel_result(subject, embedded, targets, groups=embedded.groups, pooled=True)
 
 
 def label_table(hear: HearTask) -> np.ndarray:

@@ -285,13 +285,13 @@ def measure_result(
     chosen: Mapping[str, Mapping[str, Any]] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Return the result of a HEAR task in its own measures, which are not shares of clips.
+    """Return the result of a task in measures that are not shares of clips, as HEAR's are.
 
     Measures that are not finite on a fold, as d' is where one label is ranked without a mistake,
     are left out with a note.
 
     Args:
-        subject: a model on a HEAR task.
+        subject: a model on the task.
         protocol: its version.
         folds: the measures of each fold, by its name.
         metric: by which the task is ranked.
@@ -303,7 +303,6 @@ def measure_result(
         ProbeError: `metric` is not finite.
     """
     task, hear = subject.source.task, subject.source.hear
-    assert hear is not None
     metrics = {}
     for name in next(iter(folds.values())):
         values = [fold[name] for fold in folds.values()]
@@ -319,7 +318,7 @@ def measure_result(
         protocol,
         seconds,
         {} if settings is None else {"settings": dict(settings)},
-        n_clips=hear.count,
+        n_clips=hear.count if hear else len(subject.source.clips),
         metrics=metrics,
         folds=[
             {"name": part, "metrics": {name: {"value": fold[name]} for name in metrics}}
@@ -328,5 +327,5 @@ def measure_result(
         ],
         metric=metric,
         unit="own",
-        hear_task=known_name(hear.folder.name),
+        hear_task=known_name(hear.folder.name) if hear else None,
     )

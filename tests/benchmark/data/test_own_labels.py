@@ -75,3 +75,24 @@ def test_a_name_of_a_published_task_is_not_taken(tmp_path: Path) -> None:
         (tmp_path / f"{i}.wav").touch()
     table.write_text("path,label\n" + "\n".join(f"{i}.wav,c{i % 2}" for i in range(8)))
     assert own_task(table).name == "esc50_labels"
+
+
+def test_several_labels_per_clip_are_ranked_whatever_the_order_of_the_table(
+    esc50_root: Path, tmp_path: Path
+) -> None:
+    """Each clip has its own label and one that half of all clips have."""
+    audio = next(esc50_root.rglob("audio"))
+    kinds = sorted({row["category"] for row in listed(esc50_root)})
+    half = {kind: ("even", "odd")[number % 2] for number, kind in enumerate(kinds)}
+    rows = [
+        f"{audio / row['filename']},{row['category']};{half[row['category']]}"
+        for row in listed(esc50_root)
+    ]
+    for name, lines in (("one", rows), ("two", rows[::-1])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["path,label", *lines]))
+    tables = [word for name in ("one", "two") for word in ("--csv", str(tmp_path / f"{name}.csv"))]
+    assert call(tmp_path, *tables) == 0
+    one, two = read_results(tmp_path / "out")
+    assert one.protocol == "multilabel-2"
+    assert one.metrics["mAP"]["value"] == pytest.approx(two.metrics["mAP"]["value"], abs=0.02)
+    assert one.metrics["mAP"]["low"] > 0.5
