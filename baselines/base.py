@@ -5,6 +5,8 @@ feed the network, and where it comes from.
 """
 
 import json
+import math
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -32,6 +34,24 @@ class WeightsError(BaselineError):
     """Weights that are missing or wrong: one line with the file and the remedy."""
 
 
+def check_pooling(pooling: str) -> None:
+    """Raise a BaselineError unless a pooling of scenes is `published` or `contrast`."""
+    if pooling not in ("published", "contrast"):
+        raise BaselineError(f"pooling is {pooling!r}: give published or contrast")
+
+
+def finite_number(name: str, value: object, *, positive: bool = False) -> float:
+    """Return a setting as a number.
+
+    Raises:
+        BaselineError: it is no finite number, or not above 0 where it is to be.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or (positive and value <= 0):
+        raise BaselineError(f"{name} is {value!r}: give a number" + ", > 0" * positive)
+    return float(value)
+
+
 def refuse_weights(method: str, model_file_path: str) -> None:
     """Raise a BaselineError where a weights file is named for a method that has none."""
     if model_file_path:
@@ -41,23 +61,29 @@ def refuse_weights(method: str, model_file_path: str) -> None:
 
 
 @contextmanager
-def weights_path(model_file_path: str, method: str) -> Iterator[Path]:
+def weights_path(model_file_path: str, method: str, *, module: str = "") -> Iterator[Path]:
     """Give the path of a weights file: the one named, or the shipped one of a method.
+
+    Args:
+        model_file_path: the one named, or empty.
+        method: whose file ships; also the preset that trains one.
+        module: that reads the file; the method's own name where it is empty.
 
     Raises:
         WeightsError: there is no such file; where none ships the message says how to train it.
     """
+    module = module or method
     if model_file_path:
         path = Path(model_file_path)
         if not path.is_file():
-            raise WeightsError(f"{path} is no file: give a weights file of {method}")
+            raise WeightsError(f"{path} is no file: give a weights file of {module}")
         yield path
         return
     shipped = WEIGHTS.joinpath(f"{method}.safetensors")
     if not shipped.is_file():
         raise WeightsError(
             f"no weights in {shipped}: train them with `python -m pretrain STORE --out "
-            f"runs/{method} --preset {method}` and name the file: baselines.{method}:WEIGHTS"
+            f"runs/{method} --preset {method}` and name the file: baselines.{module}:WEIGHTS"
         )
     with resources.as_file(shipped) as path:
         yield path
@@ -114,6 +140,34 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         raise WeightsError(f"{path} has a damaged header ({type(error).__name__})") from error
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     return tensors, settings, provenance
+
+
+def read_state_dict(path: Path, what: str) -> dict[str, Tensor]:
+    """Return the tensors of a file that torch.save wrote, alone or as the entry `state_dict`.
+
+    Args:
+        path: of the file.
+        what: whose file is wanted, for errors.
+
+    Raises:
+        WeightsError: a file that is damaged, or that holds anything but tensors.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own message advises to load it all the same, which runs whatever is in it.
+        raise WeightsError(
+            f"{path} is damaged or holds pickled classes, which are not read: give a state dict of "
+            f"{what}, plain tensors"
+        ) from error
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError) as error:
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise WeightsError(f"{path} is damaged or no state dict ({reason})") from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(f"{path} holds no state dict: give a file of {what} as it is")
+    return state
 
 
 def fill(build: Callable[[], Network], tensors: dict[str, Tensor], path: Path) -> Network:

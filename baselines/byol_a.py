@@ -12,20 +12,19 @@ Source: Niizumi et al. (arXiv 2103.06695) and nttcslab/byol-a, config.yaml.
 """
 
 import math
-import pickle
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
 from baselines.base import (
-    BaselineError,
     WeightsError,
+    check_pooling,
     fill,
+    finite_number,
     pool_stages,
     prepare,
+    read_state_dict,
     read_weights,
     weights_path,
 )
@@ -171,30 +170,20 @@ def load_model(
         WeightsError: a file that is missing, damaged or of another network.
         BaselineError: `mean` or `std` is no such number, or the pooling is unknown.
     """
-    if pooling not in ("published", "contrast"):
-        raise BaselineError(f"pooling is {pooling!r}: give published or contrast")
+    check_pooling(pooling)
     with weights_path(model_file_path, "byol_a") as path:
         if path.suffix == ".safetensors":
             tensors, settings, _ = read_weights(path, KIND)
         else:
-            tensors, settings = _read_ntt(path), {"mean": NTT_MEAN, "std": NTT_STD}
-        mean, std = (
-            _number(name, settings.get(name) if given is None else given)
-            for name, given in (("mean", mean), ("std", std))
-        )
+            tensors = read_state_dict(path, "AudioNTT2020 by NTT")
+            settings = {"mean": NTT_MEAN, "std": NTT_STD}
+        mean = finite_number("mean", settings.get("mean") if mean is None else mean)
+        std = finite_number("std", settings.get("std") if std is None else std, positive=True)
         bias = tensors.get("fc.0.bias")
         if bias is None:
             raise WeightsError(f"{path} lacks fc.0.bias: it is no AudioNTT2020 network")
         network = fill(lambda: AudioNtt2020(bias.numel()), tensors, path)
     return ByolAModel(network, mean, std, pooling).eval()
-
-
-def _number(name: str, value: Any) -> float:  # noqa: ANN401
-    """Return a constant of the normalization."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or (name == "std" and value <= 0):
-        raise BaselineError(f"{name} is {value!r}: give a number" + ", > 0" * (name == "std"))
-    return float(value)
 
 
 def get_scene_embeddings(audio: Tensor, model: ByolAModel) -> Tensor:
@@ -223,20 +212,3 @@ def get_timestamp_embeddings(audio: Tensor, model: ByolAModel) -> tuple[Tensor, 
     steps = torch.stack(both, 2).flatten(1, 2)[:, :count]
     times = 5.0 + 40.0 * torch.arange(count, device=wave.device)
     return steps, times.expand(len(wave), -1)
-
-
-def _read_ntt(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a file that torch.save wrote."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch's own message advises to load it all the same, which runs whatever is in it.
-        raise WeightsError(
-            f"{path} is damaged or no state dict: give a file of plain tensors"
-        ) from error
-    except (RuntimeError, EOFError, OSError, LookupError, ValueError) as error:
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise WeightsError(f"{path} is damaged or no state dict ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"{path} holds no state dict: give NTT's file as it is")
-    return state

@@ -87,6 +87,65 @@ class ByolConfig:
 
 
 @dataclass(frozen=True)
+class SsastConfig:
+    """Network and masks of SSAST.
+
+    Args:
+        width: of the transformer: 192 (tiny), 384 (small) or 768 (base); 64 numbers per head.
+        depth: blocks.
+        patch: mel bands and frames of a patch; 128 bands make the frame model.
+        masked: share of a crop's patches that are masked, rounded to whole patches.
+        generative: weight of the squared error beside the discriminative loss.
+    """
+
+    width: int = 192
+    depth: int = 12
+    patch: tuple[int, int] = (16, 16)
+    masked: float = 0.78125
+    generative: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "width", minimum=64)
+        check_range(self, "depth", "patch", minimum=1)
+        check_range(self, "masked", above=0, maximum=1)
+        check_range(self, "generative", minimum=0)
+        if self.width % 64:
+            raise ValueError(f"width is {self.width}: give a multiple of 64, the size of a head")
+        if 128 % self.patch[0]:
+            raise ValueError(f"patch is {self.patch}: give bands that divide the 128")
+
+
+@dataclass(frozen=True)
+class DeloresConfig:
+    """Network and losses of DeLoRes.
+
+    Args:
+        embedding: width of the encoder's last layers.
+        projector: width of the projectors' layers.
+        off_diagonal: weight of redundancy against invariance in the Barlow loss.
+        barlow: weight of each stage's Barlow loss beside InfoNCE (DeLoRes-M).
+        key: width of queries and keys (DeLoRes-M).
+        queue: keys that InfoNCE compares with, a multiple of the batch (DeLoRes-M).
+        temperature: of InfoNCE (DeLoRes-M).
+    """
+
+    embedding: int = 2048
+    projector: int = 2048
+    off_diagonal: float = 0.005
+    barlow: float = 1e-3
+    key: int = 128
+    queue: int = 4096
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "embedding", "projector", "key", "queue", minimum=1)
+        check_range(self, "off_diagonal", "barlow", minimum=0)
+        check_range(self, "temperature", above=0)
+
+
+@dataclass(frozen=True)
 class OptimConfig:
     """Optimizer and schedule; every length is in steps of the global batch.
 
@@ -150,11 +209,13 @@ class RunConfig:
 class Config:
     """A whole run; `encoder` is a preset's name or a mapping with `preset` and differences."""
 
-    method: Literal["byol", "byol_a", "cola"] = "byol"
+    method: Literal["byol", "byol_a", "cola", "ssast", "delores_s", "delores_m"] = "byol"
     seed: int = 0
     encoder: EncoderConfig = PRESETS["h2"]
     views: ViewsConfig = field(default_factory=ViewsConfig)
     byol: ByolConfig = field(default_factory=ByolConfig)
+    ssast: SsastConfig = field(default_factory=SsastConfig)
+    delores: DeloresConfig = field(default_factory=DeloresConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
     run: RunConfig = field(default_factory=RunConfig)

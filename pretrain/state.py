@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretrain.config import Config, SampleConfig, StreamConfig
+from pretrain.config import Config, DeloresConfig, SampleConfig, SsastConfig, StreamConfig
 from pretrain.distributed import from_first
 from wavebyol_hear.files.atomic import atomic_write
 
@@ -90,7 +90,12 @@ def load_state(
     if state["data"] != data:
         raise StateError(f"{path} was trained on another store: choose another --out")
     # Code older than these settings did as their defaults do
-    older = {"views": {"sample": asdict(SampleConfig())}, "stream": asdict(StreamConfig())}
+    older = {
+        "views": {"sample": asdict(SampleConfig())},
+        "stream": asdict(StreamConfig()),
+        "ssast": asdict(SsastConfig()),
+        "delores": asdict(DeloresConfig()),
+    }
     before = _flat(older)
     before |= _flat(state["config"])
     now = _flat(config.to_dict())

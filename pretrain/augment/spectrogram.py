@@ -1,4 +1,4 @@
-"""BYOL-A's two views: log-mels normalized, mixed with other clips, cropped and resized.
+"""The two views of BYOL-A and DeLoRes: log-mels normalized, mixed with others, cropped, resized.
 
 Everything is one batched operation; randomness is torch's global generator, which the training
 loop seeds at every step. Source: Niizumi et al. (arXiv 2103.06695), section III, and
@@ -53,6 +53,26 @@ class EarlyNorm(nn.Module):
             self.mean.lerp_(mean, weight)
             self.square.lerp_(square, weight)
         return (values - self.mean) / self.std
+
+
+@torch.no_grad()
+def mixed_views(view_a: Tensor, view_b: Tensor, log_mel: nn.Module, norm: EarlyNorm) -> Tensor:
+    """Return both views' log-mels: normalized, mixed, a random rectangle cut and resized.
+
+    Args:
+        view_a: one crop of every clip.
+        view_b: another crop, or the same one; its log-mel is then computed once.
+        log_mel: of waves [B, n].
+        norm: of log-mels.
+
+    Shape:
+        view_a, view_b [B, 1, n] -> float32 [2B, 1, F, T], view a's first.
+    """
+    with torch.autocast(view_a.device.type, enabled=False):
+        waves = [view_a] if torch.equal(view_a, view_b) else [view_a, view_b]
+        images = norm(log_mel(torch.cat(waves)[:, 0]))
+        views = images.chunk(2) if len(waves) == 2 else (images, images)
+        return torch.cat([random_resize_crop(mix(view)) for view in views])
 
 
 def mix(images: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from baselines.base import write_weights
 from baselines.byol_a import KIND, AudioNtt2020, LogMel, pool
-from pretrain.augment.spectrogram import EarlyNorm, mix, random_resize_crop
+from pretrain.augment.spectrogram import EarlyNorm, mixed_views
 from pretrain.config import ByolConfig, Config
 from pretrain.data.store import Store
 from pretrain.methods.byol import Projection, both_ways, cosine_loss, head
@@ -64,12 +64,8 @@ class ByolA(Method):
     @torch.no_grad()
     def images(self, view_a: Tensor, view_b: Tensor) -> Tensor:
         """Return both views' log-mels, mixed, resized and normalized again: [2B, 1, 64, F]."""
-        with torch.autocast(view_a.device.type, enabled=False):
-            waves = [view_a] if torch.equal(view_a, view_b) else [view_a, view_b]
-            images = self.norm(self.log_mel(torch.cat(waves)[:, 0]))
-            views = images.chunk(2) if len(waves) == 2 else (images, images)
-            images = torch.cat([random_resize_crop(mix(view)) for view in views])
-            return (images - images.mean()) / images.std().clamp_min(1e-6)
+        images = mixed_views(view_a, view_b, self.log_mel, self.norm)
+        return (images - images.mean()) / images.std().clamp_min(1e-6)
 
     def embed(self, wave: Tensor) -> Tensor:
         """Return the embedding: [B, 1, n] -> [B, 512]."""

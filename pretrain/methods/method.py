@@ -15,6 +15,9 @@ METHODS = {
     "byol": "pretrain.methods.byol:Byol",
     "byol_a": "pretrain.methods.byol_a:ByolA",
     "cola": "pretrain.methods.cola:Cola",
+    "ssast": "pretrain.methods.ssast:Ssast",
+    "delores_s": "pretrain.methods.delores:DeloresS",
+    "delores_m": "pretrain.methods.delores:DeloresM",
 }
 
 
