@@ -7,7 +7,8 @@ feed the network, and where it comes from.
 import json
 import math
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -40,7 +41,7 @@ def check_pooling(pooling: str) -> None:
         raise BaselineError(f"pooling is {pooling!r}: give published or contrast")
 
 
-def finite_number(name: str, value: object, *, positive: bool = False) -> float:
+def finite_number(name: str, value: Any, *, positive: bool = False) -> float:  # noqa: ANN401
     """Return a setting as a number.
 
     Raises:
@@ -120,8 +121,16 @@ def write_weights(
         file.write(to_bytes(tensors, header))
 
 
-def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+def read_weights(
+    path: Path, kind: str, *, others: Mapping[str, str] = types.MappingProxyType({})
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
     """Return the tensors (single precision), the settings and the provenance of a file.
+
+    Args:
+        path: of the file.
+        kind: format and version that the file must have.
+        others: files of other formats that people may have, for errors: how a tensor's name begins
+            in them, and what they are.
 
     Raises:
         WeightsError: a file that is damaged, no safetensors file, or of another kind.
@@ -132,6 +141,9 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is damaged or no safetensors file ({error})") from error
+    for start, what in others.items():
+        if any(name.startswith(start) for name in tensors):
+            raise WeightsError(f"{path} is {what}")
     if header.get("format") != kind:
         raise WeightsError(f"{path} is a file of {header.get('format')!r}: give one of {kind!r}")
     try:

@@ -1,0 +1,76 @@
+"""Thirty steps of a baseline's method, by one process or by each of two that a test starts."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pretrain.config import DeloresConfig, SsastConfig
+from pretrain.distributed import parallel, process_group, rank, share
+from pretrain.methods.delores import Delores, DeloresM, DeloresS
+from pretrain.methods.method import Method
+from pretrain.methods.ssast import Ssast
+
+STEPS, BATCH, RATE = 30, 4, 0.02
+METHODS = ("ssast", "delores_s", "delores_m")
+SAMPLES = {"ssast": 8_000, "delores_s": 5_120, "delores_m": 5_120}
+DELORES = DeloresConfig(embedding=16, projector=12, key=8, queue=16, off_diagonal=0.05, barlow=0.1)
+
+
+def build(name: str) -> Method:
+    """Return a small method without what depends on the process: norms over the batch, dropout."""
+    torch.manual_seed(0)
+    if name == "ssast":
+        return Ssast(SsastConfig(width=64, depth=1), SAMPLES[name])
+    method = DeloresS(DELORES) if name == "delores_s" else DeloresM(DELORES)
+    method.images = partial(plain_views, method)  # type: ignore[method-assign]
+    for parent in list(method.modules()):
+        for child_name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.Dropout):
+                setattr(parent, child_name, nn.Identity())
+    return method
+
+
+def plain_views(
+    method: Delores, view_a: torch.Tensor, view_b: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the views as they come: what mixes and cuts them each process draws for itself."""
+    a, b = method.norm(method.log_mel(torch.cat([view_a, view_b])[:, 0])).chunk(2)
+    return a, b
+
+
+def views(name: str, step: int) -> list[torch.Tensor]:
+    """Return the two views of a step's whole batch."""
+    generator = torch.Generator().manual_seed(step)
+    return [0.1 * torch.randn(BATCH, 1, SAMPLES[name], generator=generator) for _ in range(2)]
+
+
+def trained(name: str, device: torch.device) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Return the losses of thirty steps of this process's part of each batch, and the state."""
+    method, runner = parallel(build(name), device)
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=RATE)
+    losses = []
+    for step in range(STEPS):
+        torch.manual_seed(2 * step + rank())  # as the loop seeds: each process in its own way
+        loss, _ = runner(*[view[share(BATCH)] for view in views(name, step)])
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        method.update_target(0.9)
+        losses.append(float(loss.detach()))
+    return losses, {key: value.clone() for key, value in method.state_dict().items()}
+
+
+def main() -> None:
+    """Save this process's run of every method."""
+    folder = Path(sys.argv[1])
+    with process_group("cpu", f"file://{folder / 'meet'}") as device:
+        torch.save({name: trained(name, device) for name in METHODS}, folder / f"{rank()}.pt")
+
+
+if __name__ == "__main__":
+    main()
