@@ -55,7 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--preset", default="default", help="default, paper, slim, tiny, ...")
     parser.add_argument("--config", help="YAML file of differences from the preset")
-    parser.add_argument("--method", help="byol, byol_a or cola; short for --set method=...")
+    parser.add_argument(
+        "--method",
+        help="byol, byol_a, cola, ssast, delores_s or delores_m; short for --set method=...",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args(argv)

@@ -13,7 +13,7 @@ from pretrain.methods.delores import Delores, DeloresM, DeloresS
 from pretrain.methods.method import Method
 from pretrain.methods.ssast import Ssast
 
-STEPS, BATCH, RATE = 30, 4, 0.02
+STEPS, BATCH, RATE = 30, 8, 0.005
 METHODS = ("ssast", "delores_s", "delores_m")
 SAMPLES = {"ssast": 8_000, "delores_s": 5_120, "delores_m": 5_120}
 DELORES = DeloresConfig(embedding=16, projector=12, key=8, queue=16, off_diagonal=0.05, barlow=0.1)
@@ -42,9 +42,11 @@ def plain_views(
 
 
 def views(name: str, step: int) -> list[torch.Tensor]:
-    """Return the two views of a step's whole batch."""
+    """Return the two views of a step's whole batch: tones of different pitch in some noise."""
     generator = torch.Generator().manual_seed(step)
-    return [0.1 * torch.randn(BATCH, 1, SAMPLES[name], generator=generator) for _ in range(2)]
+    pitch = 0.05 + 2 * torch.rand(BATCH, 1, 1, generator=generator)
+    tones = 0.2 * (pitch * torch.arange(SAMPLES[name])).sin()
+    return [tones + 0.02 * torch.randn(tones.shape, generator=generator) for _ in range(2)]
 
 
 def trained(name: str, device: torch.device) -> tuple[list[float], dict[str, torch.Tensor]]:
