@@ -29,6 +29,7 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "search": Command("wavebyol_hear.files.search", "Find the embedded files most like a file"),
+    "map": Command("wavebyol_hear.files.map", "Draw embedded files on a page, where they play"),
     "export": Command(
         "wavebyol_hear.export.command", "Write the model as an ONNX file or a torch.export program"
     ),

@@ -1,0 +1,267 @@
+"""A page with a map of embedded files, whose points play: `wavebyol map DIR`.
+
+The page is one HTML file that loads nothing but the audio that its points name. A name is text
+there: the template escapes it, and what the script gets is JSON without markup.
+"""
+
+import argparse
+import base64
+import hashlib
+import importlib.util
+import itertools
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import torch
+
+from wavebyol_hear.files.atomic import write_text
+from wavebyol_hear.files.extras import require
+
+FOLDER = Path(__file__).parent / "map_page"
+GROUPS = 9
+"""Colors of the page; the clips of all further groups share one."""
+COMPONENTS = 50
+"""Principal components that UMAP is given."""
+DIGITS = 4
+METHODS = ("auto", "umap", "pca")
+
+
+class MapError(ValueError):
+    """A map that cannot be drawn as asked for: one line with the remedy."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `wavebyol map` takes."""
+    parser.add_argument("folder", metavar="DIR", help="that `wavebyol embed --out DIR` wrote")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (DIR/map.html)")
+    parser.add_argument(
+        "--color",
+        default="folder",
+        metavar="BY",
+        help="folder (the first below the one that all share), parent (the last), or a column of "
+        "the index (folder)",
+    )
+    parser.add_argument(
+        "--method", choices=METHODS, default="auto", help="auto is UMAP where it is installed"
+    )
+    parser.add_argument(
+        "--points", type=int, default=20_000, metavar="N", help="most points, drawn evenly (20000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw and of UMAP (0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page and say where it is; return the exit status.
+
+    Raises:
+        MapError: there is no such column, or UMAP is asked for and not installed.
+        EmbeddingsError: the folder holds no embeddings.
+        MissingExtraError: the extra `files` or `map` is not installed.
+        OSError: the page cannot be written.
+    """
+    require("pyarrow", "files", "wavebyol map")
+    require("jinja2", "map", "wavebyol map")
+    from wavebyol_hear.files.parquet import load, read_metadata
+
+    if args.points < 1:
+        raise MapError(f"--points {args.points}: give 1 or more")
+    if args.method == "umap":
+        require("umap", "map", "wavebyol map --method umap")
+    index, array = load(args.folder)
+    if len(array) == 0:
+        raise MapError(f"{args.folder}: holds no rows; embed some files first")
+    rows = np.sort(np.random.default_rng(args.seed).permutation(len(array))[: args.points])
+    table = index.take(rows).to_pydict()
+    labels = groups_of(table, args.color)
+    points, how = project(np.asarray(array[rows], dtype=np.float32), args.method, args.seed)
+    out = args.out or Path(args.folder) / "map.html"
+    drawn = "" if len(rows) == len(array) else f" of {len(array):,}"
+    caption = f"{len(rows):,}{drawn} clips by {read_metadata(index.schema).get('model')}; {how}"
+    text = page(table, points, labels, out, caption=caption, color=args.color)
+    write_text(out, text)
+    sys.stdout.write(f"{out}\n")
+    return 0
+
+
+def groups_of(table: dict[str, list[Any]], color: str) -> list[str]:
+    """Return the group of each row: a folder that it is in, or its value of a column.
+
+    Numbers of many values are cut into five ranges that hold as many rows each.
+
+    Args:
+        table: columns of the index.
+        color: `folder`, the first below the one that all share; `parent`, the last; or the name of
+            a column.
+
+    Raises:
+        MapError: there is no such column.
+
+    Example:
+        >>> groups_of({"path": ["a/dog/1.wav", "a/dog/b/2.wav", "a/cat/3.wav"]}, "folder")
+        ['dog', 'dog', 'cat']
+    """
+    if color == "folder":
+        common = common_folder(table["path"])
+        below = [path[len(common) :].split("/") for path in table["path"]]
+        return [parts[0] if len(parts) > 1 else "." for parts in below]
+    if color == "parent":
+        return [("./" + path).split("/")[-2] for path in table["path"]]
+    if color not in table:
+        raise MapError(f"--color {color}: give folder, parent, {', '.join(table)}")
+    values = table[color]
+    if len(set(values)) <= GROUPS or not isinstance(values[0], float | int):
+        return [str(value) for value in values]
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, 6)))
+    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    return [f"{edges[b]:g} to {edges[b + 1]:g}" for b in bins]
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """Return the folders that all paths begin with, with a slash behind, or nothing.
+
+    Example:
+        >>> common_folder(["a/b/1.wav", "a/bc/2.wav"])
+        'a/'
+    """
+    folders = [path.split("/")[:-1] for path in paths]
+    pairs = zip(min(folders), max(folders), strict=False)
+    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
+    return "".join(f"{folder}/" for folder, _ in shared)
+
+
+def project(embeddings: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, str]:
+    """Return points in the unit square, and how they were made in words.
+
+    Rows are scaled to unit norm first, so that near points are similar as `wavebyol search` has it.
+
+    Args:
+        embeddings: of the rows.
+        method: `umap`, `pca`, or `auto`, UMAP where it is installed and there are 10 rows or more.
+        seed: of UMAP and of the components.
+
+    Shape:
+        [N, D] -> [N, 2].
+    """
+    rows = torch.nn.functional.normalize(torch.from_numpy(embeddings))
+    rows -= rows.mean(0)
+    count = min(COMPONENTS, *rows.shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        left, deviations, _ = torch.svd_lowrank(rows, q=count, niter=6)
+    components = (left * deviations).numpy()
+    umap = method == "umap" or (method == "auto" and importlib.util.find_spec("umap") is not None)
+    if umap and len(rows) >= 10:
+        module = require("umap", "map", "wavebyol map --method umap")
+        reducer = module.UMAP(n_neighbors=min(15, len(rows) - 1), random_state=seed, n_jobs=1)
+        points, how = np.asarray(reducer.fit_transform(components)), "UMAP"
+    else:
+        points = np.pad(components[:, :2], ((0, 0), (0, 2 - min(2, count))))
+        share = 100 * (deviations[:2].square().sum() / rows.square().sum().clamp_min(1e-12)).item()
+        how = f"first two principal components, which hold {share:.0f} % of the variance"
+    low, span = points.min(0), float(np.ptp(points, axis=0).max()) or 1.0
+    return (points - low + (span - np.ptp(points, axis=0)) / 2) / span, how
+
+
+def page(
+    table: dict[str, list[Any]],
+    points: np.ndarray,
+    labels: Sequence[str],
+    out: Path,
+    *,
+    caption: str = "",
+    color: str = "folder",
+) -> str:
+    """Return the page.
+
+    Args:
+        table: the columns `path`, `start` and `end` of the index.
+        points: of each row.
+        labels: group of each row.
+        out: where the page will be: the audio is named relative to it.
+        caption: one line on what it shows.
+        color: what the groups are, for their heading.
+
+    Shape:
+        points [N, 2], in the unit square.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    names, numbers = np.unique(np.asarray(labels, dtype=object), return_counts=True)
+    order = np.lexsort((names, -numbers))
+    kept = [str(names[i]) for i in order[:GROUPS]]
+    counts = [int(numbers[i]) for i in order[:GROUPS]]
+    rest = len(kept) if len(order) > GROUPS else -1
+    if rest >= 0:
+        kept.append(f"{len(order) - GROUPS} others")
+        counts.append(int(numbers[order[GROUPS:]].sum()))
+    group = {name: i for i, name in enumerate(kept[:GROUPS])}
+    common = len(common_folder(table["path"]))
+    data = {
+        "x": np.round(points[:, 0], DIGITS).tolist(),
+        "y": np.round(points[:, 1], DIGITS).tolist(),
+        "group": [group.get(label, rest) for label in labels],
+        "groups": kept,
+        "counts": counts,
+        "rest": rest,
+        "name": [path[common:] for path in table["path"]],
+        "uri": audio_uris(table["path"], out),
+        "start": np.round(table["start"], 3).tolist(),
+        "end": np.round(table["end"], 3).tolist(),
+    }
+    style, script = (
+        (FOLDER / f"map.{ending}").read_text(encoding="utf-8") for ending in ("css", "js")
+    )
+    environment = Environment(
+        autoescape=True, loader=FileSystemLoader(FOLDER), undefined=StrictUndefined
+    )
+    return environment.get_template("map.html").render(
+        title=f"Map of {len(points):,} clips",
+        caption=caption,
+        count=len(points),
+        color=color.capitalize(),
+        data=Markup(_json(data)),
+        style=Markup(style),
+        style_hash=_sha256(style),
+        script=Markup(script),
+        script_hash=_sha256(script),
+    )
+
+
+def audio_uris(paths: Sequence[str], out: Path) -> list[str]:
+    """Return the address of each file from a page, percent-encoded; nothing where there is none.
+
+    Files are looked for from the working folder, as `wavebyol embed` found them.
+    """
+    base = out.resolve().parent
+    exists: dict[str, str] = {}
+    for path in paths:
+        if path in exists:
+            continue
+        exists[path] = ""
+        if "\0" not in path and os.path.isfile(path):
+            try:
+                relative = os.path.relpath(os.path.abspath(path), base)
+                exists[path] = quote(relative.replace(os.sep, "/"))
+            except ValueError:  # on another drive
+                exists[path] = Path(path).absolute().as_uri()
+    return [exists[path] for path in paths]
+
+
+def _json(value: object) -> str:
+    """Return JSON that holds no markup, whatever its texts hold."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _sha256(text: str) -> str:
+    """Return the hash of an inline style or script, as a content security policy has it."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
