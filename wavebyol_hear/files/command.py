@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from wavebyol_hear.files.interrupt import Terminated, set_handlers
+from wavebyol_hear.files.interrupt import Terminated, interrupted, set_handlers
 
 KEPT = "what is done is kept; the same command goes on from there"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -71,7 +71,10 @@ def run_command(main: Callable[[], int], kept: str = KEPT) -> NoReturn:
             signal.setitimer(signal.ITIMER_REAL, 0)
         with contextlib.suppress(OSError):
             sys.stderr.write(f"\ninterrupted: {str(error) or kept}\n")
-        code = 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        # All is saved: threads that still decode are not waited for.
+        os._exit(128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT))
     sys.exit(code)
 
 
@@ -91,14 +94,14 @@ def _unwind(number: int, frame: FrameType | None) -> None:
     """
     if os.getpid() != _process:  # a forked child, whose parent says the line
         os._exit(128 + number)
-    if isinstance(sys.exception(), KeyboardInterrupt):  # cleaning up already
+    if interrupted():  # cleaning up already
         return
     if _imports(frame):
         _quit(number, frame)
     error = Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def insist(alarm: int, frame: FrameType | None) -> None:
-        if not isinstance(sys.exception(), KeyboardInterrupt):
+        if not interrupted():
             raise error
 
     if sys.platform != "win32":

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM in loops that end the step that they are in first."""
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,14 @@ Handler = Callable[[int, FrameType | None], object] | int | None
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, raised as Ctrl-C raises KeyboardInterrupt."""
+
+
+def interrupted() -> bool:
+    """Return whether an interrupt is being handled, as in a `finally` that it has led to."""
+    error = sys.exception()
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 class StopRequest:

@@ -15,6 +15,7 @@ import numpy as np
 import soxr
 
 from wavebyol_hear.audio import AudioError, AudioUnavailableError, audio_header, read_audio
+from wavebyol_hear.files.interrupt import interrupted
 
 LARGEST_BATCH = 256
 JOBS_AHEAD = 2
@@ -42,7 +43,8 @@ def ahead(
 ) -> Generator[Result, None, None]:
     """Do jobs in threads, a few ahead of whoever takes the results, which come in order.
 
-    Closing the generator drops the jobs that have not begun and waits for those that have.
+    Closing the generator drops the jobs that have not begun and waits for those that have, but not
+    on an interrupt.
 
     Args:
         work: done to each job; what it raises is raised where its result would be.
@@ -61,7 +63,7 @@ def ahead(
         while begun:
             yield begun.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=not interrupted(), cancel_futures=True)
 
 
 class Reader:

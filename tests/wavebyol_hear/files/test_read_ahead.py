@@ -53,3 +53,12 @@ def test_what_work_raises_is_raised_in_its_place() -> None:
     assert [next(results), next(results)] == [2, 3]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_an_interrupt_waits_for_no_job() -> None:
+    start = time.monotonic()
+    results = ahead(time.sleep, [0, 5], 1)
+    next(results)
+    with pytest.raises(KeyboardInterrupt), closing(results):
+        raise KeyboardInterrupt
+    assert time.monotonic() - start < 4
