@@ -42,6 +42,7 @@ from pretrain.data.debian import KINDS, LIST, Package, fetch, read_list
 from pretrain.data.package_shard import Record, read_record, write_shard
 from pretrain.data.store_build import build
 from pretrain.data.store_sources import SourceError
+from pretrain.data.workers import blocked_signals, die_with_parent, stopping
 from wavebyol_hear.files.atomic import LockedError, atomic_write, lock, write_text
 
 COLUMNS = ("id", "shard", "kind", "source", "seconds", "licence")
@@ -83,17 +84,16 @@ def prepare_all(
     running: dict[Future[Record], Package] = {}
     pool: Executor = ThreadPoolExecutor(1)
     if workers > 1:
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
-    with (
-        pool,
-        tqdm(total=len(packages), unit="package", desc="packages") as bar,
-    ):
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, context, die_with_parent)
+    with tqdm(total=len(packages), unit="package", desc="packages") as bar, stopping(pool):
         while True:
             while len(running) < workers and sum(r.hours for r in records.values()) < hours:
                 package = next(left, None)
                 if package is None:
                     break
-                running[pool.submit(prepare, package, out, mirror)] = package
+                with blocked_signals():  # inherited by the worker that this may start
+                    running[pool.submit(prepare, package, out, mirror)] = package
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -11,13 +11,9 @@ import io
 import json
 import multiprocessing
 import os
-import signal
-import threading
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pretrain.data.store_sources import Part, SourceError, as_utf8, parts_of
+from pretrain.data.workers import blocked_signals, die_with_parent, stopping
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.files.atomic import lock, write_text
 
@@ -99,12 +96,9 @@ def _decode_parts(parts: list[Part], work: Path, workers: int) -> None:
     known = [len(part.files) or len(part.meta) for _, part in left]
     total = sum(known) if all(known) else None
     failed: list[str] = []
-    with (
-        tqdm(total=total, unit="clip", desc="decode") as bar,
-        ProcessPoolExecutor(workers, context, _start_worker, (seen,)) as pool,
-        _killing_workers(pool),
-    ):
-        with _blocked_signals():  # inherited by the workers, which the first job starts
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (seen,))
+    with tqdm(total=total, unit="clip", desc="decode") as bar, stopping(pool):
+        with blocked_signals():  # inherited by the workers, which the first job starts
             waiting: dict[Future[str], Part] = {
                 pool.submit(_try_part, part, _record(work, i)): part for i, part in left
             }
@@ -124,43 +118,11 @@ def _decode_parts(parts: list[Part], work: Path, workers: int) -> None:
         )
 
 
-@contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back; processes started meanwhile never see them.
-
-    They would cut the reading of a clip short; their parent kills them when it is stopped.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _killing_workers(pool: ProcessPoolExecutor) -> Iterator[None]:
-    """Kill the workers where the block is left by an interrupt; what they have done is kept."""
-    try:
-        yield
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.kill()
-        pool.shutdown(cancel_futures=True)
-        raise
-
-
 def _start_worker(seen: Any) -> None:  # noqa: ANN401  (a multiprocessing.Value has no public type)
-    """Take the shared counter, and die with the parent: an orphan would write beside its heir."""
+    """Take the shared counter."""
     global _seen
     _seen = seen
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-
-
-def _die_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+    die_with_parent()
 
 
 def _record(work: Path, number: int) -> Path:

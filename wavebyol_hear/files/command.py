@@ -73,8 +73,12 @@ def run_command(main: Callable[[], int], kept: str = KEPT) -> NoReturn:
             sys.stderr.write(f"\ninterrupted: {str(error) or kept}\n")
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
-        # All is saved: threads that still decode are not waited for.
-        os._exit(128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT))
+        code = 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+        # All is saved: threads that still decode are not waited for. Where there were processes,
+        # Python has semaphores to clean up.
+        tracker = sys.modules.get("multiprocessing.resource_tracker")
+        if tracker is None or tracker._resource_tracker._pid is None:
+            os._exit(code)
     sys.exit(code)
 
 
