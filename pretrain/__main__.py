@@ -1,9 +1,9 @@
 """Train an encoder: python -m pretrain STORE --out runs/NAME [--preset P] [--config F] [--set k=v].
 
-STORE is a folder made by `python -m pretrain.store`. With --stream, it is tar shards that are read
-while training: files, folders, URLs (http, s3, gs, hf, `pipe:`), `shard-{0000..0999}.tar`. Stopped
-or killed at any moment and started again with the same command, the run goes on; `--set
-optim.steps=N` lengthens it.
+STORE is a folder made by `python -m pretrain.store`, or several of them. With --stream, it is tar
+shards that are read while training: files, folders, URLs (http, s3, gs, hf, `pipe:`),
+`shard-{0000..0999}.tar`. Stopped or killed at any moment and started again with the same command,
+the run goes on; `--set optim.steps=N` lengthens it.
 
 One GPU (or the CPU, where there is none):
     python -m pretrain STORE --out runs/h2
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         epilog=manual,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", nargs="+", metavar="STORE", help="folder of the decoded clips")
+    parser.add_argument("data", nargs="+", metavar="STORE", help="folders of decoded clips")
     parser.add_argument("--stream", action="store_true", help="read tar shards while training")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--preset", default="default", help="default, paper, slim, tiny, ...")
@@ -62,8 +62,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args(argv)
-    if len(args.data) > 1 and not args.stream:
-        parser.error(f"{len(args.data)} stores: give one, or --stream for tar shards")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     return _train(args)
 
@@ -86,7 +84,7 @@ def _train(args: argparse.Namespace) -> int:
                 with closing(open_stream(args.data, config)) as shards:
                     weights = train(config, shards, args.out.expanduser(), device)
             else:
-                store = Store.open(Path(args.data[0]).expanduser())
+                store = Store.join([Store.open(Path(path).expanduser()) for path in args.data])
                 weights = train(config, store, args.out.expanduser(), device)
     except (DivergedError, LockedError, ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")

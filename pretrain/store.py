@@ -1,11 +1,15 @@
 """Decode audio once to 16 kHz mono int16, into one memory-mapped file: a store.
 
-    python -m pretrain.store SOURCE... --out DIR [--workers N]
+    python -m pretrain.store SOURCE... --out DIR [--workers N] [--part i/n]
 
 SOURCE is a folder of audio, the root of FSD50K's official tree (its dev split is read), a folder
 of WebDataset tar shards, one such shard, or the URL of one (http, ftp, s3, gs, hf, or `pipe:` and a
 command that writes it). Stop or kill the command whenever you like: the same command goes on. Bad
 files are listed at the end and in DIR/bad.tsv.
+
+With --part i/n, the store holds every n-th shard, or every n-th 500 files of a folder, from the
+i-th on (0 to n - 1): n machines build n stores, and `python -m pretrain DIR...` trains on them as
+on one.
 
 Exit code: 0 when done, 1 after an error, 2 for wrong arguments, 130 or 143 when stopped.
 """
@@ -40,20 +44,31 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder, tar shard or URL")
     parser.add_argument("--out", type=Path, required=True, help="the store's folder")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument(
+        "--part", type=_part, default=(0, 1), metavar="i/n", help="this machine's share, from 0"
+    )
     args = parser.parse_args(argv)
     if args.workers < 1:
         parser.error(f"--workers {args.workers}: at least 1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    return _build(args.sources, args.out.expanduser(), args.workers)
+    return _build(args.sources, args.out.expanduser(), args.workers, args.part)
 
 
-def _build(sources: list[str], out: Path, workers: int) -> int:
+def _part(text: str) -> tuple[int, int]:
+    """Return i and n of `i/n`."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no i/n with i from 0 to n - 1")
+    return int(number), int(count)
+
+
+def _build(sources: list[str], out: Path, workers: int, part: tuple[int, int]) -> int:
     """Build the store, say what it holds, and return the exit code."""
     from pretrain.data.store_build import build
     from wavebyol_hear.files.atomic import LockedError
 
     try:
-        about = build(sources, out, workers)
+        about = build(sources, out, workers, part)
     except (ValueError, OSError, LockedError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

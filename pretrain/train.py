@@ -175,7 +175,8 @@ class ViewSampler:
         """Draw crops from a store's clips from here on."""
         self.store = store
         self.sampler = CropSampler(
-            _on_device_if_room(store.samples, self.device),
+            _on_device_if_room(store.files, self.device),
+            store.file_of,
             store.starts,
             store.lengths,
             crop_samples=self.config.encoder.crop_samples,
@@ -433,12 +434,13 @@ class _Run:
             log.warning("step %d: no weights are written: %s", done, error)
 
 
-def _on_device_if_room(samples: Tensor, device: torch.device) -> Tensor:
+def _on_device_if_room(files: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
     """Return the samples on the device where it is a GPU with room for twice their size."""
     if device.type != "cuda":
-        return samples
+        return files
     free, _ = torch.cuda.mem_get_info(device)
-    if 2 * samples.nbytes > free:
-        log.warning("the store (%.1f GB) stays in main memory", samples.nbytes / 1e9)
-        return samples
-    return samples.to(device)
+    size = sum(samples.nbytes for samples in files)
+    if 2 * size > free:
+        log.warning("the store (%.1f GB) stays in main memory", size / 1e9)
+        return files
+    return [samples.to(device) for samples in files]

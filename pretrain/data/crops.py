@@ -180,12 +180,13 @@ class CropSampler:
 
     A crop at speed s reads crop_samples * s samples of the clip, from a random position, by linear
     interpolation at fractional positions: like a tape run s times as fast, it changes tempo and
-    pitch together, as the authors' `speed` effect does. Samples live where the store's tensor
-    lives (memory map or GPU), and the crops come out on that device.
+    pitch together, as the authors' `speed` effect does. Samples live where the store's tensors
+    live (memory map or GPU), and the crops come out on that device.
 
     Args:
-        samples: all clips end to end, int16.
-        starts: each clip's first sample.
+        files: all clips end to end, int16, in one array or several on one device.
+        file_of: each clip's file.
+        starts: each clip's first sample, in its file.
         lengths: each clip's number of samples, at least 1.
         crop_samples: length T of a crop.
         two_crops: whether the views are different crops of the clip; else they share one position,
@@ -197,7 +198,7 @@ class CropSampler:
             "random". The rest is zero.
 
     Shape:
-        samples [N]; starts, lengths [C].
+        files [N] each; file_of, starts, lengths [C].
 
     Raises:
         ValueError: if an argument is out of range.
@@ -205,7 +206,8 @@ class CropSampler:
 
     def __init__(
         self,
-        samples: Tensor,
+        files: Sequence[Tensor],
+        file_of: Tensor,
         starts: Tensor,
         lengths: Tensor,
         *,
@@ -215,17 +217,18 @@ class CropSampler:
         generator: torch.Generator,
         pad: str = "centre",
     ) -> None:
-        if samples.dtype != torch.int16 or samples.ndim != 1:
-            raise ValueError(f"samples: {samples.dtype} {list(samples.shape)}; give int16 [N]")
+        for samples in files:
+            if samples.dtype != torch.int16 or samples.ndim != 1:
+                raise ValueError(f"samples: {samples.dtype} {list(samples.shape)}; give int16 [N]")
         if crop_samples < 1:
             raise ValueError(f"crop_samples {crop_samples}: at least 1")
         if not 0 < speed[0] <= speed[1]:
             raise ValueError(f"speed {speed}: give (low, high) with 0 < low <= high")
         if pad not in ("centre", "random"):
             raise ValueError(f"pad {pad!r}: 'centre' or 'random'")
-        if len(starts) != len(lengths) or not len(starts):
+        if not len(starts) == len(lengths) == len(file_of) > 0:
             raise ValueError(f"{len(starts)} starts and {len(lengths)} lengths: one of each a clip")
-        self.samples = samples
+        self.files, self.file_of = files, file_of
         self.starts = starts.to(torch.int64).cpu()
         self.lengths = lengths.to(torch.int64).cpu()
         self.crop_samples = crop_samples
@@ -263,7 +266,16 @@ class CropSampler:
         if self.pad == "centre":
             needed = (self.crop_samples - 1) * (1.0 if speed is None else speed) + 1
             fraction = torch.where(lengths < needed, 0.5, fraction)
-        crops = gather_crops(
-            self.samples, self.starts[clips], lengths, fraction, speed, self.crop_samples
-        )
+        of_file = self.file_of[clips]
+        crops = torch.empty(len(clips), self.crop_samples, device=self.files[0].device)
+        for number in of_file.unique().tolist():
+            rows = (of_file == number).nonzero()[:, 0]
+            crops[rows.to(crops.device)] = gather_crops(
+                self.files[number],
+                self.starts[clips[rows]],
+                lengths[rows],
+                fraction[rows],
+                None if speed is None else speed[rows],
+                self.crop_samples,
+            )
         return crops.div_(FULL_SCALE)[:, None]

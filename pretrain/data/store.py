@@ -4,9 +4,12 @@
 """
 
 import csv
+import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +28,23 @@ class StoreError(ValueError):
 
 @dataclass(frozen=True)
 class Store:
-    """Decoded clips, end to end in one array.
+    """Decoded clips, end to end in one array, or in several.
 
     Args:
-        samples: all samples, int16 at 16 kHz, memory-mapped.
-        starts: each clip's first sample.
+        files: all samples, int16 at 16 kHz, memory-mapped, one array per file.
+        file_of: each clip's file.
+        starts: each clip's first sample, in its file.
         lengths: each clip's number of samples, at least 1.
         clip_ids: the clips' names in their sources.
         kinds, sources, licences, labels: what the sources say of each clip; "" where they do not.
         hash: of the index and all samples; two stores with one hash hold the same.
 
     Shape:
-        samples [N], starts [C] int64, lengths [C] int32; the others C long.
+        files [N] each, file_of and starts [C] int64, lengths [C] int32; the others C long.
     """
 
-    samples: Tensor
+    files: tuple[Tensor, ...]
+    file_of: Tensor
     starts: Tensor
     lengths: Tensor
     clip_ids: tuple[str, ...]
@@ -97,7 +102,8 @@ class Store:
             )
         return cls(
             # Private mapping: read on demand, shared by all processes, and never written back
-            samples=torch.from_file(str(path), shared=False, size=total, dtype=torch.int16),
+            files=(torch.from_file(str(path), shared=False, size=total, dtype=torch.int16),),
+            file_of=torch.zeros(clips, dtype=torch.int64),
             starts=torch.from_numpy(starts),
             lengths=torch.from_numpy(lengths),
             clip_ids=tuple(row["clip_id"] for row in rows),
@@ -107,6 +113,40 @@ class Store:
             labels=texts["labels"],
             hash=str(about.get("hash", "")),
         )
+
+    @classmethod
+    def join(cls, stores: Sequence["Store"]) -> "Store":
+        """Return several stores as one, whose clips are theirs in order.
+
+        Its hash is that of a single store itself, or of all hashes in order.
+        """
+        if len(stores) == 1:
+            return stores[0]
+        first = np.cumsum([0, *(len(store.files) for store in stores)])
+        hashes = "\n".join(store.hash for store in stores)
+        texts = {
+            name: tuple(chain.from_iterable(getattr(store, name) for store in stores))
+            for name in ("clip_ids", "kinds", "sources", "licences", "labels")
+        }
+        return cls(
+            files=tuple(chain.from_iterable(store.files for store in stores)),
+            file_of=torch.cat([s.file_of + int(n) for s, n in zip(stores, first, strict=False)]),
+            starts=torch.cat([store.starts for store in stores]),
+            lengths=torch.cat([store.lengths for store in stores]),
+            hash=hashlib.sha256(hashes.encode()).hexdigest(),
+            **texts,
+        )
+
+    @property
+    def samples(self) -> Tensor:
+        """The samples of a store of one file.
+
+        Raises:
+            ValueError: it has several.
+        """
+        if len(self.files) > 1:
+            raise ValueError(f"a store of {len(self.files)} files: their samples lie apart")
+        return self.files[0]
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -128,4 +168,5 @@ class Store:
             returns [n].
         """
         start = int(self.starts[number])
-        return self.samples[start : start + int(self.lengths[number])]
+        samples = self.files[int(self.file_of[number])]
+        return samples[start : start + int(self.lengths[number])]

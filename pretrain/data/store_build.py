@@ -53,22 +53,29 @@ def decode(audio: Path | bytes) -> NDArray[np.int16]:
     return samples
 
 
-def build(sources: list[str], out: Path, workers: int) -> dict[str, Any]:
+def build(
+    sources: list[str], out: Path, workers: int, part: tuple[int, int] = (0, 1)
+) -> dict[str, Any]:
     """Decode the sources into a store and return the store's own description.
 
     Args:
         sources: as of `parts_of`.
         out: the store's folder, made if need be.
         workers: decoding processes, at least 1.
+        part: i and n: the store holds every n-th part of the sources from the i-th on.
 
     Raises:
         SourceError: if a source is missing, a part could not be read to its end, no clip could be
             decoded, or `out` holds a store of other sources.
         LockedError: another process is building there.
     """
-    parts = [part for source in sources for part in parts_of(source)]
+    whole = [each for source in sources for each in parts_of(source)]
+    number, count = part
+    parts = whole[number::count]
+    if not parts:
+        raise SourceError(f"part {number}/{count}: the sources have {len(whole)} parts only")
     plan = hashlib.sha256(
-        json.dumps([(part.name, part.files, part.tar, part.stamp) for part in parts]).encode()
+        json.dumps([(each.name, each.files, each.tar, each.stamp) for each in parts]).encode()
     ).hexdigest()
     plan_file, seal, work = out / "plan.txt", out / "store.json", out / "parts"
     if plan_file.is_file() and plan_file.read_text() != plan:

@@ -219,7 +219,8 @@ def _as_store(shards: Sequence[_Shard], shards_hash: str) -> Store:
     ends = np.cumsum(lengths, dtype=np.int64)
     meta = [entry for shard in shards for entry in shard.meta]
     return Store(
-        samples=torch.from_numpy(np.concatenate(waves)),
+        files=(torch.from_numpy(np.concatenate(waves)),),
+        file_of=torch.zeros(len(waves), dtype=torch.int64),
         starts=torch.from_numpy(ends - lengths),
         lengths=torch.from_numpy(lengths),
         clip_ids=tuple(name for shard in shards for name in shard.ids),

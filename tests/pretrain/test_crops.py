@@ -19,12 +19,15 @@ from pretrain.data.crops import (
 T = 1000
 
 
-def signals(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return samples, starts and lengths of random clips."""
+def signals(
+    lengths: list[int], seed: int = 0
+) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return samples in one file, files, starts and lengths of random clips."""
     generator = torch.Generator().manual_seed(seed)
     samples = torch.randint(-32767, 32768, (sum(lengths),), generator=generator).to(torch.int16)
     starts = torch.tensor([sum(lengths[:i]) for i in range(len(lengths))])
-    return samples, starts, torch.tensor(lengths, dtype=torch.int32)
+    of_file = torch.zeros(len(lengths), dtype=torch.int64)
+    return [samples], of_file, starts, torch.tensor(lengths, dtype=torch.int32)
 
 
 def sampler(lengths: list[int], seed: int = 0, **changes: object) -> CropSampler:
@@ -40,7 +43,8 @@ def sampler(lengths: list[int], seed: int = 0, **changes: object) -> CropSampler
 def ramp(two_crops: bool, speed: tuple[float, float]) -> CropSampler:
     """Crops of one clip whose samples are their own numbers."""
     return CropSampler(
-        torch.arange(0, 30_000, dtype=torch.int16),
+        [torch.arange(0, 30_000, dtype=torch.int16)],
+        torch.tensor([0]),
         torch.tensor([0]),
         torch.tensor([30_000]),
         crop_samples=T,
@@ -52,7 +56,7 @@ def ramp(two_crops: bool, speed: tuple[float, float]) -> CropSampler:
 
 @pytest.mark.parametrize("speed", [0.5, 0.8, 1.0, 1.3])
 def test_gather_agrees_with_interpolation_one_clip_at_a_time(speed: float) -> None:
-    samples, starts, lengths = signals([5000, 300, 1000, 1, 2500])
+    (samples,), _, starts, lengths = signals([5000, 300, 1000, 1, 2500])
     place = torch.tensor([0.0, 0.5, 0.25, 1.0, 1.0])
     got = gather_crops(
         samples, starts, lengths, place, torch.full((5,), speed, dtype=torch.float64), T
@@ -80,8 +84,25 @@ def test_speed_one_copies_samples_exactly() -> None:
     assert view.dtype == torch.float32
     for row, clip in zip(view[:, 0], (1, 0, 1), strict=True):
         start, length = crops.starts[clip], crops.lengths[clip]
-        whole = crops.samples[start : start + length].float() / FULL_SCALE
+        whole = crops.files[0][start : start + length].float() / FULL_SCALE
         assert any(torch.equal(row, window) for window in whole.unfold(0, T, 1))
+
+
+def test_clips_in_several_files_give_the_crops_of_one_file() -> None:
+    lengths = [3000, 1500, 900, 4000, 2000]
+    (samples,), _, starts, counts = signals(lengths)
+    ends = starts + counts
+    of_file = torch.tensor([0, 0, 1, 1, 2])
+    files = [samples[: ends[1]], samples[starts[2] : ends[3]], samples[starts[4] :]]
+    apart = torch.cat([starts[:2], starts[2:4] - starts[2], starts[4:] - starts[4]])
+    settings = {"crop_samples": T, "two_crops": True, "speed": (0.8, 1.25)}
+    one, several = (
+        CropSampler(*where, counts, generator=torch.Generator().manual_seed(3), **settings)  # type: ignore[arg-type]
+        for where in (([samples], torch.zeros_like(of_file), starts), (files, of_file, apart))
+    )
+    drawn = torch.tensor([4, 0, 2, 2, 3, 1])
+    for whole, parts in zip(one.draw(drawn), several.draw(drawn), strict=True):
+        assert torch.equal(whole, parts)
 
 
 def test_no_sound_comes_from_a_neighbour() -> None:
@@ -90,7 +111,8 @@ def test_no_sound_comes_from_a_neighbour() -> None:
     samples = torch.repeat_interleave(numbers, torch.tensor(lengths)).to(torch.int16)
     starts = torch.tensor(lengths).cumsum(0) - torch.tensor(lengths)
     crops = CropSampler(
-        samples,
+        [samples],
+        torch.zeros(len(lengths), dtype=torch.int64),
         starts,
         torch.tensor(lengths),
         crop_samples=T,
@@ -108,7 +130,7 @@ def test_no_sound_comes_from_a_neighbour() -> None:
 def test_short_clips_stand_in_the_middle_of_silence() -> None:
     crops = sampler([400])
     view, _ = crops.draw(torch.tensor([0]))
-    assert torch.equal(view[0, 0, 300:700], crops.samples.float() / FULL_SCALE)
+    assert torch.equal(view[0, 0, 300:700], crops.files[0].float() / FULL_SCALE)
     assert not view[0, 0, :300].any()
     assert not view[0, 0, 700:].any()
 

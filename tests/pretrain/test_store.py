@@ -245,3 +245,31 @@ def test_open_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     os.truncate(tmp_path / "store" / "samples.i16", 100)
     with pytest.raises(StoreError, match="100 bytes of samples"):
         Store.open(tmp_path / "store")
+
+
+def test_parts_built_apart_train_as_one_store(tmp_path):
+    """Four shards in one store, and in two stores of every second shard."""
+    sources = tmp_path / "tars"
+    sources.mkdir()
+    for shard in range(4):
+        clips = {f"s{shard}c{i}.wav": wav(sound(10 * shard + i, 2000 + i)) for i in range(3)}
+        write_tar(sources / f"{shard}.tar", clips)
+    for number in range(2):
+        words = [str(sources), "--out", str(tmp_path / f"part{number}"), "--workers", "1"]
+        assert main([*words, "--part", f"{number}/2"]) == 0
+    whole = build_here([str(sources)], tmp_path / "whole")
+    parts = Store.join([Store.open(tmp_path / f"part{number}") for number in range(2)])
+    assert len(parts.files) == 2
+    assert sorted(parts.clip_ids) == sorted(whole.clip_ids)
+    for number, name in enumerate(parts.clip_ids):
+        assert torch.equal(parts.clip(number), whole.clip(whole.clip_ids.index(name)))
+    assert parts.hash != whole.hash
+    with pytest.raises(SystemExit):
+        main([str(sources), "--out", str(tmp_path / "x"), "--part", "2/2"])
+
+
+def test_a_part_beyond_the_sources_is_named(tmp_path, capsys):
+    (tmp_path / "a.wav").write_bytes(wav(sound(0, 2000)))
+    words = [str(tmp_path), "--out", str(tmp_path / "out"), "--part", "1/2"]
+    assert main(words) == 1
+    assert "part 1/2: the sources have 1 parts only" in capsys.readouterr().err

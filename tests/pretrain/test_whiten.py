@@ -49,6 +49,9 @@ def test_whitened_embeddings_of_the_store_have_mean_zero_and_unit_deviation(stor
     assert not whitenings
 
 
+TEXTS = "kinds", "sources", "licences", "labels"
+
+
 def test_silent_clips_are_passed_over(store, encoder):
     clips = Store.open(store)
     samples = clips.samples.clone()
@@ -56,13 +59,13 @@ def test_silent_clips_are_passed_over(store, encoder):
     samples[first] = 0
     rest = {
         name: getattr(clips, name)[1:]
-        for name in ("starts", "lengths", "clip_ids", "kinds", "sources", "licences", "labels")
+        for name in ("file_of", "starts", "lengths", "clip_ids", *TEXTS)
     }
-    with_silence = fit_whitenings(encoder, dataclasses.replace(clips, samples=samples))
+    with_silence = fit_whitenings(encoder, dataclasses.replace(clips, files=(samples,)))
     without = fit_whitenings(encoder, dataclasses.replace(clips, **rest))
     for name, whitening in with_silence.items():
         torch.testing.assert_close(whitening.state_dict(), without[name].state_dict())
-    silent = dataclasses.replace(clips, samples=torch.zeros_like(samples))
+    silent = dataclasses.replace(clips, files=(torch.zeros_like(samples),))
     with pytest.raises(ValueError, match="every clip drawn from the store is silent"):
         fit_whitenings(encoder, silent)
 
