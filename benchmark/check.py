@@ -16,7 +16,7 @@ import sys
 
 import numpy as np
 
-from benchmark.embed.timestamps import check_spacing
+from benchmark.embed.events import check_spacing
 from wavebyol_hear.files.hear_module import HearModel, load
 from wavebyol_hear.files.model_spec import HearError
 

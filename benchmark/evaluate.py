@@ -21,10 +21,10 @@ from benchmark.data.task_clips import BAD_SHARE, TaskClips, read_clips
 from benchmark.embed.cache import CacheError
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.embedder import EmbedError
+from benchmark.embed.events import EventEmbeddings, embed_events
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
 from benchmark.heareval.audio import audio_at, faintness
-from benchmark.heareval.embed_events import EventEmbeddings, embed_events
 from benchmark.heareval.predict import POINTS, HearevalError, protocol
 from benchmark.heareval.protocols import (
     ACCURACIES,

@@ -4,9 +4,7 @@ All randomness of a step is seeded by its number, so that number stands for the 
 every process and for the position in the data.
 """
 
-import functools
 import pickle
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from torch import nn
 from pretrain.config import Config, DeloresConfig, SampleConfig, SsastConfig, StreamConfig
 from pretrain.distributed import from_first
 from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.provenance import git_revision
 
 FORMAT = "wavebyol-state/2"  # 2: streams of random numbers apart, so that no older run goes on
 MAY_CHANGE = ("optim.steps", "optim.decay", "optim.schedule", "run.")
@@ -168,24 +167,3 @@ def provenance(config: Config, data: Mapping[str, Any], steps: int) -> dict[str,
         "torch": torch.__version__,
         "date": datetime.now(UTC).date().isoformat(),
     }
-
-
-@functools.cache
-def git_revision(file: Path = Path(__file__)) -> str:
-    """Return the commit that tracks a file of this code, `+` behind it where files differ from it.
-
-    `unknown` where no repository tracks the file, such as for a package installed inside a
-    stranger's repository.
-    """
-
-    def git(*args: str) -> str:
-        run = subprocess.run(
-            ["git", *args], cwd=file.parent, capture_output=True, text=True, check=True
-        )
-        return run.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", file.name)
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

@@ -42,11 +42,8 @@ class CacheError(ValueError):
 def cache_folder(cache_dir: Path, model: str, task: str, **parts: object) -> Path:
     """Return the folder of one array, whose name holds a hash of everything it depends on.
 
-    Args:
-        cache_dir: of all arrays.
-        model: specification of the HEAR module.
-        task: name of the task's data folder.
-        parts: hashes of the weights and the audio, rate, options; anything JSON holds.
+    That is the model's specification, the name of the task's data folder, and `parts`: hashes of
+    the weights and the audio, rate, options; anything JSON holds.
     """
     key = {"format": FORMAT, "model": model, "task": task, **parts}
     text = json.dumps(key, sort_keys=True)
@@ -75,20 +72,15 @@ def sole_use(folder: Path) -> Iterator[None]:
 
 @dataclass
 class Progress:
-    """What is kept beside the rows.
+    """What is kept beside the rows."""
 
-    Attributes:
-        seconds: time spent embedding, all runs together.
-        clips: rows embedded in that time.
-        errors: message by row, of rows whose file is no audio that can be embedded.
-        audio_seconds: of those rows; None where an earlier version did not count it.
-        cost: what embedding took, see `benchmark.embed.cost`: numbers, or reasons why not.
-    """
-
-    seconds: float = 0.0
-    clips: int = 0
+    seconds: float = 0.0  #: time spent embedding, all runs together
+    clips: int = 0  #: rows embedded in that time
+    #: message by row, of rows whose file is no audio that can be embedded
     errors: dict[int, str] = field(default_factory=dict)
+    #: of those rows; None where an earlier version did not count it
     audio_seconds: float | None = 0.0
+    #: what embedding took, see `benchmark.embed.cost`: numbers, or reasons why not
     cost: dict[str, Any] = field(default_factory=dict)
 
 
@@ -117,7 +109,6 @@ class EmbeddingArray:
     """
 
     def __init__(self, folder: Path, count: int, size: int) -> None:
-        """Open the array, or make it where it is absent or of another shape."""
         self.folder = folder
         self.shape = (count, size)
         self.failures: dict[int, str] = {}
@@ -155,7 +146,7 @@ class EmbeddingArray:
         return array
 
     def _new(self, name: str, shape: tuple[int, ...], kind: type) -> np.memmap:
-        """Return a new array of zeros, in a file beside, with its place on the disk reserved."""
+        """Return a new array of zeros in a file named `.part`, with room on the disk reserved."""
         path = self.folder / f"{name}{PART}"
         needed = int(np.prod(shape)) * np.dtype(kind).itemsize
         free = shutil.disk_usage(self.folder).free
@@ -276,7 +267,7 @@ class EmbeddingArray:
 
 
 def _reserve(path: Path) -> None:
-    """Reserve a file's place on the disk: writing to a map of a full disk ends the process."""
+    """Reserve room on the disk: writing to a map of a full disk ends the process."""
     if not hasattr(os, "posix_fallocate"):
         return
     with open(path, "r+b") as file:

@@ -49,27 +49,18 @@ class Cost:
 
     Speed and memory are those of the run that embedded: a run that takes embeddings from the cache
     reports what was measured when they were made.
-
-    Attributes:
-        parameters: of the loaded model, all of them.
-        gflop_per_second: 10^9 operations per second of audio, see `counted`.
-        real_time_factor: seconds of audio embedded per second, decoding included.
-        peak_bytes: maximum of resident memory of the embedding process.
-        held_bytes: of these, what was held when it began: interpreter, libraries, weights, and
-            what earlier models of the same run left.
-        gpu_bytes: maximum of memory of tensors on the GPU; None where there was none.
-        counted: what `gflop_per_second` counts.
-        missing: why a number is None, by its name.
     """
 
-    parameters: int | None
-    gflop_per_second: float | None
-    real_time_factor: float | None
-    peak_bytes: int | None
+    parameters: int | None  #: of the loaded model, all of them
+    gflop_per_second: float | None  #: 10^9 operations per second of audio, see `counted`
+    real_time_factor: float | None  #: seconds of audio embedded per second, decoding included
+    peak_bytes: int | None  #: maximum of resident memory of the embedding process
+    #: of these, what was held when it began: interpreter, libraries, weights, and what earlier
+    #: models of the same run left
     held_bytes: int | None
-    gpu_bytes: int | None
-    counted: str
-    missing: dict[str, str]
+    gpu_bytes: int | None  #: maximum of memory of tensors on the GPU; None where there was none
+    counted: str  #: what `gflop_per_second` counts
+    missing: dict[str, str]  #: why a number is None, by its name
 
 
 class PeakMemory:

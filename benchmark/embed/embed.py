@@ -36,39 +36,24 @@ TOLERANCE, TOLERANCE_16 = 1e-3, 3e-2
 class EmbeddedTask:
     """The embeddings of a task under one model, row by row with what a probe needs.
 
-    Attributes:
-        embeddings: float32, memory-mapped, read-only.
-        labels: class numbers, indices in `task.classes`.
-        splits: as published.
-        groups: what may never be separated.
-        clip_ids: of the rows.
-        errors: (clip id, message) of every clip that has no row.
-        seconds: time the embedding took, all runs of this array together.
-        clips_per_second: rows over that time, decoding included; 0 where nothing was embedded.
-        encoder_calls: calls of the encoder in this run, 0 when all came from the cache.
-        weights_hash: content hash of weights and code.
-        data_hash: content hash of audio, labels, splits and groups.
-        cost: of the model, as measured when the embeddings were made.
-        precision: in which the model says it computes, else "as loaded".
-        provenance: of the run that began to embed: versions, device, host, time.
-
     Shape:
         embeddings `[n, D]`; labels, splits, groups, clip_ids `[n]`.
     """
 
-    embeddings: np.ndarray
-    labels: np.ndarray
-    splits: np.ndarray
-    groups: np.ndarray
-    clip_ids: np.ndarray
-    errors: tuple[tuple[str, str], ...]
-    seconds: float
-    clips_per_second: float
-    encoder_calls: int
-    weights_hash: str
-    data_hash: str
-    cost: Cost
-    precision: str
+    embeddings: np.ndarray  #: float32, memory-mapped, read-only
+    labels: np.ndarray  #: class numbers, indices in `task.classes`
+    splits: np.ndarray  #: as published
+    groups: np.ndarray  #: what may never be separated
+    clip_ids: np.ndarray  #: of the rows
+    errors: tuple[tuple[str, str], ...]  #: (clip id, message) of every clip that has no row
+    seconds: float  #: time the embedding took, all runs of this array together
+    clips_per_second: float  #: rows over that time, decoding included; 0 where nothing was embedded
+    encoder_calls: int  #: calls of the encoder in this run, 0 when all came from the cache
+    weights_hash: str  #: content hash of weights and code
+    data_hash: str  #: content hash of audio, labels, splits and groups
+    cost: Cost  #: of the model, as measured when the embeddings were made
+    precision: str  #: in which the model says it computes, else "as loaded"
+    #: of the run that began to embed: versions, device, host, time
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
@@ -104,19 +89,8 @@ def embed_task(
         CacheError: where the cache cannot be written.
         EmbedError: where not one clip could be embedded or there is no memory to read ahead.
     """
-    valid, errors = split_valid_clips(task, clips)
     folder = task.folder or task.name
-    hashes, stamps = contents(valid, root, cache_dir / folder / "sound-hashes.json")
-    ready = np.array([value != UNAVAILABLE for value in hashes])
-    errors += [
-        (clip.clip_id, f"{root / clip.path}: cannot be read now; run it again")
-        for clip, is_ready in zip(valid, ready, strict=True)
-        if not is_ready
-    ]
-    valid = [clip for clip, is_ready in zip(valid, ready, strict=True) if is_ready]
-    if not valid:
-        raise EmbedError(f"{task.name}: no clip can be read; the first: {errors[0][1]}")
-    hashes = [value for value in hashes if value != UNAVAILABLE]
+    valid, hashes, stamps, errors = _readable(task, clips, root, cache_dir / folder)
     data_hash = data_fingerprint(valid, hashes)
     corrupted = CorruptedClips(corruption, [c.clip_id for c in valid]) if corruption else None
     noise = model.noise_embedding  # first: a module may choose its precision at its first call
@@ -124,7 +98,7 @@ def embed_task(
     del hashes
     path = cache_folder(cache_dir, model.spec, folder, **key)
     with open_array(path, len(valid), model, noise) as array:
-        embedder = Embedder(model, array, [f"{root}/{clip.path}" for clip in valid], stamps[ready])
+        embedder = Embedder(model, array, [f"{root}/{clip.path}" for clip in valid], stamps)
         if len(array.todo()):
             name = f", {corruption.name}" if corruption else ""
             embedder.fill(
@@ -139,10 +113,15 @@ def embed_task(
         provenance = read_provenance(array.folder)
     if len(rows) == 0:
         raise EmbedError(f"{task.name}: no clip could be embedded; the first: {errors[0][1]}")
-    progress = array.progress
+    progress, done = array.progress, [valid[row] for row in rows]
+    number = {label: i for i, label in enumerate(task.classes)}
     return EmbeddedTask(
         embeddings=embeddings,
-        **_columns(task, [valid[row] for row in rows]),
+        labels=np.array([number[clip.label] for clip in done], dtype=np.int64),
+        # Strings are the clips' own: numpy's would take four bytes a character of the longest.
+        splits=np.array([clip.split for clip in done], dtype=object),
+        groups=np.array([clip.group for clip in done], dtype=object),
+        clip_ids=np.array([clip.clip_id for clip in done], dtype=object),
         errors=tuple(errors),
         seconds=progress.seconds,
         clips_per_second=progress.clips / progress.seconds if progress.seconds else 0.0,
@@ -153,6 +132,21 @@ def embed_task(
         precision=model.precision,
         provenance=provenance,
     )
+
+
+def _readable(
+    task: Task, clips: Sequence[Clip], root: Path, memory: Path
+) -> tuple[list[Clip], list[str], np.ndarray, list[tuple[str, str]]]:
+    """Return clips that can be embedded, their files' hashes and stamps, and errors of the rest."""
+    valid, errors = split_valid_clips(task, clips)
+    hashes, stamps = contents(valid, root, memory / "sound-hashes.json")
+    ready = np.array([value != UNAVAILABLE for value in hashes])
+    gone = [clip for clip, is_ready in zip(valid, ready, strict=True) if not is_ready]
+    errors += [(c.clip_id, f"{root / c.path}: cannot be read now; run it again") for c in gone]
+    if len(gone) == len(valid):
+        raise EmbedError(f"{task.name}: no clip can be read; the first: {errors[0][1]}")
+    valid = [clip for clip, is_ready in zip(valid, ready, strict=True) if is_ready]
+    return valid, [value for value in hashes if value != UNAVAILABLE], stamps[ready], errors
 
 
 def array_key(model: HearModel, sound: str, corrupted: CorruptedClips | None) -> dict[str, Any]:
@@ -231,17 +225,3 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return where if isinstance(where, dict) else {}
-
-
-def _columns(task: Task, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
-    """Return what a probe needs of each clip: labels, splits, groups and clip_ids, `[n]`.
-
-    Strings are the clips' own: numpy's would take four bytes a character of the longest.
-    """
-    number = {label: i for i, label in enumerate(task.classes)}
-    return {
-        "labels": np.array([number[clip.label] for clip in clips], dtype=np.int64),
-        "splits": np.array([clip.split for clip in clips], dtype=object),
-        "groups": np.array([clip.group for clip in clips], dtype=object),
-        "clip_ids": np.array([clip.clip_id for clip in clips], dtype=object),
-    }

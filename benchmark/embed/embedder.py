@@ -36,7 +36,6 @@ class Embedder:
     def __init__(
         self, model: HearModel, array: EmbeddingArray, paths: Sequence[str], stamps: np.ndarray
     ) -> None:
-        """Start with no call."""
         self.model, self.array, self.paths, self.stamps = model, array, paths, stamps
         self.calls = 0
 
@@ -51,12 +50,7 @@ class Embedder:
     ) -> None:
         """Embed all rows that are not done, with a progress bar; an interruption loses nothing.
 
-        Args:
-            workers: threads that decode; 0 decodes in the caller's.
-            batch_seconds: of audio in one batch.
-            title: of the bar.
-            transform: applied to every file; None reads files as they are.
-            min_samples: to which the model itself pads a shorter clip, evenly on both sides.
+        Files are read as `read_batches` says, which knows all arguments but the bar's title.
 
         Raises:
             EmbedError: where there is no memory to read ahead.
@@ -81,7 +75,7 @@ class Embedder:
                 array.save()
 
     def embed(self, batch: Batch) -> None:
-        """Embed what was read of a batch and note what could not be read."""
+        """Embed what was read of a batch and note what could not be."""
         failures, read = self.array.failures, []
         for row, wave in batch:
             if stamp_number(file_stamp(self.paths[row])) != self.stamps[row]:

@@ -175,7 +175,7 @@ def data_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
 
 
 def _hash_of(lines: Iterable[str]) -> str:
-    """Return the hash of lines with line ends between them, never all in memory."""
+    """Return the hash of lines, never all in memory."""
     digest = hashlib.blake2b(digest_size=HASH_BYTES)
     for number, line in enumerate(lines):
         digest.update(("\n" * bool(number) + line).encode(errors="surrogateescape"))

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmark.data.hear_folder import HearTask
 from benchmark.data.task_clips import clip_order
-from benchmark.heareval.embed_events import EventEmbeddings
+from benchmark.embed.events import EventEmbeddings
 
 TAIL_MS = 0.0001
 """Added to an event's end, so that an instant exactly there belongs to it."""

@@ -18,7 +18,7 @@ from benchmark.data.split import make_folds
 from benchmark.data.task_clips import clip_order
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask, array_key
-from benchmark.heareval.embed_events import EventEmbeddings
+from benchmark.embed.events import EventEmbeddings
 from benchmark.heareval.heareval_format import texts_of, write_events, write_scenes
 from benchmark.heareval.predict import predict, protocol
 from benchmark.probes import frames, multilabel

@@ -17,12 +17,12 @@ from benchmark.data.task_clips import TaskClips
 from benchmark.embed.embed import EmbeddedTask
 from benchmark.probes import protocols
 from benchmark.probes.rows import ProbeError, ProbeResult
-from benchmark.results.provenance import git_revision, machine, package_versions
 from benchmark.results.schema import Result
 from benchmark.stats.bootstrap import few_groups_note
 from benchmark.stats.embedding_map import embedding_map
 from benchmark.stats.metrics import RESAMPLES, Interval, Scores, over_seeds, score
 from benchmark.stats.paired import paired
+from wavebyol_hear.files.provenance import git_revision, machine, package_versions
 
 SEED = 0
 """Of the bootstrap, of the map's rows, and of the first run of a protocol that draws at random."""

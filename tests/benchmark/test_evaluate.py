@@ -17,11 +17,11 @@ from benchmark.data.corrupt import parse
 from benchmark.data.hear_folder import read_task
 from benchmark.data.split import Fold
 from benchmark.data.task_clips import TaskClips, hear_source
+from benchmark.embed import events as frames
 from benchmark.embed.embed import EmbeddedTask, embed_task
+from benchmark.embed.events import embed_events
 from benchmark.evaluate import Settings, embed, embed_corrupted, evaluate, scorers
-from benchmark.heareval import embed_events as frames
 from benchmark.heareval import protocols as hear_protocols
-from benchmark.heareval.embed_events import embed_events
 from benchmark.heareval.predict import Predicted
 from benchmark.heareval.protocols import heareval_folder
 from benchmark.probes.protocols import PROTOCOLS

@@ -14,7 +14,7 @@ import soundfile
 from benchmark.data.hear_folder import HearTask, read_task
 from benchmark.data.task_clips import clip_order, hear_source
 from benchmark.embed.embed import EmbeddedTask, embed_task
-from benchmark.heareval.embed_events import EventEmbeddings, embed_events
+from benchmark.embed.events import EventEmbeddings, embed_events
 from benchmark.heareval.heareval_format import labels_at, write_events, write_scenes
 from tests.hear.hear_tasks import RATE, everyday_sounds
 from wavebyol_hear.files.hear_module import HearModel

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pretrain.config import read_config
-from pretrain.state import StateError, git_revision, load_state, save_state
+from pretrain.state import StateError, load_state, save_state
+from wavebyol_hear.files.provenance import git_revision
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_state_before(tmp_path):

@@ -23,7 +23,6 @@ import torch
 
 from benchmark.report.render import to_markdown, to_text
 from benchmark.report.table import DASH, text_table
-from benchmark.results.provenance import git_revision, machine, package_versions
 from tools.speed.clock import (
     Figure,
     Plan,
@@ -36,6 +35,7 @@ from tools.speed.encoder import SpeedError, embedding, timestamps
 from tools.speed.numbers import numbers, numbers_h2
 from tools.speed.probe import nsynth, probe
 from tools.speed.start import start
+from wavebyol_hear.files.provenance import git_revision, machine, package_versions
 
 PARTS: dict[str, Callable[[Plan], list[Figure]]] = {
     "embedding": embedding,

@@ -1,5 +1,6 @@
 """Where a number comes from: the code's revision, the packages, the machine."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -9,20 +10,20 @@ from pathlib import Path
 PACKAGES = ("torch", "numpy", "soundfile", "soxr", "safetensors")
 
 
-def git_revision(folder: Path = Path(__file__).parent) -> str:
-    """Return the commit of the code, with "+changes" where files differ from it.
+@functools.cache
+def git_revision(file: Path = Path(__file__)) -> str:
+    """Return the commit that tracks a file of the code, with "+changes" where files differ from it.
 
-    Args:
-        folder: of the code. Code that no repository tracks, such as an installed package inside
-            someone's, or no git, gives "unknown".
+    Code that no repository tracks, such as an installed package inside someone's, or no git, gives
+    "unknown".
     """
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
+        command = ["git", "-C", str(file.parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "provenance.py")
+        git("ls-files", "--error-unmatch", file.name)
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
@@ -40,12 +41,15 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def machine(device: str) -> dict[str, str | int]:
-    """Return the system, the processor, the number of its cores and the device used.
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
-    Args:
-        device: torch device that embedded and trained.
-    """
+
+def machine(device: str) -> dict[str, str | int]:
+    """Return the system, the processor, the number of its cores and the torch device used."""
     processor = platform.processor() or platform.machine()
     listing = Path("/proc/cpuinfo")
     if listing.is_file():
@@ -53,13 +57,9 @@ def machine(device: str) -> dict[str, str | int]:
             if line.startswith("model name"):
                 processor = line.partition(":")[2].strip()
                 break
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
     return {
         "system": platform.platform(),
         "processor": processor,
-        "cores": cores,
+        "cores": cores(),
         "device": device,
     }

@@ -4,8 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from benchmark.results import provenance
-from benchmark.results.provenance import git_revision
+from wavebyol_hear.files import provenance
+from wavebyol_hear.files.provenance import git_revision
 
 
 def git(folder: Path, *words: str) -> str:
@@ -16,14 +16,15 @@ def git(folder: Path, *words: str) -> str:
 def test_the_revision_is_that_of_the_repository_that_tracks_the_code(tmp_path: Path) -> None:
     package = tmp_path / "results"
     package.mkdir()
-    shutil.copy(provenance.__file__, package / "provenance.py")
-    assert git_revision(package) == "unknown"
+    file = package / "provenance.py"
+    shutil.copy(provenance.__file__, file)
+    assert git_revision.__wrapped__(file) == "unknown"
     git(tmp_path, "init", "-q")
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "a stranger's")
-    assert git_revision(package) == "unknown"
+    assert git_revision.__wrapped__(file) == "unknown"
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "ours")
     head = git(tmp_path, "rev-parse", "HEAD")
-    assert git_revision(package) == head
-    (package / "provenance.py").write_text("# changed")
-    assert git_revision(package) == f"{head}+changes"
+    assert git_revision.__wrapped__(file) == head
+    file.write_text("# changed")
+    assert git_revision.__wrapped__(file) == f"{head}+changes"

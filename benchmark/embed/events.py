@@ -1,4 +1,4 @@
-"""Timestamp embeddings of an event task's clips, one file a clip, kept and resumed by content."""
+"""Timestamp embeddings of an event task's clips, one file per clip, kept and resumed by content."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,14 @@ from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import array_key
 from benchmark.embed.embedder import reading_ahead
 from benchmark.embed.fingerprint import content_hashes, data_fingerprint
-from benchmark.embed.timestamps import check_spacing
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.hear_module import EncodeError, HearModel
 from wavebyol_hear.files.model_spec import HearError
 from wavebyol_hear.files.read_ahead import Batch, ahead, of_one_length, read_batches
+
+LARGEST_HOP_MS = 50.0
+REGULAR_MS = 1.0
+"""As in hear-validator's validate.py."""
 
 
 @dataclass
@@ -27,7 +30,6 @@ class EventEmbeddings:
     """The frames of an event task's clips under one model, and what embedding them took."""
 
     folder: Path  #: holds `<split>/<name>.npz`
-    size: int  #: of an embedding
     weights_hash: str  #: content hash of weights and code
     data_hash: str  #: content hash of audio, events and splits
     precision: str  #: in which the model says it computes
@@ -57,16 +59,7 @@ def embed_events(
     workers: int = 2,
     batch_seconds: float = 81.92,
 ) -> EventEmbeddings:
-    """Embed the clips of an event task, or take what the cache holds.
-
-    Args:
-        task: name of the task.
-        clips: as listed, each in the split its path begins with.
-        root: of their files.
-        model: a loaded HEAR module.
-        cache_dir: of the cache.
-        workers: threads that read ahead, >= 0.
-        batch_seconds: most audio in one batch, in seconds; a longer clip goes alone.
+    """Embed the clips of an event task, or take what the cache holds; arguments as of `embed_task`.
 
     Raises:
         HearTaskError: a file cannot be read.
@@ -77,28 +70,28 @@ def embed_events(
     """
     start = time.monotonic()
     data = data_fingerprint(clips, content_hashes(clips, root, cache_dir / f"{task}-events.json"))
-    size = int(model.model.timestamp_embedding_size)  # type: ignore[arg-type]
-    folder = cache_folder(
-        cache_dir / "events",
-        model.spec,
-        task,
-        **array_key(model, data, None) | {"size": size},
-    )
-    stats = EventEmbeddings(folder, size, model.weights_hash, data, model.precision)
+    key = array_key(model, data, None) | {"size": int(model.model.timestamp_embedding_size)}  # type: ignore[arg-type]
+    folder = cache_folder(cache_dir / "events", model.spec, task, **key)
+    result = EventEmbeddings(folder, model.weights_hash, data, model.precision)
     files = [folder / f"{clip.clip_id}.npz" for clip in clips]
     todo = [row for row, file in enumerate(files) if not file.exists()]
     for split in {file.parent for file in files}:
         split.mkdir(parents=True, exist_ok=True)
     paths, title = [f"{root}/{clip.path}" for clip in clips], f"{task}, {model.spec}"
-    rate = model.sample_rate
 
     def embedded(batch: Batch) -> list[tuple[int, np.ndarray, np.ndarray]]:
-        return [one for rows, waves in _waves(batch) for one in _embed(model, rows, waves, stats)]
+        read = []
+        for row, wave in batch:
+            if isinstance(wave, str):
+                raise HearTaskError(wave)
+            read.append((row, wave))
+        lengths = of_one_length(read)
+        return [one for rows, waves in lengths for one in _embed(model, rows, waves, result)]
 
     with (
         tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar,
         reading_ahead(title),
-        closing(read_batches(paths, todo, rate, workers, batch_seconds)) as batches,
+        closing(read_batches(paths, todo, model.sample_rate, workers, batch_seconds)) as batches,
         # Writing a clip's frames takes as long as embedding a short one: side by side.
         closing(ahead(embedded, batches, min(workers, 1))) as done,
     ):
@@ -106,39 +99,59 @@ def embed_events(
             for row, values, timestamps in batch:
                 with atomic_write(files[row]) as file:
                     np.savez(file, embeddings=values, timestamps=timestamps)
-            stats.clips += len(batch)
+            result.clips += len(batch)
             bar.update(len(batch))
-    stats.seconds = time.monotonic() - start
-    return stats
-
-
-def _waves(batch: Batch) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield the rows and waves of each length in a batch."""
-    read = []
-    for row, wave in batch:
-        if isinstance(wave, str):
-            raise HearTaskError(wave)
-        read.append((row, wave))
-    yield from of_one_length(read)
+    result.seconds = time.monotonic() - start
+    return result
 
 
 def _embed(
-    model: HearModel, rows: list[int], waves: np.ndarray, stats: EventEmbeddings
+    model: HearModel, rows: list[int], waves: np.ndarray, result: EventEmbeddings
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield row, embeddings and timestamps; where a batch fails, clip by clip."""
-    stats.encoder_calls += 1
+    result.encoder_calls += 1
     try:
         values, timestamps = model.timestamps(waves)
     except EncodeError:
         if len(rows) == 1:
             raise
         for row, wave in zip(rows, waves, strict=True):
-            yield from _embed(model, [row], wave[None], stats)
+            yield from _embed(model, [row], wave[None], result)
         return
     what = f"{model.spec}: get_timestamp_embeddings"
     if not np.isfinite(values).all():
         raise HearError(f"{what} returned NaN or infinite values; fix the module")
-    if stats.encoder_calls == 1:
+    if result.encoder_calls == 1:
         first = timestamps[:1].astype(np.float64)
-        stats.notes += check_spacing(what, first, 1000.0 * waves.shape[1] / model.sample_rate)
+        result.notes += check_spacing(what, first, 1000.0 * waves.shape[1] / model.sample_rate)
     yield from zip(rows, values, timestamps, strict=True)
+
+
+def check_spacing(what: str, timestamps: np.ndarray, length_ms: float) -> list[str]:
+    """Return warnings of timestamps `[B, T]` in ms that are sparse or stop before the clip's end.
+
+    Raises:
+        HearError: where they do not rise, the spacing varies by more than 1 ms, or the last one is
+            past the clip's end or more than two hops before it.
+    """
+    if timestamps.shape[1] == 1:
+        return [f"{what}: a clip of {length_ms:.0f} ms has one timestamp only"]
+    hops = np.diff(timestamps, axis=1)
+    if hops.min() <= 0:
+        raise HearError(f"{what}: the timestamps do not rise; return ascending ms")
+    hop, first, last = float(hops.mean()), float(timestamps.min()), float(timestamps.max())
+    uneven = float(np.abs(hops - hop).max())
+    if uneven > REGULAR_MS:
+        raise HearError(f"{what}: the spacing varies by {uneven:.2f} ms; keep it within 1 ms")
+    if last > length_ms or last < length_ms - 2 * hop:
+        remedy = "end within the clip" if last > length_ms else "reach its end"
+        times = f"the last timestamp is {last:.2f} ms, the clip {length_ms:.2f} ms long"
+        raise HearError(f"{what}: {times}; {remedy}")
+    warnings = []
+    if float(hops.max()) > LARGEST_HOP_MS:
+        warnings.append(f"{what}: the hop is {float(hops.max()):.1f} ms; HEAR suggests 50 or less")
+    if first > hop:
+        warnings.append(f"{what}: the first timestamp is {first:.1f} ms, more than one hop")
+    if last < length_ms - min(hop, LARGEST_HOP_MS):
+        warnings.append(f"{what}: the last timestamp is more than one hop before the clip's end")
+    return warnings
