@@ -34,7 +34,7 @@ from benchmark.finetune.state import Attempt, Best, FoldState
 from benchmark.finetune.train import Setup, Trainer
 from benchmark.probes.linear import select_c
 from benchmark.probes.protocols import PROTOCOLS
-from benchmark.probes.rows import ProbeResult, Rows, Selection, predict_test
+from benchmark.probes.rows import Examples, ProbeResult, Rows, Selection, predict_test
 from wavebyol_hear.files.hear_module import load
 
 PROTOCOL = PROTOCOLS["finetune"].version
@@ -85,16 +85,7 @@ class Finetune:
     cache_dir: Path  #: under which the state of every fold is kept
     workers: int  #: threads that decode, 0 or more
 
-    def __call__(
-        self,
-        embeddings: np.ndarray,
-        labels: np.ndarray,
-        folds: Sequence[Fold],
-        n_classes: int,
-        *,
-        device: str = "cpu",
-        seed: int = 0,
-    ) -> ProbeResult:
+    def __call__(self, data: Examples, *, device: str = "cpu", seed: int = 0) -> ProbeResult:
         """Return the result; see `benchmark.probes.protocols.Evaluate`.
 
         Raises:
@@ -108,7 +99,9 @@ class Finetune:
         path_of = {clip.clip_id: str(self.root / clip.path) for clip in self.clips}
         paths = [path_of[clip] for clip in self.embedded.clip_ids.tolist()]
         title = f"{self.task.name}, {self.model}"
-        clips = AudioClips(paths, labels, n_classes, hear.sample_rate, self.workers, title)
+        clips = AudioClips(
+            paths, data.labels, data.n_classes, hear.sample_rate, self.workers, title
+        )
         setup = Setup(hear, copy_state(hear.model), clips, self.config, samples, seed)
         folder = cache_folder(
             self.cache_dir / "finetune",
@@ -125,11 +118,12 @@ class Finetune:
             },
             config=dataclasses.asdict(self.config),
         )
-        states = [tune_fold(setup, embeddings, fold, folder / f"{fold.name}.pt") for fold in folds]
+        states = [
+            tune_fold(setup, data.embeddings, fold, folder / f"{fold.name}.pt")
+            for fold in data.folds
+        ]
         result = predict_test(
-            embeddings,
-            labels,
-            folds,
+            data,
             [_selection(state) for state in states],
             lambda fold, rows: np.array(states[fold].predicted),
         )

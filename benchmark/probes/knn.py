@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.data.split import Fold
 from benchmark.probes.rows import (
+    Examples,
     ProbeResult,
     Rows,
     Selection,
     check_training,
     check_validation,
-    fold_rows,
     predict_test,
 )
 
@@ -79,23 +78,14 @@ def select(train: Rows, valid: Rows, n_classes: int, *, device: str = "cpu") -> 
     return Selection(max(count for count, value in curve if value == accuracy.max()), curve)
 
 
-def evaluate(
-    embeddings: np.ndarray,
-    labels: np.ndarray,
-    folds: Sequence[Fold],
-    n_classes: int,
-    *,
-    device: str = "cpu",
-    seed: int = 0,
-) -> ProbeResult:
+def evaluate(data: Examples, *, device: str = "cpu", seed: int = 0) -> ProbeResult:
     """Return a prediction for every row that a fold tests; see `protocols.Evaluate`."""
     selections, neighbors = [], []
-    for fold in folds:
-        train, valid, development = fold_rows(embeddings, labels, fold)
-        selections.append(select(train, valid, n_classes, device=device))
-        neighbors.append(Neighbors(development, n_classes, device=device))
+    for train, valid, development in data.parts():
+        selections.append(select(train, valid, data.n_classes, device=device))
+        neighbors.append(Neighbors(development, data.n_classes, device=device))
 
     def classify(fold: int, rows: Rows) -> np.ndarray:
         return neighbors[fold].predict(rows, [int(selections[fold].value)])[0]
 
-    return predict_test(embeddings, labels, folds, selections, classify)
+    return predict_test(data, selections, classify)

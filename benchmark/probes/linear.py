@@ -19,16 +19,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmark.data.split import Fold
 from benchmark.probes.lbfgs import minimize
 from benchmark.probes.rows import (
+    Examples,
     ProbeError,
     ProbeResult,
     Rows,
     Selection,
     check_training,
     check_validation,
-    fold_rows,
     predict_test,
 )
 from benchmark.probes.softmax import WORK_BYTES, Features, SoftmaxLoss
@@ -187,23 +186,11 @@ def select_c(
     return selections, probe.at(columns)
 
 
-def evaluate(
-    embeddings: np.ndarray,
-    labels: np.ndarray,
-    folds: Sequence[Fold],
-    n_classes: int,
-    *,
-    device: str = "cpu",
-    seed: int = 0,
-) -> ProbeResult:
+def evaluate(data: Examples, *, device: str = "cpu", seed: int = 0) -> ProbeResult:
     """Return a prediction for every row that a fold tests; see `protocols.Evaluate`."""
-    train, valid, development = zip(
-        *(fold_rows(embeddings, labels, fold) for fold in folds), strict=True
-    )
-    selections, selected = select_c(train, valid, n_classes, device=device)
+    train, valid, development = zip(*data.parts(), strict=True)
+    selections, selected = select_c(train, valid, data.n_classes, device=device)
     c = np.array([[selection.value] for selection in selections])
-    final = fit(development, c, n_classes, device=device, start=selected)
-    result = predict_test(
-        embeddings, labels, folds, selections, lambda fold, rows: final.predict(fold, rows)[0]
-    )
+    final = fit(development, c, data.n_classes, device=device, start=selected)
+    result = predict_test(data, selections, lambda fold, rows: final.predict(fold, rows)[0])
     return replace(result, converged=result.converged and bool(final.converged.all()))

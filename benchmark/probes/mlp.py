@@ -8,7 +8,7 @@ the head is trained so on training and validation rows together.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -17,15 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from benchmark.data.split import Fold
 from benchmark.probes.rows import (
+    Examples,
     ProbeError,
     ProbeResult,
     Rows,
     Selection,
     check_training,
     check_validation,
-    fold_rows,
     predict_test,
 )
 
@@ -145,23 +144,12 @@ def _early_stop(validated: Iterable[tuple[float, float]]) -> tuple[float, int, b
     return best, best_epoch, False
 
 
-def evaluate(
-    embeddings: np.ndarray,
-    labels: np.ndarray,
-    folds: Sequence[Fold],
-    n_classes: int,
-    *,
-    device: str = "cpu",
-    seed: int = 0,
-) -> ProbeResult:
+def evaluate(data: Examples, *, device: str = "cpu", seed: int = 0) -> ProbeResult:
     """Return a prediction for every row that a fold tests; see `protocols.Evaluate`."""
     selections, heads = [], []
-    for fold in folds:
-        rows, valid, development = fold_rows(embeddings, labels, fold)
-        selection, epochs = select(rows, valid, n_classes, device=device, seed=seed)
-        trained = train(development, n_classes, selection.value, device=device, seed=seed)
+    for rows, valid, development in data.parts():
+        selection, epochs = select(rows, valid, data.n_classes, device=device, seed=seed)
+        trained = train(development, data.n_classes, selection.value, device=device, seed=seed)
         heads.append(next(islice(trained, epochs - 1, None)))
         selections.append(selection)
-    return predict_test(
-        embeddings, labels, folds, selections, lambda fold, rows: classify(heads[fold], rows)
-    )
+    return predict_test(data, selections, lambda fold, rows: classify(heads[fold], rows))

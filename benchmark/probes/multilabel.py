@@ -22,7 +22,7 @@ from tqdm import tqdm
 from benchmark.data.split import Fold
 from benchmark.probes.lbfgs import minimize
 from benchmark.probes.linear import C_GRID, LinearProbe
-from benchmark.probes.rows import ProbeError, Rows, Selection, check_validation, fold_rows
+from benchmark.probes.rows import Examples, ProbeError, Rows, Selection, check_validation
 from benchmark.probes.softmax import WORK_BYTES, Features
 
 PROTOCOL = "multilabel-2"
@@ -198,7 +198,7 @@ def evaluate_fold(
             embedding is.
     """
     unlabeled = np.full(len(embeddings), -1)
-    train, valid, development = fold_rows(embeddings, unlabeled, fold)
+    train, valid, development = next(Examples(embeddings, unlabeled, [fold], 0).parts())
     check_validation([valid])
     probes: list[LinearProbe] = []
     values: list[float] = []

@@ -1,39 +1,18 @@
 """The protocols that score embeddings; each has a version, and two versions share no column."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from typing import Protocol as Interface
 
-import numpy as np
-
-from benchmark.data.split import Fold
 from benchmark.probes import knn, linear, mlp
-from benchmark.probes.rows import ProbeError, ProbeResult
+from benchmark.probes.rows import Examples, ProbeError, ProbeResult
 
 
 class Evaluate(Interface):
     """Selects on validation rows, then predicts every row that a fold tests."""
 
-    def __call__(
-        self,
-        embeddings: np.ndarray,
-        labels: np.ndarray,
-        folds: Sequence[Fold],
-        n_classes: int,
-        *,
-        device: str = "cpu",
-        seed: int = 0,
-    ) -> ProbeResult:
-        """Return the result; the same seed gives the same result.
-
-        Args:
-            embeddings: possibly memory-mapped, `[n, D]`.
-            labels: class indices, `[n]`.
-            folds: whose test rows do not overlap.
-            n_classes: number of classes of the task.
-            device: torch device that does the work.
-            seed: of all that is random.
+    def __call__(self, data: Examples, *, device: str = "cpu", seed: int = 0) -> ProbeResult:
+        """Return the result; the same seed, of all that is random, gives the same result.
 
         Raises:
             ProbeError: a fold lacks rows, or a label or an embedding is out of range.

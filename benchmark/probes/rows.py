@@ -120,14 +120,6 @@ def check_validation(folds: Sequence[Rows]) -> None:
             raise ProbeError(f"fold {number} of {len(folds)} has no validation rows to select on")
 
 
-def fold_rows(embeddings: np.ndarray, labels: np.ndarray, fold: Fold) -> tuple[Rows, Rows, Rows]:
-    """Return the training, validation and development rows of a fold: all but its test rows."""
-    train, valid, development = (
-        Rows(embeddings, labels, index) for index in (fold.train, fold.valid, fold.development)
-    )
-    return train, valid, development
-
-
 @dataclass(frozen=True)
 class Selection:
     """The setting selected on the validation rows of one fold."""
@@ -155,18 +147,33 @@ class ProbeResult:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Examples:
+    """Embeddings with labels, and the folds in which they train, select and test."""
+
+    embeddings: np.ndarray  #: possibly memory-mapped `[n, D]`
+    labels: np.ndarray  #: class indices `[n]`
+    folds: Sequence[Fold]  #: whose test rows do not overlap
+    n_classes: int  #: of the task, whether or not all have rows
+
+    def parts(self) -> Iterator[tuple[Rows, Rows, Rows]]:
+        """Yield the training, validation and development rows of each fold: all but its test."""
+        for fold in self.folds:
+            train, valid, development = (
+                Rows(self.embeddings, self.labels, index)
+                for index in (fold.train, fold.valid, fold.development)
+            )
+            yield train, valid, development
+
+
 def predict_test(
-    embeddings: np.ndarray,
-    labels: np.ndarray,
-    folds: Sequence[Fold],
-    selections: Sequence[Selection],
-    classify: Callable[[int, Rows], np.ndarray],
+    data: Examples, selections: Sequence[Selection], classify: Callable[[int, Rows], np.ndarray]
 ) -> ProbeResult:
     """Read the test rows of every fold, once, and return the predictions of its finished head."""
-    predicted = np.full(len(labels), -1, dtype=np.int64)
-    for i, fold in enumerate(folds):
-        predicted[fold.test] = classify(i, Rows(embeddings, labels, fold.test))
-    rows = np.sort(np.concatenate([fold.test for fold in folds]))
+    predicted = np.full(len(data.labels), -1, dtype=np.int64)
+    for i, fold in enumerate(data.folds):
+        predicted[fold.test] = classify(i, Rows(data.embeddings, data.labels, fold.test))
+    rows = np.sort(np.concatenate([fold.test for fold in data.folds]))
     return ProbeResult(
         rows,
         predicted[rows],

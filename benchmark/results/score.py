@@ -12,11 +12,11 @@ import numpy as np
 
 from benchmark.data.clip import Task
 from benchmark.data.hear_catalogue import known_name
-from benchmark.data.split import Fold, make_folds
+from benchmark.data.split import make_folds
 from benchmark.data.task_clips import TaskClips
 from benchmark.embed.embed import EmbeddedTask
 from benchmark.probes import protocols
-from benchmark.probes.rows import ProbeError, ProbeResult
+from benchmark.probes.rows import Examples, ProbeError, ProbeResult
 from benchmark.results.schema import Result
 from benchmark.stats.bootstrap import few_groups_note
 from benchmark.stats.embedding_map import embedding_map
@@ -112,9 +112,8 @@ class Probed:
     """A protocol run on the embeddings of a task."""
 
     embedded: EmbeddedTask  #: the task's clips
-    n_classes: int  #: of the task
+    data: Examples  #: what of them the protocol read
     protocol: protocols.Protocol  #: that was run
-    folds: list[Fold]  #: of the task
     first: ProbeResult  #: the result with the first seed, with the heads it trained
     #: the classes given to the rows tested with each seed, the first among them
     repeats: tuple[np.ndarray, ...]
@@ -123,7 +122,7 @@ class Probed:
     def score(self, rows: np.ndarray, predicted: np.ndarray) -> Scores:
         """Score the classes given to some rows."""
         labels, groups = self.embedded.labels[rows], self.embedded.groups[rows]
-        return score(labels, predicted, self.n_classes, groups, seed=SEED)
+        return score(labels, predicted, self.data.n_classes, groups, seed=SEED)
 
 
 def probe(
@@ -148,18 +147,18 @@ def probe(
         ProbeError: nothing can be trained on a fold.
     """
     folds = make_folds(task.split_policy, embedded.splits, embedded.groups)
-    n_classes, start = len(task.classes), time.monotonic()
+    data = Examples(embedded.embeddings, embedded.labels, folds, len(task.classes))
+    start = time.monotonic()
 
     def run(seed: int) -> ProbeResult:
-        data = embedded.embeddings, embedded.labels, folds, n_classes
-        return protocol.evaluate(*data, device=device, seed=seed)
+        return protocol.evaluate(data, device=device, seed=seed)
 
     first = run(SEED)
     repeats = [first.predicted]
     # Of the other seeds only the classes are kept: their heads may be gigabytes.
     repeats += [run(SEED + i).predicted for i in range(1, seeds if protocol.random else 1)]
     seconds = time.monotonic() - start
-    return Probed(embedded, n_classes, protocol, folds, first, tuple(repeats), seconds)
+    return Probed(embedded, data, protocol, first, tuple(repeats), seconds)
 
 
 def class_result(subject: Subject, probed: Probed) -> Result:
@@ -167,7 +166,7 @@ def class_result(subject: Subject, probed: Probed) -> Result:
     task, embedded, first = subject.source.task, probed.embedded, probed.first
     labels, groups = embedded.labels[first.rows], embedded.groups[first.rows]
     scores = probed.score(first.rows, first.predicted)
-    folds = [_fold(probed, number) for number in range(len(probed.folds))]
+    folds = [_fold(probed, number) for number in range(len(probed.data.folds))]
     accuracies = [fold["metrics"]["accuracy"]["value"] for fold in folds]
     if rough := few_groups_note(groups):
         subject = subject.with_note(f"{task.name}: {rough}")
@@ -204,7 +203,7 @@ def class_result(subject: Subject, probed: Probed) -> Result:
         fold_mean={"accuracy": float(np.mean(accuracies)), "deviation": float(np.std(accuracies))},
         predictions=predictions,
         bad_clips=[{"clip": clip, "reason": why} for clip, why in embedded.errors],
-        seeds=over_seeds(labels, probed.repeats, probed.n_classes) if several else None,
+        seeds=over_seeds(labels, probed.repeats, probed.data.n_classes) if several else None,
         map=embedding_map(embedded.embeddings, embedded.labels, seed=SEED),
         corrupted=rescore(probed, subject.corrupted),
     )
@@ -212,7 +211,7 @@ def class_result(subject: Subject, probed: Probed) -> Result:
 
 def _fold(probed: Probed, number: int) -> dict[str, Any]:
     """Return name, sizes, metrics, selected setting and validation curve of a fold."""
-    fold, first, setting = probed.folds[number], probed.first, probed.protocol.setting
+    fold, first, setting = probed.data.folds[number], probed.first, probed.protocol.setting
     selection = first.selections[number]
     predicted = first.predicted[np.searchsorted(first.rows, fold.test)]
     return {
@@ -264,7 +263,7 @@ def _predict(probed: Probed, other: EmbeddedTask) -> np.ndarray:
     index = {clip: row for row, clip in enumerate(other.clip_ids.tolist())}
     of_row = np.array([index.get(clip, -1) for clip in probed.embedded.clip_ids.tolist()])
     predicted = np.full(len(of_row), -1, dtype=np.int64)
-    for number, fold in enumerate(probed.folds):
+    for number, fold in enumerate(probed.data.folds):
         rows = fold.test[of_row[fold.test] >= 0]
         predicted[rows] = probed.first.predict(number, other.embeddings[of_row[rows]])
     return predicted

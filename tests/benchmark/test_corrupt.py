@@ -19,7 +19,7 @@ from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.evaluate import Settings, embed, embed_corrupted, score_classes
 from benchmark.finetune.protocol import no_head
 from benchmark.probes.protocols import PROTOCOLS
-from benchmark.probes.rows import ProbeResult, Selection
+from benchmark.probes.rows import Examples, ProbeResult, Selection
 from benchmark.results.score import Probed, Subject, rescore
 from tests.synth import noisy_tone
 from wavebyol_hear.audio import read_audio
@@ -157,7 +157,8 @@ def test_each_clip_gets_the_head_of_the_fold_that_tests_it(
 
     rows = np.arange(CLIPS)
     right = ProbeResult(rows, embedded.labels, (Selection(1.0, ()),) * 3, True, predict)
-    probed = Probed(embedded, 2, PROTOCOLS["linear"], folds, right, (right.predicted,), 0.0)
+    data = Examples(embedded.embeddings, embedded.labels, folds, 2)
+    probed = Probed(embedded, data, PROTOCOLS["linear"], right, (right.predicted,), 0.0)
     others = clips[::-1][:-1]  # another order, clip0 left out
     corrupted = embed_clips_corrupted(tmp_path, others, embedded, "clip")
     output = rescore(probed, corrupted)["clip:10"]
@@ -182,8 +183,9 @@ def test_heads_of_real_protocols_lose_nothing_where_nothing_is_spoilt(
     folds = make_folds("folds", embedded.splits, embedded.groups)
     for name in ("linear", "knn", "mlp"):
         protocol = PROTOCOLS[name]
-        outcome = protocol.evaluate(embedded.embeddings, embedded.labels, folds, 2)
-        probed = Probed(embedded, 2, protocol, folds, outcome, (outcome.predicted,), 0.0)
+        data = Examples(embedded.embeddings, embedded.labels, folds, 2)
+        outcome = protocol.evaluate(data)
+        probed = Probed(embedded, data, protocol, outcome, (outcome.predicted,), 0.0)
         output = rescore(probed, {"same": embedded})["same"]
         assert output["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
 

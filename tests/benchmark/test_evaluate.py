@@ -1,7 +1,7 @@
 """What one step passes to the next: keys, flags, notes, seeds, devices, and who fails alone."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,6 @@ from benchmark import run
 from benchmark.data.clip import Clip, Task
 from benchmark.data.corrupt import parse
 from benchmark.data.hear_folder import read_task
-from benchmark.data.split import Fold
 from benchmark.data.task_clips import TaskClips, hear_source
 from benchmark.embed import events as frames
 from benchmark.embed.embed import EmbeddedTask, embed_task
@@ -25,7 +24,7 @@ from benchmark.heareval import protocols as hear_protocols
 from benchmark.heareval.predict import Predicted
 from benchmark.heareval.protocols import heareval_folder
 from benchmark.probes.protocols import PROTOCOLS
-from benchmark.probes.rows import ProbeResult
+from benchmark.probes.rows import Examples, ProbeResult
 from benchmark.results.failures import read_failures
 from benchmark.results.schema import Result, ResultKey, read_results
 from tests.benchmark.data.test_hear_folder import EVENTS, small, write
@@ -167,17 +166,9 @@ def test_flags_notes_seeds_and_device_reach_the_result(
     seen: list[tuple[str, int]] = []
     real = PROTOCOLS["mlp"]
 
-    def watched(
-        embeddings: np.ndarray,
-        labels: np.ndarray,
-        folds: Sequence[Fold],
-        n_classes: int,
-        *,
-        device: str = "cpu",
-        seed: int = 0,
-    ) -> ProbeResult:
+    def watched(data: Examples, *, device: str = "cpu", seed: int = 0) -> ProbeResult:
         seen.append((device, seed))
-        return real.evaluate(embeddings, labels, folds, n_classes, device="cpu", seed=seed)
+        return real.evaluate(data, device="cpu", seed=seed)
 
     monkeypatch.setitem(PROTOCOLS, "mlp", dataclasses.replace(real, evaluate=watched))
     options = settings(tmp_path, device="cpu:0", protocols=("mlp",), seeds=2, allow_partial=True)

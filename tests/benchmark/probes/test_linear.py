@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.data.split import Fold, make_folds
 from benchmark.probes.linear import evaluate, select_c
-from benchmark.probes.rows import Rows
+from benchmark.probes.rows import Examples, Rows
 from benchmark.stats.metrics import score
 from tests.benchmark.guarded import Guarded
 
@@ -44,9 +44,9 @@ def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(monkeypatch)
 
     fit = linear.fit
     monkeypatch.setattr(linear, "fit", disarm)
-    guarded = evaluate(guard, label_guard, folds[:1], 5)
+    guarded = evaluate(Examples(guard, label_guard, folds[:1], 5))
     assert not guard.armed
-    plain = evaluate(features, labels, folds[:1], 5)
+    plain = evaluate(Examples(features, labels, folds[:1], 5))
     assert np.array_equal(guarded.predicted, plain.predicted)
 
 
@@ -62,30 +62,32 @@ def test_test_rows_do_not_change_the_choice() -> None:
     features, labels, folds = made(200)
     corrupted = features.copy()
     corrupted[folds[0].test] = 1e6
-    actual, wanted = (evaluate(x, labels, folds[:1], 5).selections for x in (corrupted, features))
+    actual, wanted = (
+        evaluate(Examples(x, labels, folds[:1], 5)).selections for x in (corrupted, features)
+    )
     assert actual == wanted
 
 
 def test_the_choice_is_the_best_of_the_curve_and_a_tie_goes_to_the_stronger() -> None:
     features, labels, folds = made(200)
-    for selection in evaluate(features, labels, folds, 5).selections:
+    for selection in evaluate(Examples(features, labels, folds, 5)).selections:
         best = max(accuracy for _, accuracy in selection.curve)
         assert selection.value == min(c for c, accuracy in selection.curve if accuracy == best)
 
 
 def test_shuffled_labels_give_chance() -> None:
     features, labels, folds = made(800)
-    true = evaluate(features, labels, folds, 5)
+    true = evaluate(Examples(features, labels, folds, 5))
     assert (true.predicted == labels).mean() > 0.8
     shuffled = np.random.default_rng(1).permutation(labels)
-    result = evaluate(features, shuffled, folds, 5)
+    result = evaluate(Examples(features, shuffled, folds, 5))
     accuracy = score(shuffled, result.predicted, 5).overall["accuracy"]
     assert accuracy.low <= 20 <= accuracy.high
 
 
 def test_the_same_numbers_twice() -> None:
     features, labels, folds = made(200)
-    first, second = (evaluate(features, labels, folds, 5) for _ in range(2))
+    first, second = (evaluate(Examples(features, labels, folds, 5)) for _ in range(2))
     assert np.array_equal(first.predicted, second.predicted)
     assert first.selections == second.selections
 

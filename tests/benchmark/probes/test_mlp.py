@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmark.data.split import Fold
 from benchmark.probes import mlp
-from benchmark.probes.rows import ProbeError, Rows, Selection, every_row
+from benchmark.probes.rows import Examples, ProbeError, Rows, Selection, every_row
 
 
 def made(clips: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +78,7 @@ def test_the_last_fit_is_that_of_training_and_validation_rows_at_the_rate_and_ep
     selection = Selection(3e-4, ((3e-4, 50.0),))
     monkeypatch.setattr(mlp, "HIDDEN", 64)
     monkeypatch.setattr(mlp, "select", lambda *rows, **options: (selection, 4))
-    result = mlp.evaluate(features, labels, [fold], 2, seed=3)
+    result = mlp.evaluate(Examples(features, labels, [fold], 2), seed=3)
     heads = mlp.train(Rows(features, labels, np.arange(40)), 2, 3e-4, seed=3)
     expected = mlp.classify(next(islice(heads, 3, None)), every_row(features))
     assert result.predict(0, features).tolist() == expected.tolist()

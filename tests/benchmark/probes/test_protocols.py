@@ -9,7 +9,7 @@ import pytest
 from benchmark.data.split import Fold, make_folds
 from benchmark.probes import mlp
 from benchmark.probes.protocols import PROTOCOLS, Protocol
-from benchmark.probes.rows import ProbeError
+from benchmark.probes.rows import Examples, ProbeError
 from benchmark.stats.metrics import score
 from tests.benchmark.guarded import Guarded
 
@@ -52,9 +52,9 @@ def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(
 
     monkeypatch.setattr(module, "predict_test", disarm)
     # One fold: the training rows of another may be this one's test rows.
-    guarded = protocol.evaluate(guards[0], guards[1], folds[:1], 5)
+    guarded = protocol.evaluate(Examples(guards[0], guards[1], folds[:1], 5))
     assert not guards[0].armed
-    plain = protocol.evaluate(features, labels, folds[:1], 5)
+    plain = protocol.evaluate(Examples(features, labels, folds[:1], 5))
     assert np.array_equal(guarded.predicted, plain.predicted)
 
 
@@ -65,7 +65,7 @@ def test_a_leak_of_the_test_rows_into_training_is_caught(protocol: Protocol) -> 
     leaking = Fold("leak", np.sort(np.append(fold.train, fold.test[0])), fold.valid, fold.test)
     guard: Any = Guarded(features, fold.test)
     with pytest.raises(AssertionError, match="before the choice"):
-        protocol.evaluate(guard, labels, [leaking], 5)
+        protocol.evaluate(Examples(guard, labels, [leaking], 5))
 
 
 @EVERY
@@ -73,7 +73,9 @@ def test_test_rows_change_neither_the_choice_nor_each_others_classes(protocol: P
     features, labels, folds = made(200)
     corrupted = features.copy()
     corrupted[folds[0].test[1:]] = 1e6
-    actual, wanted = (protocol.evaluate(x, labels, folds[:1], 5) for x in (corrupted, features))
+    actual, wanted = (
+        protocol.evaluate(Examples(x, labels, folds[:1], 5)) for x in (corrupted, features)
+    )
     assert actual.selections == wanted.selections
     assert actual.predicted[0] == wanted.predicted[0]
 
@@ -81,11 +83,11 @@ def test_test_rows_change_neither_the_choice_nor_each_others_classes(protocol: P
 @EVERY
 def test_classes_apart_are_told_apart_and_shuffled_labels_give_chance(protocol: Protocol) -> None:
     features, labels, folds = made(600)
-    actual = protocol.evaluate(features, labels, folds, 5)
+    actual = protocol.evaluate(Examples(features, labels, folds, 5))
     assert actual.rows.tolist() == list(range(600))
     assert (actual.predicted == labels).mean() > 0.95
     shuffled = np.random.default_rng(1).permutation(labels)
-    actual = protocol.evaluate(features, shuffled, folds, 5)
+    actual = protocol.evaluate(Examples(features, shuffled, folds, 5))
     accuracy = score(shuffled, actual.predicted, 5).overall["accuracy"]
     assert accuracy.low <= 20 <= accuracy.high
 
@@ -93,7 +95,7 @@ def test_classes_apart_are_told_apart_and_shuffled_labels_give_chance(protocol: 
 @EVERY
 def test_the_heads_of_an_outcome_repeat_its_predictions(protocol: Protocol) -> None:
     features, labels, folds = made(200)
-    actual = protocol.evaluate(features, labels, folds, 5)
+    actual = protocol.evaluate(Examples(features, labels, folds, 5))
     for index, fold in enumerate(folds):
         rows = fold.test[::-1]
         again = actual.predict(index, features[rows])
@@ -104,7 +106,7 @@ def test_the_heads_of_an_outcome_repeat_its_predictions(protocol: Protocol) -> N
 @EVERY
 def test_the_choice_is_the_best_of_its_curve(protocol: Protocol) -> None:
     features, labels, folds = made(200)
-    for selection in protocol.evaluate(features, labels, folds, 5).selections:
+    for selection in protocol.evaluate(Examples(features, labels, folds, 5)).selections:
         curve = dict(selection.curve)
         assert len(curve) > 2
         assert curve[selection.value] == max(curve.values())
@@ -114,7 +116,9 @@ def test_the_choice_is_the_best_of_its_curve(protocol: Protocol) -> None:
 def test_the_seed_decides_all_that_is_random(protocol: Protocol) -> None:
     features, _, folds = made(200)
     labels = np.random.default_rng(1).integers(0, 5, 200)
-    runs = [protocol.evaluate(features, labels, folds, 5, seed=seed) for seed in (0, 0, 1)]
+    runs = [
+        protocol.evaluate(Examples(features, labels, folds, 5), seed=seed) for seed in (0, 0, 1)
+    ]
     assert np.array_equal(runs[0].predicted, runs[1].predicted)
     assert runs[0].selections == runs[1].selections
     assert np.array_equal(runs[0].predicted, runs[2].predicted) != protocol.random
@@ -128,17 +132,17 @@ def test_an_empty_part_is_named(protocol: Protocol, part: str, message: str) -> 
     features, labels, folds = made(50)
     parts = {"train": folds[0].train, "valid": folds[0].valid} | {part: np.arange(0)}
     with pytest.raises(ProbeError, match=message):
-        protocol.evaluate(features, labels, [Fold("a", **parts, test=folds[0].test)], 5)
+        protocol.evaluate(Examples(features, labels, [Fold("a", **parts, test=folds[0].test)], 5))
 
 
 @EVERY
 def test_a_label_or_a_feature_out_of_range_is_named(protocol: Protocol) -> None:
     features, labels, folds = made(50)
     with pytest.raises(ProbeError, match="label 4 is not one of the 4"):
-        protocol.evaluate(features, labels, folds, 4)
+        protocol.evaluate(Examples(features, labels, folds, 4))
     features[folds[0].train[3], 7] = np.nan
     with pytest.raises(ProbeError, match="feature 7"):
-        protocol.evaluate(features, labels, folds[:1], 5)
+        protocol.evaluate(Examples(features, labels, folds[:1], 5))
 
 
 def test_versions_and_settings_are_each_protocols_own() -> None:
@@ -157,7 +161,7 @@ def test_the_last_fit_reads_training_and_validation_rows(name: str, swapped: boo
     if swapped:
         train, valid = valid, train
     fold = Fold("test", train, valid, np.arange(120, 180))
-    result = PROTOCOLS[name].evaluate(features.astype(np.float32), labels, [fold], 3)
+    result = PROTOCOLS[name].evaluate(Examples(features.astype(np.float32), labels, [fold], 3))
     assert result.rows.tolist() == fold.test.tolist()
     assert (result.predicted == labels[fold.test]).mean() > 0.95
 
@@ -166,9 +170,9 @@ def test_the_last_fit_reads_training_and_validation_rows(name: str, swapped: boo
 def test_every_fold_is_what_it_is_alone(protocol: Protocol) -> None:
     """No fold reads another's rows or selection: each of several tests as it does by itself."""
     features, labels, folds = made(200)
-    together = protocol.evaluate(features, labels, folds, 5)
+    together = protocol.evaluate(Examples(features, labels, folds, 5))
     for i, fold in enumerate(folds):
-        alone = protocol.evaluate(features, labels, [fold], 5)
+        alone = protocol.evaluate(Examples(features, labels, [fold], 5))
         assert alone.selections[0].value == together.selections[i].value
         same = alone.predicted == together.predicted[np.searchsorted(together.rows, fold.test)]
         assert same.mean() > 0.98
@@ -177,5 +181,5 @@ def test_every_fold_is_what_it_is_alone(protocol: Protocol) -> None:
 @EVERY
 def test_converged_is_said_of_every_part(protocol: Protocol) -> None:
     features, labels, folds = made(200)
-    result = protocol.evaluate(features, labels, folds[:1], 5)
+    result = protocol.evaluate(Examples(features, labels, folds[:1], 5))
     assert result.converged == all(selection.converged for selection in result.selections)

@@ -1,7 +1,6 @@
 """From embeddings to a result: seeds are repeated where there is chance, and nowhere else."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +10,10 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from benchmark.data.clip import Clip, Task
-from benchmark.data.split import Fold
 from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cost import Cost
 from benchmark.probes.protocols import Protocol
-from benchmark.probes.rows import ProbeError, ProbeResult, Rows, Selection, predict_test
+from benchmark.probes.rows import Examples, ProbeError, ProbeResult, Rows, Selection, predict_test
 from benchmark.results.schema import read_result, write_result
 from benchmark.results.score import Probed, Subject, class_result, measure_result, probe
 from benchmark.stats.metrics import over_seeds, score
@@ -26,22 +24,14 @@ TASK = Task(
 )  # fmt: skip
 
 
-def guess(
-    embeddings: np.ndarray,
-    labels: np.ndarray,
-    folds: Sequence[Fold],
-    n_classes: int,
-    *,
-    device: str = "cpu",
-    seed: int = 0,
-) -> ProbeResult:
+def guess(data: Examples, *, device: str = "cpu", seed: int = 0) -> ProbeResult:
     """Chance, by the seed."""
 
     def classify(fold: int, rows: Rows) -> np.ndarray:
-        return np.random.default_rng([seed, fold]).integers(0, n_classes, len(rows))
+        return np.random.default_rng([seed, fold]).integers(0, data.n_classes, len(rows))
 
     selection = Selection(0.5, ((0.25, 10.0), (0.5, 20.0)))
-    return predict_test(embeddings, labels, folds, [selection] * len(folds), classify)
+    return predict_test(data, [selection] * len(data.folds), classify)
 
 
 def embedded() -> Any:
@@ -133,7 +123,9 @@ def test_intervals_are_those_of_groups_overall_and_of_every_fold() -> None:
     run = probe(TASK, data, chance)
     result = class_result(subject(), run)
     predicted = np.array(result.predictions["predicted"])
-    parts = [(f.test, kept["metrics"]) for f, kept in zip(run.folds, result.folds, strict=True)]
+    parts = [
+        (f.test, kept["metrics"]) for f, kept in zip(run.data.folds, result.folds, strict=True)
+    ]
     for rows, metrics in [(np.arange(CLIPS), result.metrics), *parts]:
         grouped, alone = (
             score(data.labels[rows], predicted[rows], CLASSES, groups).overall
