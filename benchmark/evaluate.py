@@ -38,7 +38,7 @@ from benchmark.heareval.protocols import (
 from benchmark.probes import multilabel
 from benchmark.probes.protocols import PROTOCOLS, Protocol
 from benchmark.probes.rows import ProbeError
-from benchmark.results.guard import Guard
+from benchmark.results.failures import Guard
 from benchmark.results.schema import Result, ResultError, ResultKey, write_result
 from benchmark.results.score import Subject, class_result, probe
 from benchmark.results.supervisor import Journal

@@ -20,23 +20,23 @@ if __name__ == "__main__":  # before imports that take seconds
 import argparse
 import difflib
 import importlib.util
-import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.data.clip import TaskDataError
 from benchmark.data.corrupt import CorruptionError, parse_all
-from benchmark.data.hear_catalogue import PREFIX, HearTaskError, add_options, known_tasks, resolve
+from benchmark.data.hear_catalogue import PREFIX, HearTaskError, known_tasks, resolve
 from benchmark.data.hear_catalogue import catalogue as hear_listing
 from benchmark.data.own_labels import own_tasks
 from benchmark.data.registry import data_folder, load_tasks
+from wavebyol_hear.files.provenance import cores
 
 # torch is imported inside functions: --help and a wrong command line answer at once.
 if TYPE_CHECKING:
     from benchmark.data.clip import Task
-    from benchmark.finetune.config import FinetuneConfig
     from benchmark.results.schema import Result, ResultKey
     from benchmark.results.supervisor import Journal
 
@@ -52,6 +52,8 @@ NEED_WEIGHTS = ("baselines.byol_a", "baselines.cola")
 """Left out of the default while no weights ship for them."""
 PROTOCOL_NAMES = ("linear", "knn", "mlp", "finetune")
 PRECISIONS = ("fp32", "bf16", "auto")
+HEAR_GRIDS = ("default", "fast", "faster")
+"""Of heareval, each of other networks and numbers of epochs."""
 KEPT = "what was embedded is kept, and the next run goes on"
 
 
@@ -87,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("how it is evaluated").add_argument
     add(
         "--protocol",
+        dest="protocols",
         type=names,
         default=["linear"],
         help=f"how embeddings are scored, comma between: {', '.join(PROTOCOL_NAMES)} (linear)",
@@ -95,11 +98,13 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--finetune-config",
         type=path,
+        dest="finetune",
         metavar="FILE.yaml",
         help="what differs from the defaults of benchmark.finetune.config",
     )
     add(
         "--corrupt",
+        dest="corruptions",
         type=names,
         default=[],
         help="score the trained heads on corrupted test clips too, comma between: noise:SNR_DB, "
@@ -121,8 +126,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("--cache-dir", type=path, help="folder of the embeddings (default: in the data folder)")
     add("--out", type=path, default=Path("results"), help="folder of the results (results)")
     add("--device", help="torch device (default: cuda where there is one)")
-    add("--workers", type=int, default=_cores(), help="decoding threads (default: cores)")
-    add_options(parser)
+    add("--workers", type=int, default=cores(), help="decoding threads (default: cores)")
+    about = "for the tasks named hear:NAME, which heareval scores"
+    add = parser.add_argument_group("HEAR", about).add_argument
+    add("--hear-dir", type=Path, help="folder of HEAR's tasks (default: DATA/hear)")
+    add(
+        "--hear-grid",
+        choices=HEAR_GRIDS,
+        default=HEAR_GRIDS[0],
+        help="heareval's grid; only scores of its default compare with the leaderboard's",
+    )
+    add("--hear-linear", action="store_true", help="score with our own probes too, in seconds")
     return parser
 
 
@@ -149,13 +163,6 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text}: {error}") from None
 
 
-def _cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def default_models() -> list[str]:
     """Return the default models that can run as shipped."""
     shipped = Path(__file__).parents[1] / "baselines" / "weights"
@@ -176,7 +183,7 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
     plain = [name for name in args.tasks or () if not name.startswith(PREFIX)]
     for kind, asked, known in (
         ("task", plain, [*load_tasks(), *hear]),
-        ("protocol", args.protocol, PROTOCOL_NAMES),
+        ("protocol", args.protocols, PROTOCOL_NAMES),
     ):
         for name in asked:
             if name not in known:
@@ -206,16 +213,15 @@ def _importable(module: str) -> bool:
         return False
 
 
-def read_configs(parser: argparse.ArgumentParser, args: argparse.Namespace) -> "FinetuneConfig":
-    """Return the fine-tuning settings; parse the corruptions and choose HEAR's folder in place."""
+def read_configs(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Read the settings of fine-tuning, the corruptions and HEAR's folder in place."""
     from benchmark.finetune.config import FinetuneConfig
     from wavebyol_hear.files.settings import SettingsError, load_settings
 
     try:
-        args.corrupt = parse_all(args.corrupt)
+        args.protocols, args.corruptions = tuple(args.protocols), parse_all(args.corruptions)
         args.hear_dir = args.hear_dir or data_folder(args.data_dir) / "hear"
-        files = [args.finetune_config] if args.finetune_config else []
-        return load_settings(FinetuneConfig(), *files)
+        args.finetune = load_settings(FinetuneConfig(), *filter(None, [args.finetune]))
     except CorruptionError as error:
         parser.error(str(error))
     except SettingsError as error:
@@ -278,7 +284,7 @@ def main(arguments: Sequence[str] | None = None, journal: "Journal | None" = Non
     args = parser.parse_args(arguments)
     args.models = args.models or default_models()
     check_args(parser, args)
-    finetune = read_configs(parser, args)
+    read_configs(parser, args)
     if args.list:
         list_tasks(args)
         return 0
@@ -294,24 +300,11 @@ def main(arguments: Sequence[str] | None = None, journal: "Journal | None" = Non
     from benchmark.evaluate import Settings, evaluate
     from benchmark.probes.protocols import PROTOCOLS
 
-    same = [PROTOCOLS[name].version for name in args.protocol if not PROTOCOLS[name].random]
+    same = [PROTOCOLS[name].version for name in args.protocols if not PROTOCOLS[name].random]
     if args.seeds > 1 and same:
         sys.stdout.write(f"{', '.join(same)}: nothing is drawn at random, so one run each\n")
-    settings = Settings(
-        out=args.out,
-        data_dir=args.data_dir,
-        cache_dir=args.cache_dir,
-        device=args.device,
-        workers=args.workers,
-        allow_partial=args.allow_partial,
-        protocols=tuple(args.protocol),
-        seeds=args.seeds,
-        finetune=finetune,
-        corruptions=args.corrupt,
-        precision=args.precision,
-        hear_grid=args.hear_grid,
-        hear_linear=args.hear_linear,
-    )
+    # The options of a run have the names of its settings.
+    settings = Settings(**{f.name: vars(args)[f.name] for f in fields(Settings) if f.name in args})
     asked = args.tasks or ([] if own else DEFAULT_TASKS)
     hear = [name.removeprefix(PREFIX) for name in asked if name.startswith(PREFIX)]
     known = load_tasks()

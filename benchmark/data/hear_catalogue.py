@@ -4,7 +4,6 @@ Names, metrics, splits and sizes are those of https://hearbenchmark.com/hear-tas
 named `<name>-<version>-<mode>` there, so a task is known by a pattern that leaves the version open.
 """
 
-import argparse
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 PREFIX = "hear:"
-GRIDS = ("default", "fast", "faster")
-"""Of heareval, each of other networks and numbers of epochs."""
 TABLE = Path(__file__).with_name("hear_tasks.csv")
 SOURCE = "https://hearbenchmark.com/hear-tasks.html"
 
@@ -42,21 +39,6 @@ class KnownTask:
         """Title, kind, split, size and metric, in words."""
         kind = f"{self.title}; {self.embedding}, {self.prediction}, {self.split}"
         return f"{kind}, {self.clips} clips of {self.seconds} s, {self.metric}"
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add to the benchmark's command line what only HEAR's tasks need."""
-    hear = parser.add_argument_group("HEAR", "for the tasks named hear:NAME, which heareval scores")
-    hear.add_argument("--hear-dir", type=Path, help="folder of HEAR's tasks (default: DATA/hear)")
-    hear.add_argument(
-        "--hear-grid",
-        choices=GRIDS,
-        default=GRIDS[0],
-        help="heareval's grid; only scores of its default compare with the leaderboard's",
-    )
-    hear.add_argument(
-        "--hear-linear", action="store_true", help="score with our own probes too, in seconds"
-    )
 
 
 def known_tasks() -> dict[str, KnownTask]:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.results.failures import FILE, read_failures
-from benchmark.results.guard import Guard
+from benchmark.results.failures import FILE, Guard, read_failures
 from benchmark.results.schema import write_result
 from tests.benchmark.made_results import made
 
