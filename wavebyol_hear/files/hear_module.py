@@ -213,7 +213,8 @@ def load(spec: str, device: str = "cpu", *, precision: str = "fp32") -> HearMode
 
     Args:
         spec: `module[:weights][?key=value&...]`, such as `wavebyol_hear:encoder.safetensors` or
-            `wavebyol_hear?whiten=false`; the options go to `load_model`. See `parse_spec`.
+            `wavebyol_hear?whiten=false`; the options go to `load_model`. See `parse_spec`. Weights
+            are a file, unless the module says `WEIGHTS_ARE_NAMES = True`.
         device: a torch device.
         precision: handed to a `load_model` that takes it.
 
@@ -223,7 +224,8 @@ def load(spec: str, device: str = "cpu", *, precision: str = "fp32") -> HearMode
     parsed = parse_spec(spec)
     weights = parsed.weights
     module = import_module(parsed.module)
-    if weights and not Path(weights).is_file():
+    names = bool(getattr(module, "WEIGHTS_ARE_NAMES", False))  # such as of a hub, or folders
+    if weights and not names and not Path(weights).is_file():
         raise HearError(f"{spec}: no weights file {weights}; name an existing file")
     check_options(spec, module.load_model, parsed.options)
     try:

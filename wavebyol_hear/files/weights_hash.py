@@ -59,5 +59,5 @@ def weights_fingerprint(module: ModuleType, model: nn.Module, weights: str) -> s
             digest.update(dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     for file in source_files(module):
         digest.update(f"{file.name} {file_hash(file)}".encode())
-    digest.update(file_hash(weights).encode() if weights else b"")
+    digest.update((file_hash(weights) if Path(weights).is_file() else weights).encode())
     return digest.hexdigest()

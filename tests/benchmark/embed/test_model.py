@@ -43,6 +43,10 @@ def test_absent_modules_weights_and_devices_are_named(write_module) -> None:
     name = write_module("whole")
     with pytest.raises(HearError, match=r"no weights file absent\.pt"):
         load(f"{name}:absent.pt")
+    named = write_module(
+        "named", "WEIGHTS_ARE_NAMES = True\ndef load_model(path=''): return Model()"
+    )
+    assert load(f"{named}:a/name").weights_hash != load(f"{named}:another").weights_hash
     with pytest.raises(HearError, match="device 'nowhere'"):
         load(name, "nowhere")
 
