@@ -28,6 +28,10 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
+    "embed": Command(
+        "wavebyol_hear.files.embed_command",
+        "Embed audio files, folders, tar shards or datasets into Parquet or numpy files",
+    ),
     "search": Command("wavebyol_hear.files.search", "Find the embedded files most like a file"),
     "map": Command("wavebyol_hear.files.map", "Draw embedded files on a page, where they play"),
     "export": Command(

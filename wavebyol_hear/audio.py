@@ -78,17 +78,39 @@ def _decoder(file: BinaryIO) -> soundfile.SoundFile:
     return soundfile.SoundFile(descriptor, closefd=False)
 
 
-def _decode(file: BinaryIO, name: str) -> tuple[np.ndarray, int]:
-    """Decode all of a file to float32 [n, channels], with its sample rate in Hz."""
+@contextmanager
+def open_decoder(source: str | Path | BinaryIO) -> Iterator[soundfile.SoundFile]:
+    """Open a file for `decoded_blocks`; whatever fails inside is an AudioError with its name.
+
+    Raises:
+        AudioError: where the file is absent, unreadable or cut off.
+        AudioUnavailableError: where it cannot be read for a reason that may pass.
+    """
+    if isinstance(source, str | Path):
+        with open_audio(source) as file, _errors_named(str(source)), _whole(file) as sound:
+            yield sound
+    else:
+        with _errors_named("the audio"), _whole(source) as sound:
+            yield sound
+
+
+@contextmanager
+def _whole(file: BinaryIO) -> Iterator[soundfile.SoundFile]:
+    """Open a file with libsndfile, with a length that it is known to have."""
+    cut = missing_bytes(file)
+    if cut:
+        raise EOFError(f"({cut} bytes are missing)")
+    with _decoder(with_length(file)) as sound:
+        yield sound
+
+
+@contextmanager
+def _errors_named(name: str) -> Iterator[None]:
+    """Turn whatever decoding raises into an AudioError that begins with the file's name."""
     try:
-        cut = missing_bytes(file)
-        if cut:
-            raise AudioError(f"{name}: cut off, {cut} bytes are missing; fetch the file again")
-        with _decoder(with_length(file)) as sound:
-            promised, rate = sound.frames, sound.samplerate
-            wave = _read_all(sound)
+        yield
     except EOFError as error:
-        raise AudioError(f"{name}: cut off ({error}); fetch the file again") from error
+        raise AudioError(f"{name}: cut off {error}; fetch the file again") from error
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         if isinstance(error, AudioError):
             raise
@@ -97,36 +119,56 @@ def _decode(file: BinaryIO, name: str) -> tuple[np.ndarray, int]:
         if system:
             raise AudioUnavailableError(f"{name}: cannot be read now ({reason})") from error
         raise AudioError(f"{name}: not readable as audio ({reason}); replace the file") from error
-    if len(wave) < promised < NO_LENGTH:
-        raise AudioError(
-            f"{name}: cut off after {len(wave)} of {promised} samples; fetch the file again"
-        )
-    return wave, rate
 
 
-def _read_all(sound: soundfile.SoundFile) -> np.ndarray:
-    """Read to the end, float32 [n, channels], whatever the header says of the length.
+def decoded_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """Yield all of an open file as float32 [n, channels] blocks of at most `BLOCK_SAMPLES` numbers.
 
     soundfile's own `read` allocates what the header promises, and seeks after it, which fails where
     the header says no length or a wrong one.
+
+    Raises:
+        EOFError: the file holds fewer samples than its header says.
     """
-    blocks = []
     size = max(1, BLOCK_SAMPLES // sound.channels)
     if sound.frames < size:
         size = sound.frames + 1
+    total = 0
     while True:
         block = np.empty((size, sound.channels), np.float32)
         pointer = soundfile._ffi.cast("float*", soundfile._ffi.from_buffer(block))
         count = soundfile._snd.sf_readf_float(sound._file, pointer, size)
         soundfile._error_check(soundfile._snd.sf_error(sound._file))
         if count > 0:
-            blocks.append(block[:count])
+            total += count
+            yield block[:count]
         if count < size:
             break
-    return np.concatenate(blocks) if len(blocks) > 1 else (blocks or [block[:0]])[0]
+    if total < sound.frames < NO_LENGTH:
+        raise EOFError(f"after {total} of {sound.frames} samples")
 
 
-def _mix(channels: np.ndarray) -> np.ndarray:
+def decode_audio(source: str | Path | BinaryIO) -> tuple[np.ndarray, int]:
+    """Decode all of a file; see `read_audio` for what it may be.
+
+    Returns:
+        All channels, and the file's own rate in Hz.
+
+    Raises:
+        AudioError: where the file is absent, unreadable or cut off.
+        AudioUnavailableError: where it cannot be read for a reason that may pass.
+
+    Shape:
+        float32 [n, channels], n may be 0.
+    """
+    with open_decoder(source) as sound:
+        blocks = list(decoded_blocks(sound))
+        if not blocks:
+            return np.empty((0, sound.channels), np.float32), sound.samplerate
+        return np.concatenate(blocks) if len(blocks) > 1 else blocks[0], sound.samplerate
+
+
+def mix(channels: np.ndarray) -> np.ndarray:
     """Return the mean of the channels, [n, channels] -> [n].
 
     Column after column: numpy's mean over rows of two takes longer than decoding and resampling.
@@ -169,20 +211,30 @@ def read_audio(source: str | Path | BinaryIO, sample_rate: int) -> np.ndarray:
     """
     if sample_rate <= 0:
         raise ValueError(f"sample_rate is {sample_rate}: give a positive rate in Hz")
-    if isinstance(source, str | Path):
-        name = str(source)
-        with open_audio(source) as file:
-            channels, rate = _decode(file, name)
-    else:
-        name = "the audio"
-        channels, rate = _decode(source, name)
+    channels, rate = decode_audio(source)
+    name = str(source) if isinstance(source, str | Path) else "the audio"
+    return convert_audio(channels, rate, sample_rate, name)
+
+
+def convert_audio(channels: np.ndarray, rate: int, sample_rate: int, name: str) -> np.ndarray:
+    """Average decoded channels and resample them; checks and errors are those of `read_audio`.
+
+    Args:
+        channels: of a file.
+        rate: of the file, in Hz.
+        sample_rate: of the result, in Hz, > 0.
+        name: of the file, for messages.
+
+    Shape:
+        channels float32 [n, channels] -> float32 [m], m >= 1.
+    """
     if rate * MAX_UPSAMPLING < sample_rate:
         raise AudioError(f"{name}: the header says {rate} Hz; repair or replace the file")
     if len(channels) == 0:
         raise AudioError(f"{name}: holds no samples; replace the file or drop it from the list")
     if not np.isfinite(channels).all():
         raise AudioError(f"{name}: holds NaN or infinite samples; repair or replace the file")
-    wave = _mix(channels)
+    wave = mix(channels)
     if rate != sample_rate:
         wave = soxr.resample(wave, rate, sample_rate, quality="HQ")
     if len(wave) == 0:

@@ -173,7 +173,7 @@ def mp3_with_length(data: bytes) -> bytes:
         if count == 0 and any(tag in data[at : at + 64] for tag in (b"Xing", b"Info", b"VBRI")):
             return data
         if at + length > len(data):
-            raise EOFError(f"the last of {count + 1} frames is cut off")
+            raise EOFError(f"in the last of {count + 1} frames")
         at, count = at + length, count + 1
     if count < 2:
         return data

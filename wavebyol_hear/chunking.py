@@ -8,12 +8,26 @@ have small maps and large weights: there, the more clips share one reading of th
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 # Numbers of a map, in float32; in bfloat16 twice as many gained nothing.
 KEPT = 2**23
+
+
+class Wave(Protocol):
+    """Samples of which slices are read, in memory or not: float32 [n]."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def __getitem__(self, span: slice, /) -> np.ndarray:
+        """Return the samples of a slice."""
+        ...
 
 
 def check_audio(audio: Tensor) -> None:

@@ -6,14 +6,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wavebyol_hear.chunking import cat, check_audio, evaluating, max_clips, refuse_recording
+from wavebyol_hear.chunking import (
+    Wave,
+    cat,
+    check_audio,
+    evaluating,
+    max_clips,
+    refuse_recording,
+)
 from wavebyol_hear.components import Components
 from wavebyol_hear.embed_any import BATCH_SECONDS, Source, embed_any
 from wavebyol_hear.encoder import Encoder, EncoderConfig
 from wavebyol_hear.layers import pad_to
 from wavebyol_hear.pooling import Pooling, TimeStatistics, choose, name_of, window_statistics
 from wavebyol_hear.precision import Precision, check_precision, resolve
-from wavebyol_hear.stream import Frames, pieces, stack_halo, stages_of
+from wavebyol_hear.stream import (
+    Frames,
+    Piece,
+    StreamedFrames,
+    pieces,
+    stack_halo,
+    stages_of,
+)
 from wavebyol_hear.timestamps import TimeGrid, windows
 from wavebyol_hear.whitening import Whitening
 
@@ -163,7 +177,10 @@ class Embedder(nn.Module):
         if network is None:
             network = self._network()
             check_audio(audio)
-        frames = self._frames(audio, network)
+        return self._scenes_of(self._frames(audio, network))
+
+    def _scenes_of(self, frames: Frames | StreamedFrames) -> Tensor:
+        """Return scene embeddings from the front end's frames, piece by piece."""
         wanted = self.pooling.of_stages(len(self.stages))
         running = [TimeStatistics(statistics) for statistics in wanted]
         for piece in pieces(frames.count, self.core, self.halo):
@@ -223,6 +240,54 @@ class Embedder(nn.Module):
                 workers=workers,
             )
 
+    def long_scene(self, wave: Wave) -> Tensor:
+        """Return the scene embedding of one recording that need not be in memory.
+
+        The numbers are those of `scenes` up to rounding; memory does not grow with the recording,
+        which is read twice (three times under an image norm). Call it without gradients.
+
+        Args:
+            wave: an array [n], or whatever has a length and slices, such as samples on disk.
+
+        Shape:
+            wave float32 [n] -> [1, scene_embedding_size].
+        """
+        if len(wave) < self.config.crop_samples:
+            return self.scenes(torch.from_numpy(wave[0 : len(wave)])[None])
+        return self._scenes_of(self._streamed(wave))
+
+    def long_timestamps(self, wave: Wave) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield timestamp embeddings of one recording that need not be in memory, and instants.
+
+        Call it without gradients.
+
+        Args:
+            wave: as of `long_scene`.
+
+        Shape:
+            wave float32 [n] -> [T, timestamp_embedding_size] and float64 [T] in ms, several times.
+        """
+        if len(wave) < self.config.crop_samples:
+            embeddings, times = self.timestamps(torch.from_numpy(wave[0 : len(wave)])[None])
+            yield embeddings[0], times[0]
+            return
+        frames, step = self._streamed(wave), self.grid.step
+        columns = self.grid.columns(0, len(wave))
+        times = self.grid.milliseconds(0, len(wave), self.sample_rate)
+        for piece, out in self._timestamps_of(frames, columns):
+            begin = max(piece.first // step, columns.start)
+            kept = out[0, begin - piece.first // step :]
+            first = begin - columns.start
+            embeddings = self.timestamp_pooling.compressed(kept)
+            yield (
+                self._finish(self.whiten_timestamps(embeddings)),
+                times[first : first + len(kept)],
+            )
+
+    def _streamed(self, wave: Wave) -> StreamedFrames:
+        """Return the frames of a recording that is read as they are asked for."""
+        return StreamedFrames(self._network(), wave, self.core, self._weight())
+
     def timestamps(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Return embeddings at a regular hop and the instants in ms that they are centred on.
 
@@ -237,20 +302,27 @@ class Embedder(nn.Module):
     def _timestamps(self, audio: Tensor, network: Encoder) -> tuple[Tensor, Tensor]:
         """Return embeddings and instants of clips that are computed together."""
         frames = self._frames(audio, network)
-        batch, samples = audio.shape
+        samples = audio.shape[1]
         left = max(self.config.crop_samples - samples, 0) // 2
         columns = self.grid.columns(left, samples)
+        out = cat([values for _, values in self._timestamps_of(frames, columns)], 1)
+        times = self.grid.milliseconds(left, samples, self.sample_rate).to(out.device)
+        embeddings = self.timestamp_pooling.compressed(out[:, columns.start :])
+        return self._finish(self.whiten_timestamps(embeddings)), times.expand(len(audio), -1)
+
+    def _timestamps_of(
+        self, frames: Frames | StreamedFrames, columns: range
+    ) -> Iterator[tuple[Piece, Tensor]]:
+        """Yield pieces and their columns' embeddings, not yet whitened, from column 0 on."""
         step = self.grid.step
         end = max(frames.count, step * (columns.stop + 1))
-        out = frames.channels.new_empty(batch, columns.stop, self.timestamp_embedding_size)
         for piece in pieces(step * columns.stop, self.core, self.halo, end):
             image = _channels_last(frames.image(piece.start, piece.stop))
             here = range((piece.first - piece.start) // step, (piece.last - piece.start) // step)
             maps = frames.encoder.dense_maps(image, step)
-            self._embed_columns(maps, here, out[:, piece.first // step : piece.last // step])
-        times = self.grid.milliseconds(left, samples, self.sample_rate).to(out.device)
-        embeddings = self.timestamp_pooling.compressed(out[:, columns.start :])
-        return self._finish(self.whiten_timestamps(embeddings)), times.expand(batch, -1)
+            out = frames.new_empty(len(image), len(here), self.timestamp_embedding_size)
+            self._embed_columns(maps, here, out)
+            yield piece, out
 
     def _embed_columns(self, maps: Iterator[Tensor], columns: range, out: Tensor) -> None:
         """Write the embeddings of some columns of a piece to `out` [B, len(columns), D]."""
@@ -273,13 +345,17 @@ class Embedder(nn.Module):
 
     def _frames(self, audio: Tensor, network: Encoder) -> Frames:
         """Bring audio to the weights' device and run the front end."""
+        wave = pad_to(audio.to(self._weight())[:, None], self.config.crop_samples)
+        return Frames(network, wave, self.core)
+
+    def _weight(self) -> Tensor:
+        """Return a weight of the type that audio is brought to."""
         if self._like.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 f"the weights are {self._like.dtype}: leave them in float32; for bfloat16 "
                 'products, load_model(precision="bf16")'
             )
-        wave = pad_to(audio.to(self._like)[:, None], self.config.crop_samples)
-        return Frames(network, wave, self.core)
+        return self._like
 
     def _finish(self, embeddings: Tensor) -> Tensor:
         """Scale to unit norm if asked to."""

@@ -12,9 +12,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from wavebyol_hear.chunking import cat
+from wavebyol_hear.chunking import Wave, cat
 from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.front_end import FilterBankConfig, FrontEndConfig
 from wavebyol_hear.layers import stack_chunks
@@ -134,11 +135,80 @@ class Frames:
             assert isinstance(energy, Tensor)
             self.gain = encoder.image_norm.gain(energy, self.count)
 
+    def new_empty(self, *shape: int) -> Tensor:
+        """Return an empty tensor of the channels' type."""
+        return self.channels.new_empty(shape)
+
     def image(self, start: int, stop: int) -> Tensor:
         """Return frames `start` to `stop` as an image; past the end the last frame is repeated."""
         part = self.channels[..., start : min(stop, self.count)]
-        if self.gain is not None:
-            part = part * self.gain
-        if stop > self.count:
-            part = nn.functional.pad(part, (0, stop - self.count), mode="replicate")
-        return stack_chunks(part, self.chunks)
+        return _image(part, self.gain, stop - self.count, self.chunks)
+
+
+class StreamedFrames:
+    """The frames of one long clip, computed when they are asked for, of a wave that is read then.
+
+    Args:
+        encoder: the network, in evaluation mode.
+        wave: at least a crop long.
+        core: frames computed at once.
+        like: a weight, whose device and type samples are brought to.
+    """
+
+    def __init__(self, encoder: Encoder, wave: Wave, core: int, like: Tensor) -> None:
+        """Sum the energies that the norms over time need of the whole clip."""
+        self.encoder, self.wave, self.like = encoder, wave, like
+        self.hop = encoder.config.front_end.hop
+        self.halo = front_end_halo(encoder.config.front_end)
+        self.count = encoder.frames(len(wave))
+        step = core * self.hop
+        energy = torch.zeros(1, 1, 1, dtype=torch.float64)
+        for start in range(0, len(wave), step):
+            part = self._emphasized(start, min(start + step, len(wave)))
+            energy += part.square().sum(-1, keepdim=True).double().cpu()
+        self.input_gain = encoder.input_norm.gain(energy, len(wave)).to(like)
+        self.gain: Tensor | None = None
+        if encoder.image_norm is not None:
+            parts = [
+                self._channels(first, min(first + core, self.count)).square().sum(-1, keepdim=True)
+                for first in range(0, self.count, core)
+            ]
+            total = torch.stack([part.double() for part in parts]).sum(0)
+            self.gain = encoder.image_norm.gain(total, self.count).to(like)
+
+    def _emphasized(self, start: int, stop: int) -> Tensor:
+        """Return samples after pre-emphasis, which looks one sample back: [1, 1, stop - start]."""
+        before = min(start, 1)
+        samples = torch.from_numpy(self.wave[start - before : stop])
+        if not samples.sum().isfinite() and not samples.isfinite().all():
+            raise ValueError("audio has NaN or infinite samples")
+        return self.encoder.emphasize(samples.to(self.like)[None, None])[..., before:]
+
+    def _channels(self, first: int, last: int) -> Tensor:
+        """Return the front end's channels of frames `first` to `last`."""
+        start = max(first - self.halo, 0)
+        stop = min(last + self.halo, self.count)
+        if last == self.count:
+            stop = self.count
+        end = len(self.wave) if stop == self.count else stop * self.hop
+        wave = self._emphasized(start * self.hop, end) * self.input_gain
+        channels: Tensor = self.encoder.front_end(wave)
+        return channels[..., first - start : last - start]
+
+    def new_empty(self, *shape: int) -> Tensor:
+        """Return an empty tensor of the channels' type."""
+        return self.like.new_empty(shape)
+
+    def image(self, start: int, stop: int) -> Tensor:
+        """Return frames `start` to `stop` as an image; past the end the last frame is repeated."""
+        part = self._channels(start, min(stop, self.count))
+        return _image(part, self.gain, stop - self.count, self.encoder.config.chunks)
+
+
+def _image(channels: Tensor, gain: Tensor | None, beyond: int, chunks: int) -> Tensor:
+    """Return channels as an image, scaled, with the last frame repeated `beyond` times."""
+    if gain is not None:
+        channels = channels * gain
+    if beyond > 0:
+        channels = nn.functional.pad(channels, (0, beyond), mode="replicate")
+    return stack_chunks(channels, chunks)

@@ -1,10 +1,12 @@
 """Long audio in pieces: the numbers of the whole, in bounded memory."""
 
+import numpy as np
 import pytest
 import torch
 
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder
+from wavebyol_hear.hear import untrained_encoder
 from wavebyol_hear.pooling import TimeStatistics
 from wavebyol_hear.stream import Frames, pieces, stages_of
 
@@ -100,3 +102,31 @@ def test_stages_have_the_shapes_they_are_said_to_have(preset):
     for stage, values in zip(stages_of(encoder), maps, strict=True):
         assert (stage.channels, stage.rows) == values.shape[1:3]
         assert values.shape[3] == maps[0].shape[3] // stage.step
+
+
+@pytest.mark.parametrize("preset", ["h1", "slim", "wide_bank"])
+@pytest.mark.parametrize("samples", [1_000, 20_480, 20_480 * 5 + 77])
+def test_a_recording_that_is_read_in_slices_has_the_numbers_of_the_whole(
+    preset: str, samples: int
+) -> None:
+    class Slices:
+        def __len__(self) -> int:
+            return samples
+
+        def __getitem__(self, span: slice) -> np.ndarray:
+            assert span.stop - span.start <= 60_000
+            return wave[span].copy()
+
+    swell = np.linspace(0, 0.2, samples)
+    wave = (swell * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
+    encoder = untrained_encoder(preset)
+    model = Embedder(encoder, chunk_seconds=1.28)
+    audio = torch.from_numpy(wave)[None]
+    with torch.inference_mode():
+        whole, (instants, times) = model.scenes(audio), model.timestamps(audio)
+        scene = model.long_scene(Slices())
+        pieces = list(model.long_timestamps(Slices()))
+    assert torch.allclose(scene, whole, atol=1e-5)
+    assert len(pieces) > 1 or samples < 60_000
+    assert torch.allclose(torch.cat([values for values, _ in pieces]), instants[0], atol=1e-5)
+    assert torch.equal(torch.cat([ms for _, ms in pieces]), times[0])

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wavebyol_hear.chunking import Wave
 from wavebyol_hear.files.model_spec import HearError, check_options, one_line, parse_spec
 from wavebyol_hear.files.weights_hash import weights_fingerprint
 
@@ -87,6 +88,11 @@ class HearModel:
     def size(self) -> int:
         """The number of values of a scene embedding."""
         return int(getattr(self.model, "scene_embedding_size", 0))
+
+    @property
+    def timestamp_size(self) -> int:
+        """The number of values of a timestamp embedding."""
+        return int(getattr(self.model, "timestamp_embedding_size", 0))
 
     @property
     def precision(self) -> str:
@@ -180,6 +186,56 @@ class HearModel:
         checked = check_tensor(f"{what} (embeddings)", values, (*stamps.shape, int(size)))
         return checked.detach().cpu().numpy(), stamps.detach().cpu().numpy()
 
+    def long_scene(self, wave: Wave) -> np.ndarray:
+        """Embed one long recording that need not be in memory, without gradients.
+
+        A model that has `long_scene(wave)` reads slices of the wave; to others it is given whole.
+
+        Shape:
+            wave float32 `[n]`, result float32 `[size]`; may hold NaN.
+
+        Raises:
+            HearError: as of `embed`.
+            EncodeError: as of `embed`.
+        """
+        if not hasattr(self.model, "long_scene"):
+            whole: np.ndarray = self.scenes(wave[0 : len(wave)][None])[0]
+            return whole
+        what = f"{self.spec}: long_scene"
+        with torch.inference_mode(), _encode_errors(what, len(wave)):
+            answer = self.model.long_scene(wave)  # type: ignore[operator]
+        value: np.ndarray = check_tensor(what, answer, (1, self.size)).cpu().numpy()[0]
+        return value
+
+    def long_timestamps(self, wave: Wave) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the embeddings of instants of one long recording and the instants in ms, in order.
+
+        A model that has `long_timestamps(wave)` reads slices of the wave; to others it is given
+        whole.
+
+        Shape:
+            wave float32 `[n]` -> float32 `[T, D]` and float64 `[T]`, several times.
+
+        Raises:
+            HearError: as of `timestamps`.
+            EncodeError: as of `timestamps`.
+        """
+        if not hasattr(self.model, "long_timestamps"):
+            values, stamps = self.timestamps(wave[0 : len(wave)][None])
+            yield values[0], stamps[0]
+            return
+        what = f"{self.spec}: long_timestamps"
+        with torch.inference_mode(), _encode_errors(what, len(wave)):
+            pieces = iter(self.model.long_timestamps(wave))  # type: ignore[operator]
+        while True:
+            with torch.inference_mode(), _encode_errors(what, len(wave)):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            some, ms = piece
+            checked = check_tensor(what, some, (len(ms), self.timestamp_size))
+            yield checked.cpu().numpy(), ms.cpu().numpy()
+
     def _call(self, function: str, audio: Tensor) -> object:
         """Return what a function of the module, or the model's `forward`, makes of a copy."""
         try:
@@ -191,6 +247,17 @@ class HearModel:
             raise EncodeError(
                 f"{self.spec}: {function} failed on {tuple(audio.shape)} ({one_line(error)})"
             ) from error
+
+
+@contextmanager
+def _encode_errors(what: str, samples: int) -> Iterator[None]:
+    """Turn what foreign code raises into an EncodeError."""
+    try:
+        yield
+    except HearError:
+        raise
+    except Exception as error:
+        raise EncodeError(f"{what} failed on {samples} samples ({one_line(error)})") from error
 
 
 def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> Tensor:

@@ -21,6 +21,8 @@ from wavebyol_hear.files.atomic import atomic_write
 METADATA = b"wavebyol"
 """Key of the schema's metadata: JSON with format, model, weights hash and options."""
 FORMAT = "wavebyol-embeddings/1"
+LIST = b"wavebyol_parts"
+"""Key of the metadata of `index.parquet`: JSON, the names of the parts that were merged."""
 EMBEDDING = "embedding"
 INDEX_COLUMNS = pa.schema(
     [
@@ -181,7 +183,10 @@ def load(folder: str | Path) -> tuple[pa.Table, np.ndarray]:
     """
     folder = Path(folder)
     if (folder / EMBEDDINGS).is_file() and (folder / INDEX).is_file():
-        return pq.read_table(folder / INDEX), _mapped(folder / EMBEDDINGS)
+        index, array = pq.read_table(folder / INDEX), _mapped(folder / EMBEDDINGS)
+        if index.num_rows != len(array):
+            raise EmbeddingsError(f"{folder}: is not finished; run wavebyol embed again")
+        return index, array
     paths = part_paths(folder)
     if not paths:
         raise EmbeddingsError(f"{folder}: holds no embeddings; make them with wavebyol embed")
@@ -213,6 +218,30 @@ def write_array(path: Path, paths: Sequence[Path], rows: int) -> None:
         np.lib.format.write_array_header_1_0(file, head)
         for block in blocks(paths):
             file.write(block.astype(dtype, copy=False).data)
+
+
+def merge(folder: Path, paths: Sequence[Path]) -> None:
+    """Turn the parts in a folder into one array and its index, and remove them.
+
+    The index notes the parts' names last, see `merged_list`: a run that was stopped before that
+    merges again.
+    """
+    index = pa.concat_tables([pq.read_table(path, columns=INDEX_COLUMNS.names) for path in paths])
+    write_array(folder / EMBEDDINGS, paths, index.num_rows)
+    names = json.dumps([path.name for path in paths]).encode()
+    with atomic_write(folder / INDEX) as file:
+        pq.write_table(index.replace_schema_metadata(index.schema.metadata | {LIST: names}), file)
+    for path in paths:
+        path.unlink()
+
+
+def merged_list(folder: Path) -> list[str] | None:
+    """Return the names of the parts that `merge` turned into one array; None where it did not."""
+    try:
+        metadata = pq.read_schema(folder / INDEX).metadata or {}
+        return list(json.loads(metadata[LIST])) if (folder / EMBEDDINGS).exists() else None
+    except (OSError, pa.ArrowException, KeyError):
+        return None
 
 
 def _array(folder: Path, paths: Sequence[Path], rows: int) -> np.ndarray:

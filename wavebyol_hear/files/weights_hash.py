@@ -47,6 +47,22 @@ def weights_fingerprint(module: ModuleType, model: nn.Module, weights: str) -> s
     besides is known by `HearModel.noise_embedding` only.
     """
     digest = hashlib.blake2b(digest_size=HASH_BYTES)
+    _add_tensors(digest, model)
+    for file in source_files(module):
+        digest.update(f"{file.name} {file_hash(file)}".encode())
+    digest.update((file_hash(weights) if Path(weights).is_file() else weights).encode())
+    return digest.hexdigest()
+
+
+def tensors_hash(model: nn.Module) -> str:
+    """Return a hash of a model's tensors alone, which stays while the code around them changes."""
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
+    _add_tensors(digest, model)
+    return digest.hexdigest()
+
+
+def _add_tensors(digest: hashlib.blake2b, model: nn.Module) -> None:
+    """Hash names, types, shapes and values of a model's tensors."""
     for name, value in sorted(model.state_dict().items()):
         if not isinstance(value, Tensor):
             digest.update(f"{name} {value!r}".encode())
@@ -57,7 +73,3 @@ def weights_fingerprint(module: ModuleType, model: nn.Module, weights: str) -> s
             plain = value.detach()
             dense = plain if value.layout == torch.strided else plain.to_dense()
             digest.update(dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    for file in source_files(module):
-        digest.update(f"{file.name} {file_hash(file)}".encode())
-    digest.update((file_hash(weights) if Path(weights).is_file() else weights).encode())
-    return digest.hexdigest()

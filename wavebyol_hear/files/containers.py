@@ -1,0 +1,166 @@
+"""What a part of the list holds, one audio file after the other: files, tar members, table rows.
+
+What does not lie in a file of its own is read from an open one by place: nothing is unpacked under
+a name that an archive chooses.
+"""
+
+import contextlib
+import os
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from wavebyol_hear.files.decode import Blob, Source
+from wavebyol_hear.files.read_ahead import Unavailable
+from wavebyol_hear.files.sources import SUFFIXES, URL, Part
+
+COPY_BYTES = 1 << 20
+DOWNLOAD_SECONDS = 60.0
+RETRY_SECONDS = (1.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One audio file: what it is called in the output, and where it is or why it is not."""
+
+    name: str
+    source: Source | None
+    error: str = ""
+
+
+class Contents:
+    """The audio files of a part; the files that they lie in are open until it is closed.
+
+    Args:
+        part: of the list.
+        folder: where what must be downloaded or unpacked goes, under no name.
+    """
+
+    def __init__(self, part: Part, folder: Path) -> None:
+        self.folder = folder
+        self._open = contextlib.ExitStack()
+        read = {"files": self._files, "tar": self._tar, "table": self._table}[part.kind]
+        self.clips = list(read(part))
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._open.close()
+
+    def _files(self, part: Part) -> Iterator[Clip]:
+        """Yield files of their own."""
+        for item in part.items:
+            yield Clip(item.path, None if item.error else item.path, item.error)
+
+    def _tar(self, part: Part) -> Iterator[Clip]:
+        """Yield the audio members of a tar shard, in its order."""
+        shard = part.items[0].path
+        try:
+            file = self._tar_file(shard)
+        except (OSError, EOFError, tarfile.TarError) as error:
+            yield _unreadable(shard, error)
+            return
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                for member in archive:
+                    if member.isreg() and member.name.lower().endswith(tuple(SUFFIXES)):
+                        blob = Blob(file.fileno(), member.offset_data, member.size)
+                        yield Clip(f"{shard}::{member.name}", blob)
+                    archive.members = []  # type: ignore[attr-defined]  # else it keeps them all
+        except (tarfile.TarError, EOFError, OSError) as error:
+            yield _unreadable(shard, error)
+
+    def _tar_file(self, shard: str) -> BinaryIO:
+        """Return an open tar without compression: the shard itself, or a copy."""
+        if URL.match(shard):
+            file = self._temporary()
+            _download(shard, file)
+        else:
+            file = self._open.enter_context(open(shard, "rb"))  # noqa: SIM115
+        file.seek(0)
+        if file.read(2) == b"\x1f\x8b":
+            import gzip
+
+            file.seek(0)
+            packed, file = file, self._temporary()
+            with gzip.open(packed) as content:
+                while data := content.read(COPY_BYTES):
+                    file.write(data)
+            file.flush()
+        file.seek(0)
+        return file
+
+    def _table(self, part: Part) -> Iterator[Clip]:
+        """Yield the rows of a table, their bytes copied to disk."""
+        import pyarrow as pa
+
+        from wavebyol_hear.files.audio_tables import audio_rows
+
+        table = part.items[0].path
+        file, end = self._temporary(), 0
+        try:
+            for name, data, path in audio_rows(table, part.groups):
+                if data is not None:
+                    file.write(data)
+                    yield Clip(name, Blob(file.fileno(), end, len(data)))
+                    end += len(data)
+                else:
+                    yield _beside(name, table, path)
+        except (OSError, pa.ArrowException) as error:
+            yield _unreadable(table, error)
+        file.flush()
+
+    def _temporary(self) -> BinaryIO:
+        """Return a new file without a name."""
+        return self._open.enter_context(tempfile.TemporaryFile(dir=self.folder))
+
+
+def _beside(name: str, table: str, path: str) -> Clip:
+    """Return the file that a row without bytes names, if it lies in the table's folder."""
+    folder = os.path.realpath(os.path.dirname(table) or ".")
+    file = os.path.join(folder, path)
+    if path and os.path.realpath(file).startswith(os.path.join(folder, "")):
+        return Clip(name, file)
+    return Clip(name, None, "the row holds no bytes and no path below the table's folder")
+
+
+def _unreadable(name: str, error: Exception) -> Clip:
+    """Return an entry for a shard or table that cannot be read, or not to its end."""
+    reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+    passing = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+    if isinstance(error, urllib.error.HTTPError):
+        passing = error.code >= 500
+    text = f"cannot be read, or not to its end ({reason}); fetch it again"
+    return Clip(name, None, Unavailable(text) if passing else text)
+
+
+def _download(url: str, file: BinaryIO) -> None:
+    """Write what a URL holds to a file, in three tries.
+
+    Raises:
+        OSError: it cannot be fetched.
+    """
+    for wait in (*RETRY_SECONDS, None):
+        try:
+            file.seek(0)
+            file.truncate()
+            with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
+                promised = response.headers.get("Content-Length")
+                while data := response.read(COPY_BYTES):
+                    file.write(data)
+            file.flush()
+            if promised is not None and file.tell() != int(promised):
+                raise OSError(f"{file.tell()} of {promised} bytes came")
+            return
+        except urllib.error.HTTPError as error:
+            if error.code < 500 or wait is None:
+                raise
+        except OSError:
+            if wait is None:
+                raise
+        time.sleep(wait)

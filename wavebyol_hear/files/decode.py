@@ -1,0 +1,243 @@
+"""Audio files, alone or inside others, to waves at a model's rate: in memory, or on disk."""
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from wavebyol_hear.audio import (
+    MAX_UPSAMPLING,
+    NO_LENGTH,
+    AudioError,
+    decoded_blocks,
+    mix,
+    open_audio,
+    open_decoder,
+)
+from wavebyol_hear.files import foreign_codecs
+
+LONG_BYTES = 1 << 26
+"""Decoded to more than this, all channels together, a file is resampled block by block to disk."""
+READ_BYTES = 1 << 20
+
+
+class Slice(io.RawIOBase):
+    """Bytes of a file inside another file, read without moving that file's place.
+
+    Args:
+        descriptor: of the open outer file.
+        offset: of the first byte.
+        size: bytes.
+    """
+
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+        self._descriptor, self._offset, self._size, self._at = descriptor, offset, size, 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer with what comes next."""
+        wanted = max(0, min(len(buffer), self._size - self._at))
+        data = os.pread(self._descriptor, wanted, self._offset + self._at)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a byte."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """An audio file inside another file, such as a tar: the open outer file and where it lies."""
+
+    descriptor: int
+    offset: int
+    size: int
+
+    def open(self) -> BinaryIO:
+        """Return its bytes as an open file."""
+        if self.size <= LONG_BYTES:
+            return io.BytesIO(os.pread(self.descriptor, self.size, self.offset))
+        return io.BufferedReader(Slice(self.descriptor, self.offset, self.size), READ_BYTES)
+
+
+Source = str | Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself: rate in Hz, samples and channels; zeros where it cannot."""
+
+    sample_rate: int = 0
+    frames: int = 0
+    channels: int = 0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the file would take much memory decoded."""
+        return LONG_BYTES < 4 * self.frames * self.channels < NO_LENGTH
+
+    def length_at(self, sample_rate: int) -> int:
+        """Return the samples it will have at a rate; 0 where it does not say."""
+        return round(self.frames * sample_rate / self.sample_rate) if self.sample_rate else 0
+
+
+class DiskWave:
+    """A wave in a file without a name, float32, of which slices are read.
+
+    Args:
+        file: holds the samples; closed with the wave.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._length = os.fstat(file.fileno()).st_size // 4
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return self._length
+
+    def __getitem__(self, span: slice) -> np.ndarray:
+        """Return the samples of a slice without steps, float32 [n]."""
+        start, stop, _ = span.indices(self._length)
+        data = os.pread(self._file.fileno(), 4 * max(0, stop - start), 4 * start)
+        return np.frombuffer(data, np.float32).copy()
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._file.close()
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A wave at the model's rate, and what the file was: its length in seconds, its rate in Hz."""
+
+    wave: np.ndarray | DiskWave
+    duration: float
+    sample_rate: int
+
+
+def read_header(source: Source) -> Header:
+    """Return what a file says of its length; reading it may find fewer samples."""
+    try:
+        with _opened(source) as file:
+            if foreign_codecs.is_foreign(file):
+                return Header(*foreign_codecs.header(file))
+            file.seek(0)
+            with soundfile.SoundFile(file) as sound:
+                return Header(sound.samplerate, sound.frames, sound.channels)
+    except (AudioError, soundfile.SoundFileError, OSError, ValueError):
+        return Header()  # decoding it will say what is wrong
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[BinaryIO]:
+    """Open a file or a blob."""
+    if isinstance(source, Blob):
+        yield source.open()
+    else:
+        with open_audio(source) as file:
+            yield file
+
+
+@contextmanager
+def blocks_of(source: Source) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """Open a file for decoding: its rate in Hz and blocks float32 [n, channels].
+
+    Raises:
+        AudioError: where the file is absent, unreadable, cut off, or needs PyAV.
+        AudioUnavailableError: where it cannot be read for a reason that may pass.
+    """
+    with _opened(source) as file:
+        foreign = foreign_codecs.is_foreign(file)
+        if foreign:
+            with foreign_codecs.opened(file, str(source)) as decoded:
+                yield decoded
+            return
+        if isinstance(source, Blob):
+            with open_decoder(file) as sound:
+                yield sound.samplerate, decoded_blocks(sound)
+    if isinstance(source, str):
+        with open_decoder(source) as sound:
+            yield sound.samplerate, decoded_blocks(sound)
+
+
+def decode(source: Source, sample_rate: int, folder: Path, *, to_disk: bool = False) -> Decoded:
+    """Decode a file to one channel at a rate, block by block.
+
+    The samples are those of `wavebyol_hear.audio.read_audio`, bit by bit.
+
+    Args:
+        source: path of a file, or a blob.
+        sample_rate: in Hz, > 0.
+        folder: where a wave goes that does not stay in memory.
+        to_disk: whether this one does not.
+
+    Raises:
+        AudioError: as of `read_audio`, or the file needs PyAV, which is not installed.
+        AudioUnavailableError: as of `read_audio`.
+    """
+    name = source if isinstance(source, str) else "the audio"
+    with blocks_of(source) as (rate, blocks):
+        if rate * MAX_UPSAMPLING < sample_rate:
+            raise AudioError(f"{name}: the header says {rate} Hz; repair or replace the file")
+        total = [0]
+        mono = _checked(blocks, name, total)
+        pieces = mono if rate == sample_rate else _resampled(mono, rate, sample_rate)
+        wave: np.ndarray | DiskWave
+        if to_disk:
+            file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+            try:
+                for piece in pieces:
+                    file.write(piece.data)
+                file.flush()
+            except BaseException:
+                file.close()
+                raise
+            wave = DiskWave(file)
+        else:
+            waves = list(pieces)
+            wave = np.concatenate(waves) if waves else np.empty(0, np.float32)
+    if total[0] == 0:
+        raise AudioError(f"{name}: holds no samples; replace the file or drop it from the list")
+    if len(wave) == 0:
+        raise AudioError(
+            f"{name}: {total[0]} samples at {rate} Hz leave none at {sample_rate} Hz; "
+            "drop it from the list"
+        )
+    return Decoded(wave, total[0] / rate, rate)
+
+
+def _checked(blocks: Iterator[np.ndarray], name: str, total: list[int]) -> Iterator[np.ndarray]:
+    """Yield the mean of the channels of each block, and count the samples."""
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise AudioError(f"{name}: holds NaN or infinite samples; repair or replace the file")
+        total[0] += len(block)
+        yield np.ascontiguousarray(mix(block))
+
+
+def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """Yield blocks resampled to another rate."""
+    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.empty(0, np.float32), last=True)

@@ -1,0 +1,188 @@
+"""wavebyol embed: from files, folders, lists, shards and datasets to embeddings on disk."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from wavebyol_hear.files.extras import require
+
+EPILOG = """\
+exit status: 0 all files are embedded; 1 some are not, errors.parquet has their paths and reasons;
+2 it could not begin or go on; 130 or 143 it was interrupted (what is done is kept, and the same
+command goes on from there).
+"""
+RANKS = (
+    ("RANK", "WORLD_SIZE"),
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"),
+    ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"),
+)
+"""Variables from which `--part` is taken: torchrun's, SLURM's, those of Kubernetes."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    add = parser.add_argument
+    add(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="audio files; folders; @list.txt with one path per line; CSV files with a path "
+        "column; WebDataset tar shards, local or http, with {000..009} for several; Parquet files "
+        "with an audio column; folders of Hugging Face datasets",
+    )
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the embeddings")
+    add("--model", default="wavebyol_hear", help="module[:weights][?key=value&...] (%(default)s)")
+    add("--dims", type=_count, help="principal components to keep of each embedding")
+    add("--window", type=_seconds, default=0.0, help="seconds that a row embeds (whole files)")
+    add("--hop", type=_seconds, help="seconds from one window to the next (the window)")
+    add("--timestamps", action="store_true", help="one row for each timestamp (40 ms)")
+    add("--format", choices=("parquet", "npy"), default="parquet", help="(%(default)s)")
+    add("--dtype", choices=("float32", "float16"), default="float32", help="(%(default)s)")
+    add("--device", help="cpu, cuda, cuda:1, ... (a GPU where there is one)")
+    add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="(%(default)s)")
+    add(
+        "--batch-seconds",
+        type=_seconds,
+        default=64.0,
+        help="audio computed at once (%(default)g); 0 computes each clip alone, so that its vector "
+        "is the same to the last bit whatever other files there are",
+    )
+    add("--workers", type=_workers, help="threads that decode (2, beside a GPU 16)")
+    add("--threads", type=_count, help="threads that compute on the CPU (torch's default)")
+    add("--path-column", default="", metavar="NAME", help="column of the paths in CSV files")
+    add("--follow-links", action="store_true", help="follow links that lead out of a folder")
+    add("--part-size", type=_count, default=512, help="files per output part (%(default)s)")
+    add(
+        "--part",
+        metavar="I/N",
+        help="the share I of N, from 0/N to N-1/N, for several processes with one DIR; /N takes I "
+        "from the environment (RANK, SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Embed and return the exit status."""
+    for module in ("pyarrow", "tqdm"):
+        require(module, "files", "wavebyol embed")
+    from wavebyol_hear.files import embed_job
+    from wavebyol_hear.files.sources import Listing
+
+    share = share_of(args.part, os.environ)
+    check(args)
+    listing = Listing(args.path_column, args.follow_links, args.part_size, args.out)
+    spec = args.model
+    if args.dims:
+        spec += f"{'&' if '?' in spec else '?'}dims={args.dims}"
+    device = args.device or default_device(os.environ)
+    settings = embed_job.Settings(
+        sources=tuple(args.sources),
+        out=args.out,
+        model=spec,
+        device=device,
+        precision=args.precision,
+        threads=args.threads,
+        window=args.window,
+        hop=args.hop or args.window,
+        timestamps=args.timestamps,
+        format=args.format,
+        dtype=args.dtype,
+        batch_seconds=args.batch_seconds,
+        workers=args.workers if args.workers is not None else 16 if "cuda" in device else 2,
+        part_size=args.part_size,
+        share=(share.number, share.total),
+    )
+    if share.origin:
+        sys.stderr.write(f"share {share.number} of {share.total}, from {share.origin}\n")
+    return embed_job.embed(settings, listing)
+
+
+class UsageError(ValueError):
+    """Arguments that do not go together: one line with the remedy."""
+
+
+class Share(NamedTuple):
+    """Which of the parts are this process's: every `total`-th, from `number` on."""
+
+    number: int
+    total: int
+    origin: str = ""
+
+
+def share_of(text: str | None, environment: Mapping[str, str]) -> Share:
+    """Return the share of `--part`, or of the first of `RANKS` that is set.
+
+    Raises:
+        UsageError: the text is no I/N with 0 <= I < N, or I is in no variable.
+
+    Example:
+        >>> share_of("3/8", {}), share_of(None, {"RANK": "1", "WORLD_SIZE": "2"}).number
+        (Share(number=3, total=8, origin=''), 1)
+    """
+    found = next((pair for pair in RANKS if pair[0] in environment), None)
+    origin = ""
+    if text is None:
+        if found is None or found[1] not in environment:
+            return Share(0, 1)
+        text = f"/{environment[found[1]]}"
+    first, _, count = text.partition("/")
+    if not first and found is not None:
+        origin = found[0]
+        lowest = environment.get("SLURM_ARRAY_TASK_MIN", "0") if "SLURM" in origin else "0"
+        step = environment.get("SLURM_ARRAY_TASK_STEP", "1") if "SLURM" in origin else "1"
+        try:
+            first = str((int(environment[origin]) - int(lowest)) // int(step))
+        except (ValueError, ZeroDivisionError) as error:
+            raise UsageError(f"{origin} is {environment[origin]!r}: give --part I/N") from error
+    if not (first.isdecimal() and count.isdecimal() and int(first) < int(count)):
+        said = f"{origin} and {text}" if origin else f"--part {text}"
+        raise UsageError(f"{said}: give I/N with I from 0 to N - 1, such as 0/8")
+    return Share(int(first), int(count), origin)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise a UsageError where arguments contradict each other."""
+    if args.timestamps and (args.window or args.hop):
+        raise UsageError("--timestamps beside --window: drop one of them")
+    if args.hop and not args.window:
+        raise UsageError("--hop without --window: add --window SECONDS")
+    if args.hop == 0 and args.window:
+        raise UsageError("--hop is 0: give seconds above 0")
+
+
+def default_device(environment: Mapping[str, str]) -> str:
+    """Return a GPU where there is one, that of the local rank if several processes share them."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    rank = environment.get("LOCAL_RANK", "")
+    return f"cuda:{int(rank) % torch.cuda.device_count()}" if rank.isdecimal() else "cuda"
+
+
+def _seconds(text: str) -> float:
+    """Return seconds, 0 or more."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: give seconds, 0 or more")
+    return value
+
+
+def _count(text: str) -> int:
+    """Return a whole number, 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
+    return value
+
+
+def _workers(text: str) -> int:
+    """Return a whole number, 0 or more."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text}: give 0 or more")
+    return value

@@ -1,0 +1,99 @@
+"""M4A, AAC, WMA and WebM, which libsndfile does not know, through PyAV (the extra `av`)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from wavebyol_hear.audio import AudioError
+from wavebyol_hear.files.extras import MissingExtraError, require
+
+ASF = bytes.fromhex("3026b2758e66cf11")
+MATROSKA = bytes.fromhex("1a45dfa3")
+
+
+def is_foreign(file: BinaryIO) -> bool:
+    """Return whether a file begins as one of these formats, whatever its name says."""
+    file.seek(0)
+    head = file.read(12)
+    file.seek(0)
+    adts = len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
+    return adts or head[4:8] == b"ftyp" or head.startswith((ASF, MATROSKA))
+
+
+def header(file: BinaryIO) -> tuple[int, int, int]:
+    """Return rate in Hz, samples and channels as the container states them; zeros without PyAV."""
+    try:
+        av = require("av", "av", "")
+    except MissingExtraError:
+        return 0, 0, 0
+    with _translated("", av), av.open(file) as container:
+        stream = _audio(container, "")
+        guess = round((container.duration or 0) / av.time_base * stream.rate)
+        return stream.rate, _promised(container, stream) or guess, stream.channels
+
+
+@contextmanager
+def opened(file: BinaryIO, name: str) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """Open a file for decoding: its rate in Hz and blocks float32 [n, channels].
+
+    Raises:
+        AudioError: PyAV is not installed, or the file is damaged or holds no audio.
+    """
+    try:
+        av = require("av", "av", "this format (M4A, AAC, WMA or WebM)")
+    except MissingExtraError as error:
+        raise AudioError(f"{name}: {error}") from error
+    with _translated(name, av), av.open(file) as container:
+        stream = _audio(container, name)
+        stream.thread_type = "NONE"  # files are decoded side by side as it is
+        yield stream.rate, _trimmed(_blocks(av, container, stream), _promised(container, stream))
+
+
+@contextmanager
+def _translated(name: str, av: Any) -> Iterator[None]:  # noqa: ANN401
+    """Turn FFmpeg's errors into AudioErrors."""
+    try:
+        yield
+    except (av.FFmpegError, ValueError, OSError) as error:
+        if isinstance(error, AudioError):
+            raise
+        reason = " ".join(str(error).split())
+        raise AudioError(f"{name}: not readable as audio ({reason}); replace the file") from error
+
+
+def _audio(container: Any, name: str) -> Any:  # noqa: ANN401
+    """Return the first audio stream."""
+    if not container.streams.audio:
+        raise AudioError(f"{name}: holds no audio stream; drop it from the list")
+    return container.streams.audio[0]
+
+
+def _promised(container: Any, stream: Any) -> int | None:  # noqa: ANN401
+    """Return the samples that a container's edit list says; None for formats that only guess."""
+    if "mp4" not in container.format.name or stream.duration is None:
+        return None
+    return round(stream.duration * stream.time_base * stream.rate)
+
+
+def _blocks(av: Any, container: Any, stream: Any) -> Iterator[np.ndarray]:  # noqa: ANN401
+    """Yield decoded frames as float32 [n, channels]; the decoder itself drops the priming."""
+    resampler = av.AudioResampler("flt", stream.layout, stream.rate)
+    channels = stream.channels
+    for frame in container.decode(stream):
+        for part in resampler.resample(frame):
+            yield part.to_ndarray().reshape(-1, channels)
+    for part in resampler.resample(None):
+        yield part.to_ndarray().reshape(-1, channels)
+
+
+def _trimmed(blocks: Iterator[np.ndarray], length: int | None) -> Iterator[np.ndarray]:
+    """Yield blocks up to a length: an encoder fills its last frame with silence."""
+    left = length
+    for block in blocks:
+        part = block if left is None else block[:left]
+        if left is not None:
+            left -= len(part)
+        if len(part):
+            yield part
