@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.report.published import FIGURES, PublishedError, read_published
+from benchmark.report.tables import published_tables
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,14 @@ def test_doubtful_published_figures_are_refused(tmp_path: Path, line: str, messa
     path.write_text(f"{head}\n{line}\n", encoding="utf-8")
     with pytest.raises(PublishedError, match=message):
         read_published(path)
+
+
+def test_fine_tuned_figures_have_a_table_of_their_own() -> None:
+    """SSAST's authors publish no other ones; beside linear ones they would say something false."""
+    tables = {table.title: table for table in published_tables(read_published())}
+    names = {
+        title: {str(row[0].text) for row in table.rows if "SSAST" in str(row[0].text)}
+        for title, table in tables.items()
+    }
+    assert len(names.pop("Published: fine-tuned")) == 12
+    assert not set.union(*names.values())
