@@ -138,6 +138,7 @@ def test_too_little_to_see_is_still_a_map(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(result, 0.5)
 
 
+@pytest.mark.slow  # it compiles for half a minute
 @pytest.mark.skipif(importlib.util.find_spec("umap") is None, reason="umap-learn is not installed")
 def test_umap_parts_what_differs() -> None:
     generator = np.random.default_rng(0)

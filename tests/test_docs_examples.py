@@ -1,0 +1,62 @@
+"""The examples of the pages on using the model run as they stand, in a folder with a few files."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from wavebyol_hear import load_model
+from wavebyol_hear.__main__ import main
+from wavebyol_hear.files import parquet
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+BLOCK = re.compile(r"^```(python|bash)([^\n]*)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+NAMES = ("dog.wav", "rain.flac", "word.ogg")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder that the pages suppose: three files, embeddings of them, an array."""
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(NAMES):
+        wave = 0.1 * np.random.default_rng(seed).standard_normal(30_000)
+        soundfile.write(name, wave, 16_000)
+    array = load_model().embed(list(NAMES))
+    np.save("vectors.npy", array)
+    schema = parquet.embedding_schema(array.shape[1], "float32", {"model": "wavebyol_hear"})
+    columns: dict[str, list[Any]] = {"path": list(NAMES), "start": [0.0] * 3, "end": [1.8] * 3}
+    columns |= {"duration": [1.8] * 3, "sample_rate": [16_000] * 3}
+    Path("embedded").mkdir()
+    with parquet.part_writer(Path(f"embedded/part-000000-{0:016x}.parquet"), schema, {}) as writer:
+        writer.write(columns, array)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("page", ["python.md", "search.md"])
+def test_a_page_s_examples_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    namespace: dict[str, Any] = {}
+    ran = 0
+    for language, note, code in BLOCK.findall((DOCS / page).read_text(encoding="utf-8")):
+        if "no-run" in note:
+            continue
+        if language == "python":
+            exec(compile(code, page, "exec"), namespace)
+            ran += 1
+        for line in code.splitlines() if language == "bash" else ():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["wavebyol"]:
+                assert main(words[1:]) == 0, line
+                ran += 1
+    assert ran >= 3
+    if page == "search.md":
+        assert capsys.readouterr().out.split()[2] == "dog.wav"
+        assert Path("map.html").is_file()
+        assert namespace["rows"][0] == 2
+    else:
+        assert namespace["vectors"].shape == (2, 7104)
+        assert namespace["classifier"].predict(["rain.flac"]) == ["weather"]
