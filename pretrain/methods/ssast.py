@@ -1,9 +1,9 @@
-"""SSAST as a method of the training loop: masked patches of a filter bank, told apart and drawn.
+"""SSAST as a method of the training loop: masked patches of a filter bank, matched and predicted.
 
 Source: Gong et al. (arXiv 2110.09784) and YuanGongND/ssast (ast_models.py, traintest_mask.py). One
-pass asks which masked patch is which (discriminative), another with masks of its own what they look
-like (generative). As in the authors' code the softmax is over predictions for a fixed target, where
-equation 1 of the paper normalizes over targets.
+pass matches predictions to masked patches (discriminative), another with masks of its own predicts
+their values (generative). As in the authors' code the softmax is over predictions for a fixed
+target, where equation 1 of the paper normalizes over targets.
 
 Departures: masks are squares that are cut at the edges and may start outside, and their surplus is
 dropped at random (the authors' wrap around the right edge and never mask the first and the last
@@ -137,11 +137,11 @@ class Ssast(Method):
         masks = self.masks(len(banks)).to(banks.device)
         tokens = self.masked_tokens(banks, masks)
         hidden = tokens[:, SPECIAL:].gather(1, _rows(masks, tokens.shape[2]))
-        told, drawn = hidden.chunk(2)
+        hidden_a, hidden_b = hidden.chunk(2)
         with torch.no_grad():
             patches = unfold(banks.mT[:, None], self.config.patch, stride=self.config.patch).mT
             targets_a, targets_b = patches.gather(1, _rows(masks, patches.shape[2])).chunk(2)
-        predictions_a, predictions_b = self.discriminative(told), self.generative(drawn)
+        predictions_a, predictions_b = self.discriminative(hidden_a), self.generative(hidden_b)
         with torch.autocast(view_a.device.type, enabled=False):
             loss = discriminative_loss(predictions_a.float(), targets_a)
             error = mse_loss(predictions_b.float(), targets_b)
@@ -165,7 +165,7 @@ class Ssast(Method):
         change the masks of a batch.
         """
         seed = torch.randint(2**31, (1,))
-        seeds, _ = gather(seed)
+        seeds, _ = gather(seed.to(self.mask_embed.device))
         draw = torch.Generator().manual_seed(int(seeds[0]))
         total, half, first = passes * len(seeds), passes // 2, rank() * (passes // 2)
         if self.encoder.grid[0] > 1:
@@ -178,9 +178,9 @@ class Ssast(Method):
         """Return the tokens where masked patches' embeddings are replaced by one vector."""
         encoder = self.encoder
         patches = encoder.embed_patches(banks, self.config.patch).flatten(2).mT
-        hidden = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
-        hidden.scatter_(1, masks, True)
-        patches = torch.where(hidden[..., None], self.mask_embed, patches)
+        masked = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
+        masked.scatter_(1, masks, True)
+        patches = torch.where(masked[..., None], self.mask_embed, patches)
         with attention(banks.device):
             tokens: Tensor = encoder.encoder(encoder.with_positions(patches, *encoder.grid))
         return encoder.norm(tokens)

@@ -53,9 +53,9 @@ def test_the_softmax_is_over_predictions_for_a_fixed_target():
 
 # Made by the authors' code, 1,024 frames, patches 173 i mod 512 masked in both passes.
 @pytest.mark.parametrize(
-    ("patch", "told", "error"), [((16, 16), 5.99280, 62.2301), ((128, 2), 5.99693, 62.2260)]
+    ("patch", "matching", "error"), [((16, 16), 5.99280, 62.2301), ((128, 2), 5.99693, 62.2260)]
 )
-def test_both_losses_are_those_of_the_authors_code(monkeypatch, patch, told, error):
+def test_both_losses_are_those_of_the_authors_code(monkeypatch, patch, matching, error):
     method = Ssast(SsastConfig(patch=patch, generative=0.0), 164_080)
     state = {n: golden_tensor(n, s) for n, s in shapes(192, patch).items() if n[:2] != "p_"}
     encoder = {n: v for n, v in state.items() if n.startswith("v.")}
@@ -74,7 +74,7 @@ def test_both_losses_are_those_of_the_authors_code(monkeypatch, patch, told, err
         first, _ = method(wave, wave)
         method.config = SsastConfig(patch=patch, generative=10.0)
         both, _ = method(wave, wave)
-    assert float(first) == pytest.approx(told, abs=1e-4)
+    assert float(first) == pytest.approx(matching, abs=1e-4)
     assert float((both - first) / 10) == pytest.approx(error, abs=1e-3)
 
 
