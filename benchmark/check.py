@@ -19,6 +19,7 @@ import numpy as np
 from benchmark.embed.events import check_spacing
 from wavebyol_hear.files.hear_module import HearModel, load
 from wavebyol_hear.files.model_spec import HearError
+from wavebyol_hear.files.threads import add_threads
 
 # As in hear-validator's validate.py.
 TIMESTAMP_SECONDS = (1.07, 1.98, 4.0)
@@ -107,6 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("module", help="import path, with :WEIGHTS to name a weights file")
     parser.add_argument("--device", default="cpu", help="a torch device (default: cpu)")
+    add_threads(parser)
     chosen = parser.parse_args(arguments)
     errors, warnings = check(chosen.module, chosen.device)
     lines = [f"warning: {line}" for line in warnings] + [f"error: {line}" for line in errors]

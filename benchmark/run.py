@@ -32,7 +32,7 @@ from benchmark.data.hear_catalogue import PREFIX, HearTaskError, known_tasks, re
 from benchmark.data.hear_catalogue import catalogue as hear_listing
 from benchmark.data.own_labels import own_tasks
 from benchmark.data.registry import data_folder, load_tasks
-from wavebyol_hear.files.provenance import cores
+from wavebyol_hear.files.threads import add_threads, usable_cores
 
 # torch is imported inside functions: --help and a wrong command line answer at once.
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--cache-dir", type=path, help="folder of the embeddings (default: in the data folder)")
     add("--out", type=path, default=Path("results"), help="folder of the results (results)")
     add("--device", help="torch device (default: cuda where there is one)")
-    add("--workers", type=int, default=cores(), help="decoding threads (default: cores)")
+    add("--workers", type=int, default=usable_cores(), help="decoding threads (default: cores)")
+    add_threads(parser)
     about = "for the tasks named hear:NAME, which heareval scores"
     add = parser.add_argument_group("HEAR", about).add_argument
     add("--hear-dir", type=Path, help="folder of HEAR's tasks (default: DATA/hear)")

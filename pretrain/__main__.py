@@ -36,6 +36,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from wavebyol_hear.files.threads import add_threads
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code.
@@ -61,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    add_threads(parser)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     return _train(args)

@@ -44,6 +44,7 @@ from pretrain.data.store_build import build
 from pretrain.data.store_sources import SourceError
 from pretrain.data.workers import blocked_signals, die_with_parent, stopping
 from wavebyol_hear.files.atomic import LockedError, atomic_write, lock, write_text
+from wavebyol_hear.files.threads import usable_cores
 
 COLUMNS = ("id", "shard", "kind", "source", "seconds", "licence")
 _PLAN = "plan.txt"
@@ -232,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--mirror", help="root of a mirror of Debian's archive, a URL or a folder that has pool/"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes")
     parser.add_argument("--list", type=Path, default=LIST, help=f"packages (default {LIST.name})")
     args = parser.parse_args(arguments)
     if args.workers < 1:

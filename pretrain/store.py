@@ -21,9 +21,10 @@ if __name__ == "__main__":  # before imports that take seconds
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
+
+from wavebyol_hear.files.threads import usable_cores
 
 _BAD_SHOWN = 20
 
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder, tar shard or URL")
     parser.add_argument("--out", type=Path, required=True, help="the store's folder")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes")
     parser.add_argument(
         "--part", type=_part, default=(0, 1), metavar="i/n", help="this machine's share, from 0"
     )

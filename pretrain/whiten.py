@@ -37,6 +37,7 @@ from wavebyol_hear.checkpoint import WeightsError, load_encoder, load_weights, s
 from wavebyol_hear.components import Components
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder
+from wavebyol_hear.files.threads import add_threads
 from wavebyol_hear.whitening import Whitening
 
 CLIPS = 2048
@@ -302,6 +303,7 @@ def main() -> int:
         parser.add_argument(
             f"--{name}", action="append", default=[], type=_assignment, metavar="K=V", help=what
         )
+    add_threads(parser)
     args = parser.parse_args()
     return _whiten(args)
 

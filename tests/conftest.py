@@ -4,12 +4,15 @@ import os
 import shutil
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as of commands: nothing spins beside others
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks of tests are too small for more
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-torch.set_num_threads(1)  # the networks of tests are too small for more
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]
 # Child processes import this checkout's packages, from whichever folder they run in.

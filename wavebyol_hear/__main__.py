@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 from wavebyol_hear.files.atomic import LockedError
 from wavebyol_hear.files.command import run_command
 from wavebyol_hear.files.extras import MissingExtraError
+from wavebyol_hear.files.threads import add_threads
 
 PROGRAM = "wavebyol"
 FAILED = 2
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         module = importlib.import_module(COMMANDS[args.command].module)
         module.add_arguments(own)
+        add_threads(own)
         return int(module.run(own.parse_args(args.rest)))
     except (ValueError, LockedError, MissingExtraError) as error:
         if type(error) is ValueError:

@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmark.embed.cache import Progress
 from wavebyol_hear.files.hear_module import HearModel
 from wavebyol_hear.files.model_spec import one_line
+from wavebyol_hear.files.threads import OtherLoad
 
 EARLIER = "embedded by an earlier version, which did not measure it"
 SECONDS = 4.0
@@ -59,6 +60,8 @@ class Cost:
     #: models of the same run left
     held_bytes: int | None
     gpu_bytes: int | None  #: maximum of memory of tensors on the GPU; None where there was none
+    #: share of this process's cores, 0 to 1, that others used meanwhile; None where not known
+    other_load: float | None
     counted: str  #: what `gflop_per_second` counts
     missing: dict[str, str]  #: why a number is None, by its name
 
@@ -130,6 +133,13 @@ def note_peak(progress: Progress, peak: PeakMemory) -> None:
         progress.cost["gpu_bytes"] = max(gpu, progress.cost.get("gpu_bytes") or 0)
 
 
+def note_other_load(progress: Progress, other: OtherLoad) -> None:
+    """Keep what others used of this process's cores, or the larger of it and an earlier run's."""
+    share = other.share()
+    if share is not None:
+        progress.cost["other_load"] = max(round(share, 3), progress.cost.get("other_load") or 0.0)
+
+
 def note_arithmetic(progress: Progress, model: HearModel) -> bool:
     """Count the model's arithmetic unless the cache holds it; return whether it was counted."""
     if "gflop_per_second" in progress.cost:
@@ -158,7 +168,7 @@ def cost_of(progress: Progress, model: HearModel) -> Cost:
     }
     missing = {name: value for name, value in values.items() if isinstance(value, str)}
     numbers = {name: None if name in missing else value for name, value in values.items()}
-    more = {name: progress.cost.get(name) for name in ("held_bytes", "gpu_bytes")}
+    more = {name: progress.cost.get(name) for name in ("held_bytes", "gpu_bytes", "other_load")}
     return Cost(**numbers, **more, counted=COUNTED, missing=missing)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmark.embed.cache import EmbeddingArray
-from benchmark.embed.cost import PeakMemory, note_peak
+from benchmark.embed.cost import PeakMemory, note_other_load, note_peak
 from benchmark.embed.fingerprint import file_stamp, stamp_number
 from wavebyol_hear.files.hear_module import EncodeError, HearModel
 from wavebyol_hear.files.model_spec import one_line
@@ -19,6 +19,7 @@ from wavebyol_hear.files.read_ahead import (
     of_one_length,
     read_batches,
 )
+from wavebyol_hear.files.threads import OtherLoad
 
 SAVE_SECONDS = 60.0
 
@@ -56,7 +57,7 @@ class Embedder:
             EmbedError: where there is no memory to read ahead.
         """
         array, progress, todo = self.array, self.array.progress, self.array.todo()
-        peak = PeakMemory(self.model.device)
+        peak, other = PeakMemory(self.model.device), OtherLoad()
         start = saved = time.monotonic()
         before = progress.seconds
         reading = (self.paths, todo, self.model.sample_rate, workers, batch_seconds, transform)
@@ -72,6 +73,7 @@ class Embedder:
                             saved = time.monotonic()
             finally:
                 note_peak(progress, peak)
+                note_other_load(progress, other)
                 array.save()
 
     def embed(self, batch: Batch) -> None:

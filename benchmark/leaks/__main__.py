@@ -31,6 +31,7 @@ from benchmark.data.registry import completeness, load_tasks, task_root, unknown
 from benchmark.leaks.search import MIN_SCORE, Leak, StoreError, StoreReader, find
 from benchmark.report.render import to_text
 from benchmark.report.table import text_table
+from wavebyol_hear.files.threads import add_threads
 
 LIMITS = (
     "this search does not find: under 0.65 s, another speed or pitch, many short copies in noise "
@@ -78,8 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=MIN_SCORE,
         help="minimum score (default: %(default)s)",
     )
+    add_threads(parser)
     args = parser.parse_args(arguments)
-    torch.set_num_threads(1)
+    if args.threads is None:
+        torch.set_num_threads(1)  # its tensors are too small for more
     tasks = load_tasks()
     if args.task not in tasks:
         parser.error(unknown("task", args.task, tasks))

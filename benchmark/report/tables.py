@@ -45,6 +45,8 @@ COST = (
     "together: compare it only where machine and tasks are the same. Peak memory is the "
     "process's, with interpreter and libraries: compare what is above the memory held before."
 )
+BUSY = 0.1
+"""Share of the cores in other hands from which a speed is marked."""
 HEAR = (
     "Scores in HEAR's own measures, as fractions; `python -m benchmark.leaderboard` sets those of "
     "heareval's default grid beside the published leaderboard."
@@ -159,7 +161,8 @@ def cost_table(results: Sequence[Result], order: Sequence[str]) -> Table:
         row += [_cost(name, [p["cost"] for p in own if "cost" in p]) for name in shown]
         speeds = sorted(p["clips_per_second"] for p in own if p.get("clips_per_second"))
         span = f"{speeds[0]:,.0f} to {speeds[-1]:,.0f}" if speeds[1:] else ""
-        row.append(number(median(speeds), more=span) if speeds else NONE)
+        cell = number(median(speeds), more=span) if speeds else NONE
+        row.append(_beside_load(cell, "Clips per second", [p["cost"] for p in own if "cost" in p]))
         rows.append([*row, text_cell("; ".join(sorted({_device(p) for p in own})))])
     counted = "; ".join(sorted({cost["counted"] for cost in costs}))
     caption = COST + f" GFLOP counts {counted}." * bool(counted)
@@ -173,10 +176,20 @@ def _cost(name: str, costs: Sequence[dict[str, Any]]) -> Cell:
     if name == "held_bytes" and values:  # before the run that had the highest peak
         values = [max(costs, key=lambda cost: cost["peak_bytes"] or 0)[name]]
     if values:
-        return number(over_tasks(values) / unit, digits)
+        cell = number(over_tasks(values) / unit, digits)
+        return _beside_load(cell, column.name, costs) if name == "real_time_factor" else cell
     reasons = [why for cost in costs if (why := cost["missing"].get(name))]
     why = reasons[-1] if reasons else "measured by an earlier version; run the benchmark again"
     return replace(NONE, notes=(f"{column.name}: {why}",))
+
+
+def _beside_load(cell: Cell, what: str, costs: Sequence[dict[str, Any]]) -> Cell:
+    """Mark a speed that was measured while others used much of the processor."""
+    share = max((cost.get("other_load") or 0.0 for cost in costs), default=0.0)
+    if share < BUSY:
+        return cell
+    note = f"{what}: measured while other processes used {share:.0%} of the processor's cores"
+    return replace(cell, notes=(*cell.notes, note))
 
 
 def _device(provenance: dict[str, Any]) -> str:

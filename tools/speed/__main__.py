@@ -6,7 +6,8 @@ same precision. Before a time is taken, fast numbers are checked against plain o
 and JSON.
 
 Parts: embedding, timestamps, numbers (precisions compared on the real sets in --data-dir), probe,
-decode, start, growth; and, of some minutes and not measured unless named, nsynth and numbers-h2.
+decode, start, growth, threads (that spin or sleep, alone and beside another process); and, of some
+minutes and not measured unless named, nsynth and numbers-h2.
 
 Exit code: 0, whatever the figures; 1 when fast numbers are not the plain ones; 2 when the command
 line is wrong.
@@ -35,6 +36,7 @@ from tools.speed.encoder import SpeedError, embedding, timestamps
 from tools.speed.numbers import numbers, numbers_h2
 from tools.speed.probe import nsynth, probe
 from tools.speed.start import start
+from tools.speed.threads import threads
 from wavebyol_hear.files.provenance import git_revision, machine, package_versions
 
 PARTS: dict[str, Callable[[Plan], list[Figure]]] = {
@@ -47,6 +49,7 @@ PARTS: dict[str, Callable[[Plan], list[Figure]]] = {
     "decode": decode,
     "start": start,
     "growth": growth,
+    "threads": threads,
 }
 UNLESS_NAMED = ("nsynth", "numbers-h2")
 HEAD = ("part", "what", "figure", "ratio", "of the roof", "target")

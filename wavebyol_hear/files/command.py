@@ -20,6 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 from wavebyol_hear.files.interrupt import Terminated, interrupted, set_handlers
+from wavebyol_hear.files.threads import choose_threads
 
 KEPT = "what is done is kept; the same command goes on from there"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -31,8 +32,10 @@ _process = os.getpid()
 def start_command() -> None:
     """Let Ctrl-C and SIGTERM end a command that is still importing, with one line and no traceback.
 
-    Nothing is under way yet that would have to be saved, so the process ends on the spot.
+    Threads are chosen, too, before torch is imported; see `choose_threads`. Nothing is under way
+    yet that would have to be saved, so the process ends on the spot.
     """
+    choose_threads()
     set_handlers(dict.fromkeys(SIGNALS, _quit))
 
 
@@ -50,6 +53,7 @@ def run_command(main: Callable[[], int], kept: str = KEPT) -> NoReturn:
     """
     global _process
     _process = os.getpid()
+    choose_threads()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller

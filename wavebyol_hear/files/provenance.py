@@ -7,6 +7,10 @@ import platform
 import subprocess
 from pathlib import Path
 
+import torch
+
+from wavebyol_hear.files.threads import load_average, usable_cores
+
 PACKAGES = ("torch", "numpy", "soundfile", "soxr", "safetensors")
 
 
@@ -41,15 +45,8 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def machine(device: str) -> dict[str, str | int]:
-    """Return the system, the processor, the number of its cores and the torch device used."""
+def machine(device: str) -> dict[str, str | int | float | None]:
+    """Return the system, the processor, its cores, threads and load, and the torch device used."""
     processor = platform.processor() or platform.machine()
     listing = Path("/proc/cpuinfo")
     if listing.is_file():
@@ -60,6 +57,9 @@ def machine(device: str) -> dict[str, str | int]:
     return {
         "system": platform.platform(),
         "processor": processor,
-        "cores": cores(),
+        "cores": usable_cores(),
+        "threads": torch.get_num_threads(),
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
+        "load_average": load_average(),
         "device": device,
     }

@@ -227,6 +227,14 @@ def test_a_cost_of_an_earlier_version_says_so() -> None:
     assert "run the benchmark again" in cells(table)["old", "Parameters"].notes[0]
 
 
+def test_a_speed_beside_other_load_is_marked() -> None:
+    table = cost_table([costing("a", "g", 5.0, other_load=0.4)], ["g"])
+    for column in ("Speed", "Clips per second"):
+        assert "other processes used 40%" in cells(table)["g", column].notes[0]
+    quiet = cost_table([costing("a", "g", 5.0, other_load=0.04)], ["g"])
+    assert not cells(quiet)["g", "Speed"].notes
+
+
 def test_published_figures_stand_apart_with_source_and_protocol() -> None:
     figures = read_published()
     parts = {part.anchor: part for part in sections(leaderboards(some()), figures, {})}

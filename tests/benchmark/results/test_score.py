@@ -51,7 +51,7 @@ def embedded() -> Any:
         data_hash="d",
         precision="float32",
         provenance={"host": "there"},
-        cost=Cost(None, None, None, None, None, None, "", {}),
+        cost=Cost(None, None, None, None, None, None, None, "", {}),
     )
 
 
