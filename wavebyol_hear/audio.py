@@ -216,6 +216,23 @@ def read_audio(source: str | Path | BinaryIO, sample_rate: int) -> np.ndarray:
     return convert_audio(channels, rate, sample_rate, name)
 
 
+def check_rate(rate: int, sample_rate: int, name: str) -> None:
+    """Raise an AudioError where a file of this rate would fill gigabytes at another."""
+    if rate * MAX_UPSAMPLING < sample_rate:
+        raise AudioError(f"{name}: the header says {rate} Hz; repair or replace the file")
+
+
+def check_lengths(own: int, rate: int, samples: int, sample_rate: int, name: str) -> None:
+    """Raise an AudioError where a file has no samples, or none are left at another rate."""
+    if own == 0:
+        raise AudioError(f"{name}: holds no samples; replace the file or drop it from the list")
+    if samples == 0:
+        raise AudioError(
+            f"{name}: {own} samples at {rate} Hz leave none at {sample_rate} Hz; "
+            "drop it from the list"
+        )
+
+
 def convert_audio(channels: np.ndarray, rate: int, sample_rate: int, name: str) -> np.ndarray:
     """Average decoded channels and resample them; checks and errors are those of `read_audio`.
 
@@ -228,18 +245,11 @@ def convert_audio(channels: np.ndarray, rate: int, sample_rate: int, name: str) 
     Shape:
         channels float32 [n, channels] -> float32 [m], m >= 1.
     """
-    if rate * MAX_UPSAMPLING < sample_rate:
-        raise AudioError(f"{name}: the header says {rate} Hz; repair or replace the file")
-    if len(channels) == 0:
-        raise AudioError(f"{name}: holds no samples; replace the file or drop it from the list")
+    check_rate(rate, sample_rate, name)
     if not np.isfinite(channels).all():
         raise AudioError(f"{name}: holds NaN or infinite samples; repair or replace the file")
     wave = mix(channels)
     if rate != sample_rate:
         wave = soxr.resample(wave, rate, sample_rate, quality="HQ")
-    if len(wave) == 0:
-        raise AudioError(
-            f"{name}: {len(channels)} samples at {rate} Hz leave none at {sample_rate} Hz; "
-            "drop it from the list"
-        )
+    check_lengths(len(channels), rate, len(wave), sample_rate, name)
     return np.ascontiguousarray(wave, dtype=np.float32)

@@ -24,7 +24,7 @@ TINY_SAMPLES = 1_600
 WRITTEN = 1_000
 
 
-def _write(path: Path, samples: int, rate: int, seed: int) -> None:
+def write_noise(path: Path, samples: int, rate: int, seed: int) -> None:
     """Write noise at a tenth of full scale."""
     noise = np.random.default_rng(seed).standard_normal(samples)
     soundfile.write(path, 0.1 * noise, rate, subtype="PCM_16")
@@ -45,7 +45,7 @@ def decode(plan: Plan) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / f"{number}.wav") for number in range(count)]
         for number, path in enumerate(paths):
-            _write(Path(path), 5 * FILE_RATE, FILE_RATE, number)
+            write_noise(Path(path), 5 * FILE_RATE, FILE_RATE, number)
 
         def ours() -> None:
             for _ in read_batches(paths, range(count), RATE, plan.workers, 64.0):
@@ -106,7 +106,7 @@ def _embed_tiny(count: int, workers: int) -> tuple[float, int]:
         for number in range(count):
             path = root / f"{number}.wav"
             if number < WRITTEN:
-                _write(path, TINY_SAMPLES, RATE, number)
+                write_noise(path, TINY_SAMPLES, RATE, number)
             else:
                 path.hardlink_to(root / f"{number % WRITTEN}.wav")
             # Path, name and group are one string, as in tasks of ours that know no groups.

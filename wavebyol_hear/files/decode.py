@@ -4,7 +4,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,9 +14,11 @@ import soundfile
 import soxr
 
 from wavebyol_hear.audio import (
-    MAX_UPSAMPLING,
     NO_LENGTH,
     AudioError,
+    check_lengths,
+    check_rate,
+    convert_audio,
     decoded_blocks,
     mix,
     open_audio,
@@ -196,33 +198,25 @@ def decode(source: Source, sample_rate: int, folder: Path, *, to_disk: bool = Fa
         AudioUnavailableError: as of `read_audio`.
     """
     name = source if isinstance(source, str) else "the audio"
-    with blocks_of(source) as (rate, blocks):
-        if rate * MAX_UPSAMPLING < sample_rate:
-            raise AudioError(f"{name}: the header says {rate} Hz; repair or replace the file")
+    if not to_disk:
+        with blocks_of(source) as (rate, blocks):
+            parts = list(blocks) or [np.empty((0, 1), np.float32)]
+        channels = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        mono = convert_audio(channels, rate, sample_rate, name)
+        return Decoded(mono, len(channels) / rate, rate)
+    with blocks_of(source) as (rate, blocks), ExitStack() as failed:
+        check_rate(rate, sample_rate, name)
+        file = failed.enter_context(tempfile.TemporaryFile(dir=folder))
         total = [0]
-        mono = _checked(blocks, name, total)
-        pieces = mono if rate == sample_rate else _resampled(mono, rate, sample_rate)
-        wave: np.ndarray | DiskWave
-        if to_disk:
-            file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-            try:
-                for piece in pieces:
-                    file.write(piece.data)
-                file.flush()
-            except BaseException:
-                file.close()
-                raise
-            wave = DiskWave(file)
-        else:
-            waves = list(pieces)
-            wave = np.concatenate(waves) if waves else np.empty(0, np.float32)
-    if total[0] == 0:
-        raise AudioError(f"{name}: holds no samples; replace the file or drop it from the list")
-    if len(wave) == 0:
-        raise AudioError(
-            f"{name}: {total[0]} samples at {rate} Hz leave none at {sample_rate} Hz; "
-            "drop it from the list"
-        )
+        pieces = _checked(blocks, name, total)
+        if rate != sample_rate:
+            pieces = _resampled(pieces, rate, sample_rate)
+        for piece in pieces:
+            file.write(piece.data)
+        file.flush()
+        wave = DiskWave(file)
+        check_lengths(total[0], rate, len(wave), sample_rate, name)
+        failed.pop_all()
     return Decoded(wave, total[0] / rate, rate)
 
 

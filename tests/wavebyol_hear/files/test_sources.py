@@ -161,9 +161,9 @@ def test_another_column_can_be_named_and_one_that_lacks_is_one_line(tmp_path: Pa
     write(tmp_path / "a.wav")
     (tmp_path / "t.csv").write_text("label,clip\nx,a.wav\n")
     assert listed(tmp_path / "t.csv", path_column="Clip") == [f"{tmp_path}/a.wav"]
-    for options in ({}, {"path_column": "nope"}):
+    for column in ("", "nope"):
         with pytest.raises(SourceError, match="--path-column") as caught:
-            listed(tmp_path / "t.csv", **options)
+            listed(tmp_path / "t.csv", path_column=column)
         assert "label, clip" in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -242,6 +242,7 @@ def test_shards_come_by_url_with_braces_and_a_second_try(
 def test_tables_with_an_audio_column_are_read_row_by_row(tmp_path: Path) -> None:
     write(tmp_path / "d/beside.wav", 7)
     write(tmp_path / "secret.wav", 8)
+    rows: list[dict[str, object]]
     rows = [{"bytes": sound(n), "path": f"{n}.wav"} for n in range(1, 6)]
     rows += [{"bytes": None, "path": "beside.wav"}, {"bytes": None, "path": "../secret.wav"}]
     rows += [{"bytes": sound(9), "path": None}]

@@ -1,0 +1,136 @@
+"""wavebyol embed: its throughput against the encoder alone, and its peak memory."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import soundfile
+
+from tools.speed.clock import Figure, Plan, interleaved
+from tools.speed.data import FILE_RATE, RATE, WRITTEN, write_noise
+from wavebyol_hear.files.embed_parts import Options, Worker
+from wavebyol_hear.files.hear_module import load
+from wavebyol_hear.files.parquet import embedding_schema
+from wavebyol_hear.files.sources import Listing
+
+SECONDS = 5
+MEASURE = """
+import json, re, sys
+from wavebyol_hear.__main__ import main
+status = main(["embed", *sys.argv[1:]])
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())
+print(json.dumps([status, 1024 * int(peak[1])]))
+"""
+
+
+def embed_files(plan: Plan) -> list[Figure]:
+    """Return files of 5 s embedded per second, from disk to Parquet, against the encoder alone."""
+    count = 16 if plan.small else 256
+    model = load("wavebyol_hear", precision="auto")
+    options = Options(workers=plan.workers)
+    schema = embedding_schema(model.size, "float32", {})
+    random = np.random.default_rng(0)
+    most = int(options.batch_seconds // SECONDS)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(count):
+            path = Path(folder, "audio", f"{number}.wav")
+            path.parent.mkdir(exist_ok=True)
+            write_noise(path, SECONDS * FILE_RATE, FILE_RATE, number)
+        waves = 0.1 * random.standard_normal((count, SECONDS * RATE), np.float32)
+
+        def alone() -> None:
+            for first in range(0, count, most):
+                model.scenes(waves[first : first + most])
+
+        def files() -> None:
+            worker = Worker(model, options, schema, Path(folder))
+            parts = Listing(part_size=128).parts([f"{folder}/audio"])
+            numbered = ((Path(folder, f"part-{n}"), part) for n, part in enumerate(parts))
+            for _ in worker.run(numbered):
+                pass
+
+        calls: dict[str, Callable[[], object]] = {"alone": alone, "files": files}
+        seconds = interleaved(calls, plan.runs)
+        cpu = [_cpu_seconds(call) for call in (alone, files)]
+    what = f"{count} files of {SECONDS} s, 44.1 kHz, {model.precision}, against the encoder alone"
+    return [
+        Figure(
+            "embed-files",
+            what,
+            count / seconds["files"],
+            "files/s",
+            seconds["alone"] / seconds["files"],
+            target=0.9,
+        ),
+        # Other load on the machine disturbs this one less.
+        Figure("embed-files", "the same, CPU seconds", cpu[1], "s", cpu[0] / cpu[1]),
+    ]
+
+
+def _cpu_seconds(call: Callable[[], object]) -> float:
+    """Return the CPU seconds of all threads during a call."""
+    begin = process_time()
+    call()
+    return process_time() - begin
+
+
+def embed_memory(plan: Plan) -> list[Figure]:
+    """Return the peak memory of many files and of long recordings, each in a fresh process."""
+    few, many, hours = (20, 40, 0.01) if plan.small else (1_000, 20_000, 3.0)
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        peaks = []
+        for count in (few, many):
+            source = Path(folder, f"{count}")
+            source.mkdir()
+            for number in range(count):
+                path = source / f"{number}.wav"
+                if number < WRITTEN:
+                    write_noise(path, RATE // 10, RATE, number)
+                else:
+                    path.hardlink_to(source / f"{number % WRITTEN}.wav")
+            peaks.append(_peak(source, "--model", "baselines.content_random"))
+        for count, peak in zip((few, many), peaks, strict=True):
+            more, target = peak / peaks[0], 1.1 if count == many and not plan.small else None
+            what = f"{count} files, peak memory against {few}"
+            figures.append(
+                Figure("embed-memory", what, peak / 2**20, "MiB", more, target=target, at_most=True)
+            )
+        path = Path(folder, "long.wav")
+        _write_long(path, hours)
+        for name, options in {
+            "one row": (),
+            "windows of 5 s": ("--window", "5"),
+            "timestamps": ("--timestamps", "--dtype", "float16"),
+        }.items():
+            peak = _peak(path, *options)
+            what = f"{hours:g} h, stereo 48 kHz, {name}, peak memory"
+            target = None if plan.small else 1e9 / 2**20
+            figures.append(
+                Figure("embed-memory", what, peak / 2**20, "MiB", target=target, at_most=True)
+            )
+    return figures
+
+
+def _write_long(path: Path, hours: float) -> None:
+    """Write a minute of stereo noise at 48 kHz again and again."""
+    random = np.random.default_rng(0)
+    minute = (0.1 * random.standard_normal((60 * 48_000, 2))).astype(np.float32)
+    with soundfile.SoundFile(path, "w", 48_000, 2, "PCM_16") as file:
+        for _ in range(max(1, round(60 * hours))):
+            file.write(minute)
+
+
+def _peak(source: Path, *options: str) -> int:
+    """Return the peak resident bytes of a fresh process that embeds a source."""
+    with tempfile.TemporaryDirectory(dir=source.parent) as out:
+        command = [sys.executable, "-c", MEASURE, str(source), "--out", out, *options]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        status, peak = json.loads(done.stdout.splitlines()[-1])
+        assert status == 0
+        return int(peak)
