@@ -53,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "is the same to the last bit whatever other files there are",
     )
     add("--workers", type=_workers, help="threads that decode (2, beside a GPU 16)")
-    add("--threads", type=_count, help="threads that compute on the CPU (torch's default)")
     add("--path-column", default="", metavar="NAME", help="column of the paths in CSV files")
     add("--follow-links", action="store_true", help="follow links that lead out of a folder")
     add("--part-size", type=_count, default=512, help="files per output part (%(default)s)")
@@ -85,7 +84,6 @@ def run(args: argparse.Namespace) -> int:
         model=spec,
         device=device,
         precision=args.precision,
-        threads=args.threads,
         window=args.window,
         hop=args.hop or args.window,
         timestamps=args.timestamps,

@@ -20,7 +20,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from tqdm import tqdm
 
 from wavebyol_hear.files.atomic import PART, atomic_write, lock, write_text
@@ -63,7 +62,6 @@ class Settings:
     model: str
     device: str
     precision: str
-    threads: int | None
     window: float
     hop: float
     timestamps: bool
@@ -85,8 +83,6 @@ def embed(settings: Settings, listing: Listing) -> int:
         LockedError: the same command is running.
     """
     out, (index, count) = settings.out, settings.share
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     check_folder(settings)
     out.mkdir(parents=True, exist_ok=True)
     with (
