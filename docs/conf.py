@@ -31,8 +31,12 @@ html_static_path: list[str] = []
 exclude_patterns = ["_build"]
 # Names that a docstring's own module defines.
 doctest_global_setup = """
+from pathlib import Path
 import numpy as np
 import torch
 from wavebyol_hear import get_scene_embeddings, get_timestamp_embeddings, load_model
 from wavebyol_hear.audio import *
+from wavebyol_hear.files.search import nearest
+from wavebyol_hear.integrations.hub import save_pretrained
+from wavebyol_hear.sklearn import Embedding
 """
