@@ -114,11 +114,7 @@ def evaluate(
     for name, why in (absent or {}).items():
         guard.fail([(name, model, settings.heareval) for model in models], why)
     for task in tasks:
-        name, versions = task.name, [PROTOCOLS[name].version for name in settings.protocols]
-        if isinstance(task, Path):
-            versions = [settings.heareval]
-        elif task.labels is not None:
-            versions = [multilabel.PROTOCOL]
+        name, versions = task.name, versions_of(task, settings)
         source = guard.attempt(
             [(name, model, version) for model in models for version in versions],
             read_clips,
@@ -140,6 +136,18 @@ def evaluate(
                 if result and guard.attempt([keys[version]], write_result, result, settings.out):
                     guard.add(result)
     return guard.results, guard.failures
+
+
+def versions_of(task: Task | Path, settings: Settings) -> list[str]:
+    """Return the versions of the protocols that a task is scored under, as far as it says itself.
+
+    `hear_linear` adds our own probe once a HEAR folder is read.
+    """
+    if isinstance(task, Path):
+        return [settings.heareval]
+    if task.labels is not None:
+        return [multilabel.PROTOCOL]
+    return [PROTOCOLS[name].version for name in settings.protocols]
 
 
 def embed(source: TaskClips, spec: str, settings: Settings) -> Subject:

@@ -125,6 +125,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--cache-dir", type=path, help="folder of the embeddings (default: in the data folder)")
     add("--out", type=path, default=Path("results"), help="folder of the results (results)")
+    add("--engine", choices=("local", "ray"), default="local", help="where it runs (local)")
+    add("--ray-address", help="of a Ray cluster (default: one is started on this machine)")
     add("--device", help="torch device (default: cuda where there is one)")
     add("--workers", type=int, default=usable_cores(), help="decoding threads (default: cores)")
     add_threads(parser)
@@ -315,7 +317,18 @@ def main(arguments: Sequence[str] | None = None, journal: "Journal | None" = Non
     except HearTaskError as error:
         folders, absent = [], dict.fromkeys(hear, str(error))
     absent = {f"{PREFIX}{name}": why for name, why in absent.items()}
-    results, failures = evaluate([*tasks, *folders], args.models, settings, absent, journal)
+    work = [*tasks, *folders], args.models, settings, absent
+    if args.engine == "ray":
+        from benchmark.evaluate_ray import evaluate_on_ray
+        from wavebyol_hear.files.extras import MissingExtraError
+
+        try:
+            results, failures = evaluate_on_ray(*work, address=args.ray_address)
+        except (MissingExtraError, OSError) as error:
+            sys.stderr.write(f"error: --engine ray: {' '.join(str(error).split())}\n")
+            return 1
+    else:
+        results, failures = evaluate(*work, journal)
     show(results, failures, args.out, settings.heareval)
     for (task, model, protocol), why in failures.items():
         sys.stderr.write(f"no result of {model} on {task} under {protocol}: {why}\n")

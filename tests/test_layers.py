@@ -29,7 +29,7 @@ FLOORS = {
         {"finetune", "results", "check"},
         {"heareval", "compare"},
         {"evaluate", "report"},
-        {"leaderboard", "leaks"},
+        {"evaluate_ray", "leaderboard", "leaks"},
         {"run"},
     ),
     "pretrain": (
