@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -84,6 +85,11 @@ class Settings:
     def cache(self) -> Path:
         """The folder of the embeddings, chosen."""
         return self.cache_dir or data_folder(self.data_dir) / "embeddings"
+
+    @property
+    def embedding(self) -> dict[str, Any]:
+        """Arguments of whatever embeds."""
+        return {"cache_dir": self.cache, "workers": self.workers}
 
     @property
     def heareval(self) -> str:
@@ -165,11 +171,7 @@ def embed(source: TaskClips, spec: str, settings: Settings) -> Subject:
             notes += more
             folder = heareval_folder(hear, model, embedded, settings.cache)
         else:
-            embedded = embed_task(
-                *(task, source.clips, source.root, model),
-                cache_dir=settings.cache,
-                workers=settings.workers,
-            )
+            embedded = embed_task(source, model, **settings.embedding)
             corrupted = embed_corrupted(source, embedded, model, settings)
             source = replace(source, partial=_with_loss(source, embedded, settings))
     if embedded.precision not in ("fp32", "as loaded"):
@@ -198,24 +200,14 @@ def _embed_hear(
     source: TaskClips, hear: HearTask, model: HearModel, settings: Settings
 ) -> tuple[EmbeddedTask | EventEmbeddings, list[str]]:
     """Return the embeddings of a HEAR task, every clip of which must have one, and notes."""
-    cache, workers = settings.cache, settings.workers
-    root, clips = audio_at(hear, source.clips, model.sample_rate, cache / "hear-audio", workers)
+    copies, how = settings.cache / "hear-audio", settings.embedding
+    root, clips = audio_at(hear, source.clips, model.sample_rate, copies, settings.workers)
+    source, how["batch_seconds"] = replace(source, root=root, clips=clips), HEAR_BATCH_SECONDS
     notes = faintness(hear, root, clips)
     if hear.embedding == "event":
-        events = embed_events(
-            *(source.task.name, clips, root, model),
-            cache_dir=cache,
-            workers=workers,
-            batch_seconds=HEAR_BATCH_SECONDS,
-        )
+        events = embed_events(source, model, **how)
         return events, notes + events.notes
-    embedded = embed_task(
-        *(source.task, clips, root, model),
-        cache_dir=cache,
-        workers=workers,
-        batch_seconds=HEAR_BATCH_SECONDS,
-        pad_short=True,
-    )
+    embedded = embed_task(source, model, pad_short=True, **how)
     if embedded.errors:
         raise HearTaskError(f"{embedded.errors[0][0]}: {embedded.errors[0][1]}")
     return embedded, notes
@@ -232,13 +224,9 @@ def embed_corrupted(
     tested = [
         clip for clip in source.clips if clip.clip_id in usable and (folds or clip.split == "test")
     ]
+    part = replace(source, clips=tested)
     return {
-        corruption.name: embed_task(
-            *(source.task, tested, source.root, model),
-            cache_dir=settings.cache,
-            workers=settings.workers,
-            corruption=corruption,
-        )
+        corruption.name: embed_task(part, model, corruption=corruption, **settings.embedding)
         for corruption in settings.corruptions
     }
 
@@ -280,10 +268,8 @@ def score_classes(subject: Subject, chosen: Protocol, settings: Settings) -> Res
     source, embedded = subject.source, subject.embedded
     assert isinstance(embedded, EmbeddedTask)
     if chosen.name == "finetune":
-        tuning = Finetune(
-            *(source.task, embedded, source.clips, source.root, subject.model),
-            *(settings.finetune, settings.cache, settings.workers),
-        )
+        how = settings.finetune, settings.cache, settings.workers
+        tuning = Finetune(source, embedded, subject.model, *how)
         chosen = replace(chosen, evaluate=tuning)
         if subject.corrupted:
             note = "finetune: no corrupted clips, as it has no head for embeddings"

@@ -68,22 +68,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument_group("what is evaluated").add_argument
     add("--tasks", type=names, help="comma between; hear:NAME and hear:all are HEAR's (notes)")
-    add(
-        "--csv",
-        type=path,
-        action="append",
-        default=[],
-        metavar="LABELS.csv",
-        help="one's own labels: columns path, label and optionally split or fold, group",
-    )
-    add(
-        "--folder",
-        type=path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="one's own labels: a folder of files for each class",
-    )
+    table = "one's own labels: columns path, label and optionally split or fold, group"
+    classes = "one's own labels: a folder of files for each class"
+    for option, kind, text in (("--csv", "LABELS.csv", table), ("--folder", "DIR", classes)):
+        add(option, type=path, action="append", default=[], metavar=kind, help=text)
     add("--models", type=names, help="module or module:weights, comma between")
     add("--allow-partial", action="store_true", help="evaluate on part of a data set and mark it")
     add = parser.add_argument_group("how it is evaluated").add_argument
@@ -116,6 +104,12 @@ def build_parser() -> argparse.ArgumentParser:
         default="fp32",
         help="in which models compute that let it be chosen (fp32); another is noted in the table",
     )
+    _add_where(parser)
+    return parser
+
+
+def _add_where(parser: argparse.ArgumentParser) -> None:
+    """Add the options on folders and the machine, and those of HEAR's tasks alone."""
     add = parser.add_argument_group("where").add_argument
     add(
         "--data-dir",
@@ -140,7 +134,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="heareval's grid; only scores of its default compare with the leaderboard's",
     )
     add("--hear-linear", action="store_true", help="score with our own probes too, in seconds")
-    return parser
 
 
 def names(text: str) -> list[str]:

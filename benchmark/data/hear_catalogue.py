@@ -54,9 +54,9 @@ def known_name(folder: str) -> str | None:
 
 
 def tasks_folder(hear_dir: Path) -> Path:
-    """Return the folder of the task folders: `tasks` below the one given, or itself.
+    """Return the folder of the task folders: `tasks` below `hear_dir`, or itself.
 
-    HEAR's archives unpack to `hear-<version>/tasks`, which may lie below the one given too.
+    HEAR's archives unpack to `hear-<version>/tasks`, which may lie below `hear_dir` too.
     """
     if not hear_dir.is_dir():
         raise HearTaskError(
@@ -81,7 +81,7 @@ def resolve(names: Sequence[str], hear_dir: Path) -> tuple[list[Path], dict[str,
     Args:
         names: without "hear:": "all", one of the 19, the first part of a folder's name, or all of
             it. A folder with several matches is taken once.
-        hear_dir: as given by --hear-dir.
+        hear_dir: of --hear-dir.
 
     Raises:
         HearTaskError: there is no folder of tasks.

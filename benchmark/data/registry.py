@@ -1,4 +1,4 @@
-"""The tasks found by looking: every module of `benchmark.data.tasks` with `TASK` or `TASKS`."""
+"""All tasks, discovered: those of every module of `benchmark.data.tasks` with `TASK` or `TASKS`."""
 
 import contextlib
 import difflib
@@ -62,7 +62,7 @@ def task_root(task: Task, data_dir: str | Path | None = None) -> Path:
     """Return the folder of one task in the data folder.
 
     It is `task.folder` or, without one, the task's name; where that is absent and the archive was
-    unpacked beside it, the archive's own top folder.
+    unpacked next to it, the archive's own top folder.
     """
     folder = data_folder(data_dir)
     root = folder / (task.folder or task.name)

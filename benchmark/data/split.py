@@ -37,16 +37,19 @@ def make_folds(policy: SplitPolicy, splits: np.ndarray, groups: np.ndarray) -> l
 
     Args:
         policy: of the task.
-        splits: published part of each row.
-        groups: what may never stand on both sides of a split, of each row.
-
-    Shape:
-        splits and groups `[n]`.
+        splits: published part of each row `[n]`.
+        groups: what may never be on two sides of a split, of each row `[n]`.
 
     Raises:
         SplitError: a part is missing or unknown, or a group is in two parts.
     """
-    check_groups(splits, groups)
+    home: dict[str, str] = {}
+    for part, group in zip(splits.tolist(), groups.tolist(), strict=True):
+        if home.setdefault(group, part) != part:
+            raise SplitError(
+                f"group {group!r} is in the parts {home[group]!r} and {part!r}: "
+                "one recording or speaker would be trained on and tested"
+            )
     # "fold2" comes before "fold10".
     number = partial(re.sub, r"\d+", lambda digits: digits[0].zfill(20))
     parts = sorted(set(splits.tolist()), key=number)
@@ -71,18 +74,3 @@ def make_folds(policy: SplitPolicy, splits: np.ndarray, groups: np.ndarray) -> l
         train = np.flatnonzero((splits != part) & (splits != chooser))
         folds.append(Fold(part, train, rows[chooser], rows[part]))
     return folds
-
-
-def check_groups(splits: np.ndarray, groups: np.ndarray) -> None:
-    """Raise where a group has clips in two parts of a split.
-
-    Shape:
-        splits and groups `[n]`.
-    """
-    home: dict[str, str] = {}
-    for part, group in zip(splits.tolist(), groups.tolist(), strict=True):
-        if home.setdefault(group, part) != part:
-            raise SplitError(
-                f"group {group!r} is in the parts {home[group]!r} and {part!r}: "
-                "one recording or speaker would be trained on and tested"
-            )

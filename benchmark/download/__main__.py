@@ -2,7 +2,7 @@
 
 A set lands where `benchmark.run` looks for it. An interrupted transfer goes on where it was, each
 archive is verified, and a set appears under its name only when all of it is unpacked; until then
-it is in `<name>.download` beside. VoxCeleb1 and VoxForge cannot be fetched by a command: they get
+it is in `<name>.download`. VoxCeleb1 and VoxForge cannot be fetched by a command: they get
 instructions.
 
 Exit code: 0 when every set is there; 1 when one is not; 2 when the command line is wrong; 130 or
@@ -92,7 +92,7 @@ def bring(data: Corpus, data_dir: Path | None = None) -> list[str]:
     """Bring a set to where it belongs, or find it there; return lines on it and its archives.
 
     Raises:
-        DownloadError: a transfer failed, or the place is taken.
+        DownloadError: a transfer failed, or the folder holds something else.
         ExtractError: an archive must not or cannot be unpacked.
         OSError: the disk is full or may not be written.
     """
@@ -113,7 +113,7 @@ def bring(data: Corpus, data_dir: Path | None = None) -> list[str]:
 
 
 def _fill(data: Corpus, work: Path, root: Path) -> list[str]:
-    """Fetch and unpack a set beside its place, put it there, and return what was remarked."""
+    """Fetch and unpack a set, rename its folder, and return what was remarked."""
     files, remarks = [], []
     for source in data.sources:
         path, remark = fetch(source, work / "archives")

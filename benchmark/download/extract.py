@@ -180,7 +180,7 @@ def open_zip(parts: Sequence[Path]) -> zipfile.ZipFile:
     except BaseException:
         joined.close()
         raise
-    # zipfile found the directory later than it says, by the parts before the one it begins in,
+    # zipfile met the directory later than it says, by the parts before the one it begins in,
     # and took that for something put before the archive: it moved every member by as much.
     moved = joined.starts[bisect.bisect_right(joined.starts, archive.start_dir) - 1]
     for member in archive.infolist():

@@ -29,7 +29,7 @@ class Resuming:
     """A downloader for pooch whose unfinished file stays and is completed the next time.
 
     Args:
-        part: the unfinished file; a second one beside it, `<part>.is`, says which version of the
+        part: the unfinished file; a second one, `<part>.is`, says which version of the
             remote file it is, so that two versions are never joined.
         verified: whether a checksum will tell if they were, so that the version may be unknown.
     """

@@ -72,7 +72,7 @@ def sole_use(folder: Path) -> Iterator[None]:
 
 @dataclass
 class Progress:
-    """What is kept beside the rows."""
+    """What is kept with the rows."""
 
     seconds: float = 0.0  #: time spent embedding, all runs together
     clips: int = 0  #: rows embedded in that time

@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.data.clip import Clip, Task, split_valid_clips
 from benchmark.data.corrupt import CorruptedClips, Corruption
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cache import EmbeddingArray, cache_folder, sole_use
 from benchmark.embed.cost import Cost, cost_of, note_arithmetic
 from benchmark.embed.embedder import Embedder, EmbedError
@@ -24,7 +25,7 @@ from benchmark.embed.fingerprint import (
     library_versions,
     sound_fingerprint,
 )
-from wavebyol_hear.files.atomic import atomic_write, write_text
+from wavebyol_hear.files.atomic import atomic_write, read_object, write_text
 from wavebyol_hear.files.hear_module import HearModel
 
 NOISE, PROVENANCE = "noise.npy", "provenance.json"
@@ -58,9 +59,7 @@ class EmbeddedTask:
 
 
 def embed_task(
-    task: Task,
-    clips: Sequence[Clip],
-    root: Path,
+    source: TaskClips,
     model: HearModel,
     *,
     cache_dir: Path,
@@ -72,13 +71,11 @@ def embed_task(
     """Embed the clips of a task with a HEAR module, or take what the cache holds.
 
     Args:
-        task: whose classes number the labels.
-        clips: what `task.index(root)` listed.
-        root: of the task.
+        source: a task, whose classes number the labels, with the clips to embed.
         model: a loaded HEAR module.
         cache_dir: of the cache; `array_key` says what an array of it depends on.
         workers: threads that read ahead, >= 0.
-        batch_seconds: maximum of audio in one batch, in seconds; a longer clip goes alone.
+        batch_seconds: maximum of audio in one batch; a longer clip goes alone.
         corruption: of every clip; None embeds clips as they are.
         pad_short: whether clips that the model itself would pad to one length are padded here, so
             that short clips of all lengths share batches.
@@ -89,8 +86,8 @@ def embed_task(
         CacheError: where the cache cannot be written.
         EmbedError: where not one clip could be embedded or there is no memory to read ahead.
     """
-    folder = task.folder or task.name
-    valid, hashes, stamps, errors = _readable(task, clips, root, cache_dir / folder)
+    task, folder = source.task, source.task.folder or source.task.name
+    valid, hashes, stamps, errors = _readable(source, cache_dir / folder)
     data_hash = data_fingerprint(valid, hashes)
     corrupted = CorruptedClips(corruption, [c.clip_id for c in valid]) if corruption else None
     noise = model.noise_embedding  # first: a module may choose its precision at its first call
@@ -98,7 +95,7 @@ def embed_task(
     del hashes
     path = cache_folder(cache_dir, model.spec, folder, **key)
     with open_array(path, len(valid), model, noise) as array:
-        embedder = Embedder(model, array, [f"{root}/{clip.path}" for clip in valid], stamps)
+        embedder = Embedder(model, array, [f"{source.root}/{clip.path}" for clip in valid], stamps)
         if len(array.todo()):
             name = f", {corruption.name}" if corruption else ""
             embedder.fill(
@@ -110,18 +107,13 @@ def embed_task(
         reasons = array.progress.errors | array.failures
         errors += [(valid[row].clip_id, why) for row, why in sorted(reasons.items())]
         embeddings, rows = array.finished()
-        provenance = read_provenance(array.folder)
+        provenance = read_object(array.folder / PROVENANCE)
     if len(rows) == 0:
         raise EmbedError(f"{task.name}: no clip could be embedded; the first: {errors[0][1]}")
-    progress, done = array.progress, [valid[row] for row in rows]
-    number = {label: i for i, label in enumerate(task.classes)}
+    progress = array.progress
     return EmbeddedTask(
         embeddings=embeddings,
-        labels=np.array([number[clip.label] for clip in done], dtype=np.int64),
-        # Strings are the clips' own: numpy's would take four bytes a character of the longest.
-        splits=np.array([clip.split for clip in done], dtype=object),
-        groups=np.array([clip.group for clip in done], dtype=object),
-        clip_ids=np.array([clip.clip_id for clip in done], dtype=object),
+        **_columns(task, [valid[row] for row in rows]),
         errors=tuple(errors),
         seconds=progress.seconds,
         clips_per_second=progress.clips / progress.seconds if progress.seconds else 0.0,
@@ -135,10 +127,11 @@ def embed_task(
 
 
 def _readable(
-    task: Task, clips: Sequence[Clip], root: Path, memory: Path
+    source: TaskClips, memory: Path
 ) -> tuple[list[Clip], list[str], np.ndarray, list[tuple[str, str]]]:
     """Return clips that can be embedded, their files' hashes and stamps, and errors of the rest."""
-    valid, errors = split_valid_clips(task, clips)
+    task, root = source.task, source.root
+    valid, errors = split_valid_clips(task, source.clips)
     hashes, stamps = contents(valid, root, memory / "sound-hashes.json")
     ready = np.array([value != UNAVAILABLE for value in hashes])
     gone = [clip for clip, is_ready in zip(valid, ready, strict=True) if not is_ready]
@@ -147,6 +140,20 @@ def _readable(
         raise EmbedError(f"{task.name}: no clip can be read; the first: {errors[0][1]}")
     valid = [clip for clip, is_ready in zip(valid, ready, strict=True) if is_ready]
     return valid, [value for value in hashes if value != UNAVAILABLE], stamps[ready], errors
+
+
+def _columns(task: Task, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+    """Return what a probe needs of each clip: labels, splits, groups and clip_ids, `[n]`.
+
+    Strings are the clips' own: numpy's would take four bytes a character of the longest.
+    """
+    number = {label: i for i, label in enumerate(task.classes)}
+    return {
+        "labels": np.array([number[clip.label] for clip in clips], dtype=np.int64),
+        "splits": np.array([clip.split for clip in clips], dtype=object),
+        "groups": np.array([clip.group for clip in clips], dtype=object),
+        "clip_ids": np.array([clip.clip_id for clip in clips], dtype=object),
+    }
 
 
 def array_key(model: HearModel, sound: str, corrupted: CorruptedClips | None) -> dict[str, Any]:
@@ -174,9 +181,9 @@ def open_array(
 ) -> Iterator[EmbeddingArray]:
     """Open a model's cached array for this process alone; a new one where all is new.
 
-    Beside an array lie the model's embedding of fixed noise and the provenance. Where the noise has
-    another embedding today, the module depends on something that no hash knows, such as a file it
-    reads or an environment variable: the array is left and `<folder>-1` taken, and so on.
+    In its folder are the model's embedding of fixed noise and the provenance, too. Where the noise
+    has another embedding today, the module depends on something that no hash knows, such as a file
+    it reads or an environment variable: the array is left and `<folder>-1` taken, and so on.
     """
     for number in itertools.count():
         own = folder.with_name(f"{folder.name}-{number}") if number else folder
@@ -216,12 +223,3 @@ def _is_of(folder: Path, noise: np.ndarray, precision: str) -> bool:
         return bool(kept.shape == noise.shape)
     apart = np.abs(kept - noise).max() / max(float(np.abs(kept).max()), 1e-12)
     return bool(apart <= (TOLERANCE if "16" not in precision else TOLERANCE_16))
-
-
-def read_provenance(folder: Path) -> dict[str, Any]:
-    """Return where an array comes from; {} where that is absent or damaged."""
-    try:
-        where = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return where if isinstance(where, dict) else {}

@@ -1,7 +1,7 @@
 """Timestamp embeddings of an event task's clips, one file per clip, kept and resumed by content."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmark.data.clip import Clip
 from benchmark.data.hear_catalogue import HearTaskError
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import array_key
 from benchmark.embed.embedder import reading_ahead
@@ -50,9 +50,7 @@ class EventEmbeddings:
 
 
 def embed_events(
-    task: str,
-    clips: Sequence[Clip],
-    root: Path,
+    source: TaskClips,
     model: HearModel,
     *,
     cache_dir: Path,
@@ -68,7 +66,7 @@ def embed_events(
         EmbedError: there is no memory to read ahead.
         OSError: the folder cannot be written.
     """
-    start = time.monotonic()
+    start, task, clips, root = time.monotonic(), source.task.name, source.clips, source.root
     data = data_fingerprint(clips, content_hashes(clips, root, cache_dir / f"{task}-events.json"))
     key = array_key(model, data, None) | {"size": int(model.model.timestamp_embedding_size)}  # type: ignore[arg-type]
     folder = cache_folder(cache_dir / "events", model.spec, task, **key)

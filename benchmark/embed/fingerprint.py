@@ -19,13 +19,13 @@ from tqdm import tqdm
 
 from benchmark.data.clip import Clip
 from benchmark.embed.cache import CacheError
-from wavebyol_hear.files.atomic import HASH_BYTES, atomic_write, file_hash
+from wavebyol_hear.files.atomic import HASH_BYTES, atomic_write, file_hash, read_object
 from wavebyol_hear.files.read_ahead import ahead
 
 HASHING_THREADS = 4
 ABSENT = "absent"
 UNAVAILABLE = ""
-"""In place of the hash of a file that could not be read for a reason that may pass."""
+"""Stands for the hash of a file that could not be read for a reason that may pass."""
 CONTENT_ERRORS = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 RETRY_SECONDS = (0.05, 0.5)
 
@@ -45,7 +45,7 @@ def library_versions() -> dict[str, str]:
 def file_stamp(path: str) -> str:
     """Return size and times of a file; they change with its content, as Git relies on too.
 
-    The change time is part of it, so a file put in another's place with its size and modification
+    The change time is part of it, so a file that replaces another with its size and modification
     time is noticed.
     """
     try:
@@ -82,14 +82,10 @@ def clip_hash(path: str) -> str:
 
 
 def recall(memory: Path) -> dict[str, list[str]]:
-    """Return stamp and hash by path as kept before, or nothing where that is absent or damaged."""
-    try:
-        kept = json.loads(memory.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
+    """Return stamp and hash by path as kept before; of damaged entries none."""
     return {
         path: value
-        for path, value in (kept.items() if isinstance(kept, dict) else ())
+        for path, value in read_object(memory).items()
         if isinstance(value, list) and [type(each) for each in value] == [str, str]
     }
 

@@ -24,7 +24,7 @@ class FinetuneConfig:
     weight_decay: float = 0.01  #: of AdamW, on matrices and filters only
     #: share of all steps in which the rates rise from 0; a cosine to 0 follows
     warm_up: float = 0.1
-    patience: int = 8  #: epochs without a better validation score after which a rate is given up
+    patience: int = 8  #: epochs without a better validation score after which a rate is abandoned
     #: `frozen` keeps the encoder's running statistics, so that training and test compute one
     #: function and a small batch does no harm; `train` normalizes by the batch and updates them
     batch_norm: Literal["frozen", "train"] = "frozen"

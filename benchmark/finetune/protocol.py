@@ -4,7 +4,7 @@ On every fold the beginning is the linear probe of the training clips' embedding
 validation), which is a candidate like any later state. Then encoder and head are trained at each
 learning rate of the configuration, the head from zero or, in two stages (Kumar et al., arXiv
 2202.10054), from the probe. Validation accuracy, and validation loss between equals, decides when a
-rate is given up and which state of which rate is kept. The test clips are read once, by the state
+rate is abandoned and which state of which rate is kept. The test clips are read once, by the state
 that was kept. It is not trained again on training and validation clips together, as in "linear-1":
 nothing would be left to stop it by.
 
@@ -12,13 +12,12 @@ A kill costs a minute at most: the same call goes on where it was, on a CPU to t
 """
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.clip import Clip, Task
 from benchmark.data.split import Fold
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask
 from benchmark.finetune.config import FinetuneConfig
@@ -76,10 +75,8 @@ def _begin(setup: Setup, embeddings: np.ndarray, fold: Fold) -> FoldState:
 class Finetune:
     """Evaluates as `benchmark.probes.protocols.Evaluate` says, with the audio of the embeddings."""
 
-    task: Task  #: whose clips these are
-    embedded: EmbeddedTask  #: the embeddings of the untrained module
-    clips: Sequence[Clip]  #: that the task lists
-    root: Path  #: of the task's data
+    source: TaskClips  #: the task
+    embedded: EmbeddedTask  #: its embeddings by the untrained module
     model: str  #: `module` or `module:weights`
     config: FinetuneConfig  #: of the training
     cache_dir: Path  #: under which the state of every fold is kept
@@ -93,12 +90,12 @@ class Finetune:
             ProbeError: a part of a fold has no clips, or a clip can no longer be read.
             OSError: the state cannot be written.
         """
-        hear = load(self.model, device)
-        samples = self.config.samples(hear.sample_rate, self.task.clip_seconds)
+        hear, task, root = load(self.model, device), self.source.task, self.source.root
+        samples = self.config.samples(hear.sample_rate, task.clip_seconds)
         check_trainable(hear, samples)
-        path_of = {clip.clip_id: str(self.root / clip.path) for clip in self.clips}
+        path_of = {clip.clip_id: str(root / clip.path) for clip in self.source.clips}
         paths = [path_of[clip] for clip in self.embedded.clip_ids.tolist()]
-        title = f"{self.task.name}, {self.model}"
+        title = f"{task.name}, {self.model}"
         clips = AudioClips(
             paths, data.labels, data.n_classes, hear.sample_rate, self.workers, title
         )
@@ -106,7 +103,7 @@ class Finetune:
         folder = cache_folder(
             self.cache_dir / "finetune",
             self.model,
-            self.task.name,
+            task.name,
             weights=hear.weights_hash,
             data=self.embedded.data_hash,
             protocol=PROTOCOL,

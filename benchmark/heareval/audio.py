@@ -33,11 +33,11 @@ def audio_at(
     not to full scale. A copy's name is the hash of its source, so a changed source has another.
 
     Args:
-        hear: read and checked; nothing is written into its folder.
+        hear: nothing is written into its folder.
         clips: as `hear_source` lists them.
-        rate: wanted, in Hz.
+        rate: in Hz.
         cache: folder of the copies.
-        workers: threads that resample; soxr and libsndfile run side by side in them.
+        workers: threads that resample, as soxr and libsndfile can at once.
 
     Returns:
         a folder and the clips with their paths below it.
@@ -118,12 +118,9 @@ def _check(path: Path, rate: int) -> None:
 
 
 def faintness(hear: HearTask, root: Path, clips: Sequence[Clip]) -> list[str]:
-    """Return a note where a task's loudest clip peaks under -60 dB of full scale.
+    """Return a note where the loudest of a task's clips peaks under -60 dB of full scale.
 
-    Args:
-        hear: the task.
-        root: of its audio.
-        clips: with their paths below it; up to 200 spread evenly are read.
+    Up to 200 clips, spread evenly, are read below the root.
     """
     chosen = np.unique(np.linspace(0, len(clips) - 1, min(PEAK_CLIPS, len(clips))).astype(int))
     peak = 0.0

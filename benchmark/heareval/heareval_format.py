@@ -45,15 +45,10 @@ def labels_at(events: list[dict[str, Any]], timestamps: np.ndarray) -> list[list
 
 
 def write_scenes(hear: HearTask, embeddings: np.ndarray, folder: Path) -> None:
-    """Write a scene task's folder for heareval, unless it is there.
-
-    Args:
-        hear: read and checked.
-        embeddings: of all clips in heareval's order, see `clip_order`.
-        folder: of this task under one model; made where it is absent.
+    """Write the folder of a scene task under one model for heareval, unless it is complete.
 
     Shape:
-        embeddings `[n, D]`.
+        embeddings `[n, D]`, of all clips in heareval's order, see `clip_order`.
     """
     if (folder / DONE).exists():
         return
@@ -67,13 +62,7 @@ def write_scenes(hear: HearTask, embeddings: np.ndarray, folder: Path) -> None:
 
 
 def write_events(hear: HearTask, events: EventEmbeddings, folder: Path) -> None:
-    """Write an event task's folder for heareval, unless it is there.
-
-    Args:
-        hear: read and checked.
-        events: the frames of its clips.
-        folder: of this task under one model; made where it is absent.
-    """
+    """Write the folder of an event task under one model for heareval, unless it is complete."""
     if (folder / DONE).exists():
         return
     _copy_texts(hear, folder)

@@ -17,19 +17,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from wavebyol_hear.files.atomic import write_text
+from wavebyol_hear.files.atomic import read_object, write_text
 
 VERSION = "2021.1.3"
 RUNNER = Path(__file__).with_name("runner.py")
 PYTHON_VARIABLE = "WAVEBYOL_HEAR_PYTHON"
 """Names the interpreter of the environment that has heareval."""
 POINTS = 8
-"""Points of the grid that heareval tries unless told otherwise."""
+"""Points of the grid that heareval tries by default."""
 SCORES = "test.predicted-scores.json"
 FINISHED = "prediction-done.json"
 SETTINGS = "prediction-settings.json"
 ENVIRONMENT = {
-    # Its checkpoints hold more than tensors, which torch no longer reads unless told to.
+    # Its checkpoints hold more than tensors, which torch reads only where it is asked to.
     "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
     # A step frees and takes arrays of 20 MB several times. glibc gives such memory back to the
     # system, which clears every page anew: kept, the runner took 23 % less processor time. The
@@ -63,7 +63,7 @@ def protocol(grid: str, points: int = POINTS) -> str:
 
 
 def interpreter() -> str:
-    """Return the Python that has heareval: the variable's, `.venv-hear`'s beside us, or our own.
+    """Return the Python that has heareval: the variable's, that of `.venv-hear`, or our own.
 
     Raises:
         HearevalError: there is none.
@@ -71,9 +71,9 @@ def interpreter() -> str:
     asked = os.environ.get(PYTHON_VARIABLE)
     if asked:
         return str(Path(asked).expanduser())
-    beside = Path(__file__).parents[2] / ".venv-hear" / "bin" / "python"
-    if beside.is_file():
-        return str(beside)
+    prepared = Path(__file__).parents[2] / ".venv-hear" / "bin" / "python"
+    if prepared.is_file():
+        return str(prepared)
     if find_spec("heareval") is None:
         raise HearevalError(
             f"heareval {VERSION} is not installed: run `make env-hear`, or name in "
@@ -97,7 +97,7 @@ def predict(folder: Path, grid: str, points: int = POINTS, device: str = "cpu") 
     kind = device.partition(":")[0]
     settings = {"version": VERSION, "grid": grid, "points": points, "device": kind}
     # heareval takes its own "done" for an answer to any grid: ours says which grid it was.
-    kept = _read(folder / SETTINGS)
+    kept = read_object(folder / SETTINGS)
     if kept.get("settings") != settings or not (folder / FINISHED).exists():
         seconds = _run(folder, grid, points, kind)
         kept = {"settings": settings, "seconds": seconds}
@@ -147,17 +147,13 @@ def _run(folder: Path, grid: str, points: int, kind: str) -> float:
 
 
 def read_scores(folder: Path, seconds: float = 0.0) -> Predicted:
-    """Read the scores file that heareval left in a folder of embeddings.
-
-    Args:
-        folder: of one task's embeddings.
-        seconds: that the run took.
+    """Read the scores file that heareval left in a folder of embeddings, in so many seconds.
 
     Raises:
         HearevalError: the file is absent or damaged, or a score is not a number.
     """
     path = folder / SCORES
-    content = _read(path)
+    content = read_object(path)
     folds: dict[str, dict[str, float]] = {}
     for part, values in content.items():
         if not isinstance(values, dict) or "test_score" not in values:
@@ -175,12 +171,3 @@ def read_scores(folder: Path, seconds: float = 0.0) -> Predicted:
         raise HearevalError(f"{path}: holds no scores; delete it and run again")
     hyperparameters = content.get("hparams")
     return Predicted(folds, hyperparameters if isinstance(hyperparameters, dict) else {}, seconds)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return the object of a JSON file, empty where it is absent or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

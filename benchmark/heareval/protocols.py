@@ -7,7 +7,7 @@ train.
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,15 +98,12 @@ def multilabel_result(
     Args:
         subject: a model on the task.
         embedded: its embeddings.
-        targets: which clip has which label.
+        targets: which clip has which label, bool `[n, K]`, in the order of the embeddings.
         metric: one of `MEASURES`, by which the strength is selected and the task ranked.
         groups: clips of one are resampled together; None for clip by clip, as a HEAR folder does
             not say which clips share a speaker or an uploader.
         pooled: whether the test clips of all folds are ranked together, so that a label need not
             occur in every fold; else measures are means over folds, as HEAR has them.
-
-    Shape:
-        targets bool `[n, K]`, groups `[n]`, in the order of the embeddings.
 
     Raises:
         ProbeError: nothing can be trained on a fold, or the metric is not finite.
@@ -143,11 +140,16 @@ def multilabel_result(
         bootstrap(*tested[name], None if groups is None else groups[rows], SEED + i)
         for i, (name, (_, rows)) in enumerate(parts.items())
     ]
+    _add_intervals(result, drawn)
+    return result
+
+
+def _add_intervals(result: Result, drawn: Sequence[Mapping[str, np.ndarray]]) -> None:
+    """Add the interval of each measure, the mean of the parts, from their resamples."""
     for name, point in result.metrics.items():
         ends = interval(name, point["value"], np.mean([one[name] for one in drawn], axis=0))
         if ends:
             point |= {"low": ends[0], "high": ends[1]}
-    return result
 
 
 def hear_multilabel_result(subject: Subject, hear: HearTask, embedded: EmbeddedTask) -> Result:

@@ -33,7 +33,7 @@ VOTES = 2
 FULL_BUCKET = 32
 """Values this many times as frequent as the mean say little and are not looked up."""
 MIN_SUBFINGERPRINTS = 16
-"""Subfingerprints that must be compared: shorter clips cannot be told from chance."""
+"""Subfingerprints that must be compared: shorter clips look like chance."""
 STRETCHES = tuple(int(MIN_SUBFINGERPRINTS * 1.5**power) for power in range(14))
 """Lengths in subfingerprints of the stretches in which two clips may agree, the rest not."""
 BATCH_SUBFINGERPRINTS = 2_000
@@ -99,7 +99,7 @@ def fingerprint(wave: np.ndarray, phase: int = 0) -> Fingerprint:
 
 @dataclass(frozen=True)
 class Match:
-    """Two clips that agree: the indices of the one looked for and of the one it was found in."""
+    """Two clips that agree, by their indices: the one looked for and the one that matches."""
 
     query: int
     entry: int
@@ -116,11 +116,7 @@ class Match:
 
 
 class FingerprintIndex:
-    """Fingerprints that can be searched.
-
-    Args:
-        entries: fingerprints of the clips to search.
-    """
+    """Fingerprints of clips that can be searched."""
 
     def __init__(self, entries: Sequence[Fingerprint]) -> None:
         self.starts = np.cumsum([0, *(len(p.subfingerprints) for p in entries)])
@@ -137,14 +133,11 @@ class FingerprintIndex:
 
     def search(self, queries: Sequence[Fingerprint], min_score: float) -> Iterator[Match]:
         """Yield the best match of every query with every entry, where there is one."""
-        batch: list[int] = []
-        size = 0
-        for number, query in enumerate(queries):
-            batch.append(number)
-            size += len(query.subfingerprints)
-            if size >= BATCH_SUBFINGERPRINTS or number == len(queries) - 1:
-                yield from self._search_batch(queries, batch, min_score)
-                batch, size = [], 0
+        sizes = np.cumsum([0, *(len(query.subfingerprints) for query in queries)])
+        batches = sizes[:-1] // BATCH_SUBFINGERPRINTS
+        for number in np.unique(batches):
+            batch = np.flatnonzero(batches == number).tolist()
+            yield from self._search_batch(queries, batch, min_score)
 
     def _search_batch(
         self, queries: Sequence[Fingerprint], batch: list[int], min_score: float
@@ -160,7 +153,7 @@ class FingerprintIndex:
             values = (bits >> half).astype(np.uint16)
             counts = ends[values.astype(np.int64) + 1] - ends[values]
             counts[(counts > self.most) | ~active] = 0
-            # Each subfingerprint of a query beside each in the index that has its value.
+            # Each subfingerprint of a query with each in the index that has its value.
             asked = np.repeat(np.arange(len(bits)), counts)
             step = np.arange(len(asked)) - np.repeat(np.cumsum(counts) - counts, counts)
             there = indices[ends[values[asked]] + step]

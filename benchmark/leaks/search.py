@@ -28,8 +28,9 @@ MIN_SCORE = 3.0
 Measured on 24,561 clips (20.5 h) of sounds, speech and music from many sources. Played backwards,
 of 500 clips of ESC-50 and 1,500 of Speech Commands none reaches 3, one siren 2.9 and no other 2.6;
 of 1,200 of the clips themselves none reaches 2.7 with a clip of another source. Of cuts of ESC-50,
-of 1.1, 2 and 4 s, those scaled, low-passed at 3 kHz or in mu-law are found to 97 to 100 %, those in
-white noise of 20 dB to 70, 87 and 93 %; of the words of Speech Commands 100 %, in that noise 39 %.
+of 1.1, 2 and 4 s, those scaled, low-passed at 3 kHz or in mu-law are recognized to 97 to 100 %,
+those in white noise of 20 dB to 70, 87 and 93 %; of the words of Speech Commands 100 %, in that
+noise 39 %.
 """
 EXACT = 0.999
 """Minimum correlation of an exact copy: all else is 27 dB below it."""
@@ -53,9 +54,6 @@ class StoreReader:
     (clip_id, start, length, kind, source, licence, labels; start and length in samples) and
     store.json, which seals a finished store. The benchmark does not import what it judges, so it
     has this reader.
-
-    Args:
-        folder: of the store.
 
     Raises:
         StoreError: it holds no finished store of this format, or its files do not fit each other.
@@ -178,9 +176,8 @@ def find(
 ) -> tuple[list[Leak], list[str]]:
     """Look for the clips of a task, or for the clips played backwards, in a store.
 
-    Returns:
-        the leaks, the best of every pair of clips, and a line on each clip that cannot be
-        looked for.
+    Returns the leaks, the best of every pair of clips, and a line on each clip that cannot be
+    looked for.
     """
 
     def wave_of(clip: Clip) -> np.ndarray:

@@ -123,8 +123,7 @@ def fit(
         raise ProbeError(f"C is {c.min()}: it must be above 0")
     check_training(folds, n_classes)
     if resident_bytes is None:
-        kind = torch.device(device).type
-        resident_bytes = RESIDENT_BYTES.get(kind, RESIDENT_BYTES["cpu"])
+        resident_bytes = RESIDENT_BYTES.get(torch.device(device).type, RESIDENT_BYTES["cpu"])
     longest = max(len(rows) for rows in folds)
     work = 4.0 * c.size * longest * min(longest, folds[0].width) * n_classes
     with torch.inference_mode(), _threads_for(work):
@@ -138,15 +137,9 @@ def fit(
                 loss, first, loss.at_zero(), tolerance=tolerance, callback=bar.update
             )
         weight, bias = loss.weights(solution.point)
-    return LinearProbe(
-        features.mean,
-        features.scale,
-        weight,
-        bias,
-        features.axes,
-        solution.converged.cpu().numpy(),
-        solution.iterations,
-    )
+    converged = solution.converged.cpu().numpy()
+    about = (features.axes, converged, solution.iterations)
+    return LinearProbe(features.mean, features.scale, weight, bias, *about)
 
 
 @contextmanager

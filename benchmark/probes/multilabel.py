@@ -149,14 +149,10 @@ def logistic_path(
             )
             rotated = (solution.point * loss.scaling).transpose(1, 2)[:, :, None].contiguous()
             weights = features.from_axes(rotated)
+            converged = solution.converged.all(dim=1, keepdim=True).cpu().numpy()
             start = LinearProbe(
-                features.mean,
-                features.scale,
-                weights[:, :-1],
-                weights[:, -1],
-                features.axes,
-                solution.converged.all(dim=1, keepdim=True).cpu().numpy(),
-                solution.iterations,
+                *(features.mean, features.scale, weights[:, :-1], weights[:, -1]),
+                *(features.axes, converged, solution.iterations),
             )
         yield start
 

@@ -58,7 +58,7 @@ class Rows:
     def release(self) -> None:
         """Let the system drop the pages of a memory map that were read; they can be read again.
 
-        Otherwise they count as this process's memory, beside the copy that was made of them.
+        Otherwise they count as this process's memory, as does the copy that was made of them.
         """
         mapped = getattr(self.features, "_mmap", None)
         if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -78,7 +78,7 @@ class Rows:
         if not len(self):
             raise ProbeError("no rows to train on: the split's training part is empty")
         # Sums are taken about the first row, in double precision: the plain sum of squares loses
-        # all its digits where a feature's mean is large beside its deviation.
+        # all its digits where a feature's mean is large against its deviation.
         shift = self.read(0, 1)[0]
         total, square = np.zeros(self.width), np.zeros(self.width)
         for block in self.blocks():

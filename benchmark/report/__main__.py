@@ -1,6 +1,6 @@
 """Results as a page for readers: `python -m benchmark.report [RESULTS] [--out report.html]`.
 
-Writes one self-contained HTML page, and beside it the same tables as Markdown, CSV and LaTeX.
+Writes one self-contained HTML page, and with it the same tables as Markdown, CSV and LaTeX.
 Protocols never share a table, models are compared with a baseline on the same clips, and figures
 that others published stand apart. Files that are no results are named and left out.
 """

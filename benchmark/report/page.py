@@ -116,11 +116,11 @@ def _position(cell: Cell, axis: tuple[int, int]) -> Markup:
 
 
 def _typeset(text: str, column: Column) -> Markup:
-    """Return a cell's text with real minus signs in numbers, and places to break in names."""
+    """Return a cell's text with real minus signs in numbers, and breaks in names."""
     minus = escape(clean(text).replace("-", "\N{MINUS SIGN}"))
     return minus if column.numeric else _breakable(text)
 
 
 def _breakable(text: str) -> Markup:
-    """Return a name with places to break it behind its separators."""
+    """Return a name that may be broken behind its separators."""
     return Markup("<wbr>").join(re.split(r"(?<=[./_:])", clean(text)))

@@ -19,7 +19,7 @@ class PublishedError(ValueError):
 
 @dataclass(frozen=True)
 class Figure:
-    """One published accuracy in percent, with the deviation given with it, in points.
+    """One published accuracy in percent, with the deviation published with it, in points.
 
     `protocol` says how it was scored, such as "EVAR linear", and is never one of ours; `task` is
     "hear:..." where it is the HEAR challenge's variant.

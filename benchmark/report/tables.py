@@ -48,8 +48,8 @@ COST = (
 BUSY = 0.1
 """Share of the cores in other hands from which a speed is marked."""
 HEAR = (
-    "Scores in HEAR's own measures, as fractions; `python -m benchmark.leaderboard` sets those of "
-    "heareval's default grid beside the published leaderboard."
+    "Scores in HEAR's own measures, as fractions; `python -m benchmark.leaderboard` compares "
+    "those of heareval's default grid with the published leaderboard."
 )
 PUBLISHED = (
     "Published by others, not measured here, each protocol and pretraining set their own: for "

@@ -25,8 +25,8 @@ def misfit(value: object, kind: object, where: str) -> str | None:
     if origin is NotRequired:
         return misfit(value, parts[0], where)
     if origin is types.UnionType:
-        found = [misfit(value, part, where) for part in parts]
-        return None if None in found else max(filter(None, found), key=len)
+        faults = [misfit(value, part, where) for part in parts]
+        return None if None in faults else max(filter(None, faults), key=len)
     if is_typeddict(kind):
         origin = dict
     if origin in (list, dict):

@@ -83,7 +83,7 @@ class Cost(TypedDict):
 
 
 class Provenance(TypedDict, total=False):
-    """What readers take from a result's provenance; more may stand beside it."""
+    """What readers take from a result's provenance, which may hold more."""
 
     git_revision: str
     packages: dict[str, str]

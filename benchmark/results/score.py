@@ -115,12 +115,12 @@ class Probed:
     data: Examples  #: what of them the protocol read
     protocol: protocols.Protocol  #: that was run
     first: ProbeResult  #: the result with the first seed, with the heads it trained
-    #: the classes given to the rows tested with each seed, the first among them
+    #: the classes predicted for the rows tested with each seed, the first among them
     repeats: tuple[np.ndarray, ...]
     seconds: float  #: time that all took
 
     def score(self, rows: np.ndarray, predicted: np.ndarray) -> Scores:
-        """Score the classes given to some rows."""
+        """Score the classes predicted for some rows."""
         labels, groups = self.embedded.labels[rows], self.embedded.groups[rows]
         return score(labels, predicted, self.data.n_classes, groups, seed=SEED)
 
@@ -259,7 +259,7 @@ def rescore(probed: Probed, corrupted: Mapping[str, EmbeddedTask]) -> dict[str, 
 
 
 def _predict(probed: Probed, other: EmbeddedTask) -> np.ndarray:
-    """Return the class given to each row's corrupted clip, -1 where none was: int64 `[n]`."""
+    """Return the class predicted for each row's corrupted clip, -1 for none: int64 `[n]`."""
     index = {clip: row for row, clip in enumerate(other.clip_ids.tolist())}
     of_row = np.array([index.get(clip, -1) for clip in probed.embedded.clip_ids.tolist()])
     predicted = np.full(len(of_row), -1, dtype=np.int64)

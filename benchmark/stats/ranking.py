@@ -63,7 +63,7 @@ def bootstrap(
 def interval(name: str, value: float, drawn: np.ndarray) -> tuple[float, float] | None:
     """Return the ends of a measure's 95 % interval; None where no draw is finite.
 
-    Draws are moved so that their mean is the value. A clip drawn twice ranks beside itself, and the
+    Draws are moved so that their mean is the value. A clip drawn twice ties with itself, and the
     mAP of rare labels runs high in them: synthetic data of FSD50K's size had 0.285, and 0.286 to
     0.298 in the middle 95 % of its draws.
 

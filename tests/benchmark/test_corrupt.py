@@ -61,9 +61,7 @@ def clips(tmp_path: Path) -> list[Clip]:
 
 def embedded_clips(tmp_path: Path, clips: list[Clip], workers: int = 0, **options) -> EmbeddedTask:
     return embed_task(
-        the_task(),
-        clips,
-        tmp_path / "tones",
+        TaskClips(the_task(), clips, tmp_path / "tones"),
         load(RANDOM),
         cache_dir=tmp_path / f"cache{workers}",
         workers=workers,

@@ -92,13 +92,12 @@ def test_frames_are_kept_apart_by_all_they_depend_on(
     event = {"label": "low", "start": 1, "end": 200}
     clips = {key: {"a.wav": [event]} for key in ("train", "valid", "test")}
     folder = write(tmp_path / "beeps-1.0-small", clips, rate=16000, **EVENTS)
-    listing = hear_source(read_task(folder)).index(folder)
+    task = dataclasses.replace(hear_source(read_task(folder)), name="beeps")
+    source = TaskClips(task, task.index(folder), folder / "16000")
     model = load(write_module("tiny"))
 
     def made(which: Any) -> Path:
-        return embed_events(
-            "beeps", listing, folder / "16000", which, cache_dir=tmp_path / "c", workers=0
-        ).folder
+        return embed_events(source, which, cache_dir=tmp_path / "c", workers=0).folder
 
     first = made(model)
     assert made(model) == first
@@ -115,7 +114,7 @@ def test_corrupted_clips_have_their_own_embeddings_and_those_are_scored(
     assert isinstance(clean, EmbeddedTask)
     for name, corrupted in subject.corrupted.items():
         wanted = embed_task(
-            *(source.task, source.clips, source.root, model),
+            *(source, model),
             cache_dir=tmp_path / "other",
             workers=0,
             corruption=parse(name),
@@ -141,9 +140,8 @@ def test_only_tested_clips_are_corrupted(tmp_path: Path) -> None:
     fixed = dataclasses.replace(source.task, split_policy="fixed")
     source = dataclasses.replace(source, task=fixed, clips=clips)
     options = settings(tmp_path, corruptions=(parse("clip"),))
-    clean = embed_task(
-        *(fixed, clips[:-1], source.root, model), cache_dir=tmp_path / "cache", workers=0
-    )
+    some = TaskClips(fixed, clips[:-1], source.root)
+    clean = embed_task(some, model, cache_dir=tmp_path / "cache", workers=0)
     (corrupted,) = embed_corrupted(source, clean, model, options).values()
     assert corrupted.clip_ids.tolist() == [f"clip{i}" for i in (2, 5, 8)]
 

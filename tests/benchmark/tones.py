@@ -6,6 +6,7 @@ from typing import Any
 import soundfile
 
 from benchmark.data.clip import Clip, Source, Task
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from tests.synth import noisy_tone
 from wavebyol_hear.files.hear_module import load
@@ -54,4 +55,5 @@ def write_tones(folder: Path) -> list[Clip]:
 def run(tmp_path: Path, clips: list[Clip], spec: str = RANDOM, **options: Any) -> EmbeddedTask:
     """Embed the clips of tmp_path / "tones"."""
     defaults: dict[str, Any] = {"cache_dir": tmp_path / "cache", "workers": 0, "batch_seconds": 0.3}
-    return embed_task(TASK, clips, tmp_path / "tones", load(spec), **(defaults | options))
+    source = TaskClips(TASK, clips, tmp_path / "tones")
+    return embed_task(source, load(spec), **(defaults | options))

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from benchmark.data.hear_folder import HearTask, read_task
-from benchmark.data.task_clips import clip_order, hear_source
+from benchmark.data.task_clips import TaskClips, clip_order, hear_source
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.events import EventEmbeddings, embed_events
 from benchmark.heareval.heareval_format import labels_at, write_events, write_scenes
@@ -50,8 +50,8 @@ def embed_clips(
     clips = task.index(hear.folder)
     options: dict[str, Any] = {"cache_dir": cache, "workers": workers, "batch_seconds": 81.92}
     if hear.embedding == "event":
-        return embed_events(task.name, clips, root, model, **options)
-    return embed_task(task, clips, root, model, pad_short=True, **options)
+        return embed_events(TaskClips(task, clips, root), model, **options)
+    return embed_task(TaskClips(task, clips, root), model, pad_short=True, **options)
 
 
 def files(folder: Path, ending: str) -> list[Path]:

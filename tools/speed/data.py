@@ -12,6 +12,7 @@ import soxr
 import torch
 
 from benchmark.data.clip import Clip, Task
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cost import PeakMemory
 from benchmark.embed.embed import embed_task
 from tools.speed.clock import Figure, Plan, interleaved
@@ -117,9 +118,7 @@ def _embed_tiny(count: int, workers: int) -> tuple[float, int]:
         )
         peak, begin = PeakMemory(torch.device("cpu")), perf_counter()
         embed_task(
-            task,
-            clips,
-            root,
+            TaskClips(task, clips, root),
             load("baselines.content_random"),
             cache_dir=root / "cache",
             workers=workers,

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import secrets
@@ -9,7 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PART = ".part"
 """How the name of a half-written file ends."""
@@ -68,6 +69,15 @@ def write_text(path: str | Path, text: str, *, fsync: bool = False) -> None:
     """Write a text in UTF-8, whole or not at all; arguments and errors as of `atomic_write`."""
     with atomic_write(path, fsync=fsync) as file:
         file.write(text.encode())
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file that can be made anew; {} where it is absent or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _sync_folder(folder: Path) -> None:

@@ -125,19 +125,19 @@ def _is_done(root: Path) -> bool:
 
 
 def _render_whole(root: Path) -> None:
-    """Render beside and rename, so that an interrupted rendering leaves nothing half done."""
+    """Render into another folder and rename it: an interruption leaves nothing half done."""
     if root.exists() and not (root / DONE).is_file() and (not root.is_dir() or any(root.iterdir())):
         raise TaskDataError(
             f"notes: {root} holds something that this task did not write; "
             "move it away or choose another folder with --data-dir"
         )
     with tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=root.parent) as folder:
-        beside = Path(folder) / root.name
-        render(beside)
-        (beside / DONE).write_text(STAMP)
+        whole = Path(folder) / root.name
+        render(whole)
+        (whole / DONE).write_text(STAMP)
         if root.exists():
             shutil.rmtree(root)
-        beside.rename(root)
+        whole.rename(root)
 
 
 TASK = Task(

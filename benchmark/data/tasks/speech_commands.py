@@ -85,24 +85,17 @@ def convention(root: Path) -> str:
     return "split by " + " and ".join(f"{name} ({n} lines fit no file)" for name, n in gone.items())
 
 
-def speaker_fold(speaker: str) -> str:
-    """Return the fold of a speaker: SHA-256 of the name modulo five, the same on any copy."""
-    digest = hashlib.sha256(speaker.encode(errors="surrogateescape")).digest()
-    return f"fold{int.from_bytes(digest[:8], 'big') % FOLDS + 1:02d}"
-
-
 def index_folds(root: Path) -> list[Clip]:
-    """List the clips of all word folders; a speaker's clips share a fold."""
-    top = top_of(root)
-    return [
-        Clip(path, top + path, word, speaker_fold(speaker), speaker)
-        for path, word, speaker in spoken_words(IN_FOLDS, root)
-    ]
+    """List the clips of all word folders; a speaker's clips share a fold.
 
-
-def index_keywords(root: Path) -> list[Clip]:
-    """List the clips of the ten command words, see `index_folds`."""
-    return [clip for clip in index_folds(root) if clip.label in KEYWORD_COUNTS]
+    It is SHA-256 of the speaker's name modulo five, the same on any copy.
+    """
+    top, clips = top_of(root), []
+    for path, word, speaker in spoken_words(IN_FOLDS, root):
+        digest = hashlib.sha256(speaker.encode(errors="surrogateescape")).digest()
+        fold = f"fold{int.from_bytes(digest[:8], 'big') % FOLDS + 1:02d}"
+        clips.append(Clip(path, top + path, word, fold, speaker))
+    return clips
 
 
 TASK = Task(
@@ -146,7 +139,7 @@ KEYWORDS = replace(
     title="Speech Commands V2, ten command words, five speaker-disjoint folds (not official)",
     classes=tuple(KEYWORD_COUNTS),
     n_clips=sum(KEYWORD_COUNTS.values()),
-    index=index_keywords,
+    index=lambda root: [clip for clip in index_folds(root) if clip.label in KEYWORD_COUNTS],
 )
 
 TASKS = (TASK, IN_FOLDS, KEYWORDS)

@@ -22,7 +22,7 @@ NOTE = (
 def index(root: Path) -> list[Clip]:
     """List the clips of UrbanSound8K.csv; the group is the recording within its fold.
 
-    Other copies are known too: the table and the folders of folds beside each other, and all clips
+    Other copies are known too: the table and the folders of folds in one folder, and all clips
     in one folder.
     """
     top = locate(TASK, root, "metadata/UrbanSound8K.csv", "UrbanSound8K.csv")

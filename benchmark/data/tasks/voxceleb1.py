@@ -82,6 +82,6 @@ TASK = Task(
     top="vox1",
     by_hand=f"ask for access with the form at {SITE}/vox1.html; join the four parts of the dev "
     "archive (cat vox1_dev_wav_parta? > vox1_dev_wav.zip), check both zips, unpack both into one "
-    f"folder wav/, and put {SITE}/meta/iden_split.txt beside it",
+    f"folder wav/, and put {SITE}/meta/iden_split.txt next to it",
     convention=convention,
 )

@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 from benchmark.data.clip import Clip
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed import cost as costs
 from benchmark.embed.cache import Progress
 from benchmark.embed.cost import Cost, PeakMemory, note_peak
@@ -43,9 +44,8 @@ def run(folder: Path, spec: str) -> EmbeddedTask:
         if not path.exists():
             soundfile.write(path, noisy_tone(SECONDS, i, 16_000), 16_000)
         listed.append(Clip(f"c{i}", path.name, "tone", f"fold{i}", f"g{i}"))
-    root, cache = folder / "tones", folder / "cache"
-    model = load(spec)
-    return embed_task(TASK, listed, root, model, cache_dir=cache, workers=0, batch_seconds=SECONDS)
+    source, cache = TaskClips(TASK, listed, folder / "tones"), folder / "cache"
+    return embed_task(source, load(spec), cache_dir=cache, workers=0, batch_seconds=SECONDS)
 
 
 def progress_file(folder: Path) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.clip import Clip
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cache import CacheError
 from benchmark.embed.embed import embed_task
 from tests.benchmark.tones import COUNTED, RANDOM, TASK, run, write_tones
@@ -136,8 +137,8 @@ def test_moved_data_and_other_labels_share_the_embeddings(
     cache = tmp_path / "cache"
     relabelled = [Clip(c.clip_id, c.path, "low", c.split, c.group) for c in clips]
     model = load(RANDOM)
-    moved = embed_task(TASK, clips, tmp_path / "elsewhere/tones", model, cache_dir=cache)
-    other = embed_task(TASK, relabelled, tmp_path / "tones", model, cache_dir=cache)
+    moved = embed_task(TaskClips(TASK, clips, tmp_path / "elsewhere/tones"), model, cache_dir=cache)
+    other = embed_task(TaskClips(TASK, relabelled, tmp_path / "tones"), model, cache_dir=cache)
     assert (moved.encoder_calls, other.encoder_calls) == (0, 0)
     assert moved.data_hash == first.data_hash
     assert other.data_hash != first.data_hash
@@ -149,8 +150,8 @@ def test_a_task_embeds_and_comes_back_from_the_cache(esc50_root: Path, tmp_path:
     clips = ESC50.index(esc50_root)
     options: dict[str, Any] = {"cache_dir": tmp_path, "workers": 2}
     model = load("baselines.log_mel")
-    first = embed_task(ESC50, clips, esc50_root, model, **options)
-    second = embed_task(ESC50, clips, esc50_root, model, **options)
+    first = embed_task(TaskClips(ESC50, clips, esc50_root), model, **options)
+    second = embed_task(TaskClips(ESC50, clips, esc50_root), model, **options)
     assert first.errors == ()
     assert first.embeddings.shape == (60, 256)
     # Different sounds: no two rows alike.

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from benchmark.data.clip import Clip
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed.embed import embed_task
 from tests.benchmark.tones import RANDOM, TASK
 from wavebyol_hear.files.hear_module import load
@@ -48,9 +49,8 @@ def test_a_task_s_embeddings_keep_no_strings_of_their_own(
 
     def embed(count: int = COUNT) -> object:
         cache = tmp_path / str(count)
-        return embed_task(
-            TASK, clips[:count], root, model, cache_dir=cache, workers=0, batch_seconds=0.1
-        )
+        source = TaskClips(TASK, clips[:count], root)
+        return embed_task(source, model, cache_dir=cache, workers=0, batch_seconds=0.1)
 
     embed(9)  # starts what does not grow
     for _, kept in (per_clip(embed), per_clip(embed)):

@@ -14,6 +14,7 @@ import torch
 
 from benchmark.data.clip import Clip
 from benchmark.data.corrupt import CorruptedClips, parse
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed import embed as embedding
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import array_key, embed_task
@@ -217,7 +218,7 @@ def test_tensors_of_every_kind_are_hashed(change: Callable, write_module) -> Non
 def test_other_embeddings_of_equal_ids_are_not_shared(tmp_path: Path, clips: list[Clip]) -> None:
     model = load(RANDOM)
     options: dict[str, Any] = {"cache_dir": tmp_path / "cache", "workers": 0}
-    first = embed_task(TASK, clips, tmp_path / "tones", model, **options)
-    fewer = embed_task(TASK, clips[:-1], tmp_path / "tones", model, **options)
+    first = embed_task(TaskClips(TASK, clips, tmp_path / "tones"), model, **options)
+    fewer = embed_task(TaskClips(TASK, clips[:-1], tmp_path / "tones"), model, **options)
     assert fewer.encoder_calls > 0
     np.testing.assert_array_equal(fewer.embeddings, first.embeddings[:-1])

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from benchmark.data.clip import Clip
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed import cache, fingerprint
 from benchmark.embed.cache import CacheError, EmbeddingArray
 from benchmark.embed.embed import embed_task
@@ -124,13 +125,15 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 import numpy as np
 from benchmark.data.clip import Clip
+from benchmark.data.task_clips import TaskClips
 from benchmark.embed.embed import embed_task
 from wavebyol_hear.files.hear_module import load
 from tests.benchmark.tones import TASK
 root, cache = Path(sys.argv[1]), Path(sys.argv[2])
 clips = [Clip(f"clip{i}", f"{i}.wav", TASK.classes[i % 2], "fold01", "g") for i in range(12)]
 model = load("slow_two")
-done = embed_task(TASK, clips, root, model, cache_dir=cache, workers=1, batch_seconds=0.1)
+source = TaskClips(TASK, clips, root)
+done = embed_task(source, model, cache_dir=cache, workers=1, batch_seconds=0.1)
 np.save(sys.argv[4], done.embeddings)
 print(done.encoder_calls)
 """
@@ -219,8 +222,9 @@ def test_a_complete_cache_may_be_read_only(
     after = run(tmp_path, clips)
     assert after.encoder_calls == 0
     np.testing.assert_array_equal(after.embeddings, before.embeddings)
+    some = TaskClips(TASK, clips[:5], tmp_path / "tones")
     with pytest.raises(CacheError, match="cannot be written"):
-        embed_task(TASK, clips[:5], tmp_path / "tones", load(RANDOM), cache_dir=tmp_path / "cache")
+        embed_task(some, load(RANDOM), cache_dir=tmp_path / "cache")
 
 
 def test_a_progress_file_of_wrong_rows_costs_nothing_else(tmp_path: Path) -> None:
