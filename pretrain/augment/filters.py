@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pretrain.augment.effect import SAMPLE_RATE, Effect, EffectConfig, Parameters, uniform
+from wavebyol_hear.files.settings import check_range
 from wavebyol_hear.front_end import hertz, mel
 
 NYQUIST = SAMPLE_RATE / 2
@@ -59,6 +60,11 @@ class EqualiserConfig(EffectConfig):
     decibels: tuple[float, float] = (-12.0, 12.0)
     knots: int = 8
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        check_range(self, "knots", minimum=2)
+
 
 @dataclass(frozen=True)
 class Gains(Parameters):
@@ -76,8 +82,6 @@ class Equaliser(Filter):
 
     def __init__(self, config: EqualiserConfig) -> None:
         super().__init__()
-        if config.knots < 2:
-            raise ValueError(f"EqualiserConfig.knots is {config.knots}: give 2 or more")
         self.range, self.knots = config.decibels, config.knots
         self._basis: dict[tuple[int, torch.device], Tensor] = {}
 
@@ -106,6 +110,11 @@ class BandRejectConfig(EffectConfig):
 
     width: tuple[float, float] = (0.0, 0.1)
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        check_range(self, "width", minimum=0, maximum=1)
+
 
 @dataclass(frozen=True)
 class Band(Parameters):
@@ -126,8 +135,6 @@ class BandReject(Filter):
 
     def __init__(self, config: BandRejectConfig) -> None:
         super().__init__()
-        if not 0 <= config.width[0] <= config.width[1] <= 1:
-            raise ValueError(f"BandRejectConfig.width is {config.width}: give shares of 0 to 1")
         self.range = config.width
 
     def draw(self, wave: Tensor, generator: torch.Generator) -> Band:

@@ -30,6 +30,17 @@ from pretrain.augment.noise import Noise, NoiseConfig
 from pretrain.augment.pitch import PitchShift, PitchShiftConfig
 from pretrain.augment.reverb import Reverb, ReverbConfig
 
+KINDS: dict[str, Any] = {
+    "time_dropout": TimeDropout,
+    "reverb": Reverb,
+    "pitch_shift": PitchShift,
+    "clip": Clip,
+    "speed": Speed,
+    "band_reject": BandReject,
+    "equaliser": Equaliser,
+    "gain": Gain,
+    "noise": Noise,
+}
 _CPU_ROWS = 64  # samples changed at a time on a CPU: fewer passes through main memory
 
 
@@ -57,28 +68,28 @@ class AugmentConfig:
     band_reject: BandRejectConfig = field(default_factory=BandRejectConfig)
     equaliser: EqualiserConfig = field(default_factory=EqualiserConfig)
     gain: GainConfig = field(default_factory=GainConfig)
-    noise: NoiseConfig = field(default_factory=lambda: NoiseConfig(probability=1.0))
+    noise: NoiseConfig = field(
+        default_factory=lambda: NoiseConfig(probability=1.0, mixing="wavaugment")
+    )
 
     def __post_init__(self) -> None:
         """Check the count."""
         if self.count is not None and not 0 <= self.count[0] <= self.count[1]:
             raise ValueError(f"count is {self.count}: give null or (least, most)")
+        settings = {name: getattr(self, name) for name in KINDS}
+        if self.noise_last:
+            del settings["noise"]
+        there = sum(config.probability > 0 for config in settings.values())
+        if self.count is not None and self.count[0] > there:
+            raise ValueError(
+                f"count is {list(self.count)}, but {there} effects beside the last have a "
+                f"probability above 0: give more of them one, or set count to null"
+            )
 
 
 def _effects(config: AugmentConfig) -> Iterator[tuple[str, EffectConfig, Effect]]:
     """Yield name, settings and module of every effect that is not left out."""
-    kinds: dict[str, Any] = {
-        "time_dropout": TimeDropout,
-        "reverb": Reverb,
-        "pitch_shift": PitchShift,
-        "clip": Clip,
-        "speed": Speed,
-        "band_reject": BandReject,
-        "equaliser": Equaliser,
-        "gain": Gain,
-        "noise": Noise,
-    }
-    for name, kind in kinds.items():
+    for name, kind in KINDS.items():
         settings: EffectConfig = getattr(config, name)
         if settings.probability > 0:
             yield name, settings, kind(settings)
@@ -103,11 +114,6 @@ class AugmentationLayer(nn.Module):
         self.last = ["noise"] if config.noise_last and "noise" in self.effects else []
         self.drawn = [name for name in self.effects if name not in self.last]
         self.count = config.count
-        if self.count is not None and self.count[0] > len(self.drawn):
-            raise ValueError(
-                f"count is {list(self.count)}, but {len(self.drawn)} effects beside the last have "
-                f"a probability above 0: give more of them one, or set count to null"
-            )
 
     def forward(self, wave: Tensor, generator: torch.Generator) -> Tensor:
         """Return the waves changed; a sample that gets no effect stays as it is, bit for bit.

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from pretrain.augment.effect import Effect, EffectConfig, Parameters, uniform
-from pretrain.data.crops import gather_crops
+from pretrain.data.crops import FULL_SCALE, gather_crops
 from pretrain.data.store import Store
+from wavebyol_hear.files.settings import check_range
 
 _COLOURED_SAMPLES = 1 << 17  # 8.2 s of each colour
 
@@ -19,7 +20,11 @@ class NoiseConfig(EffectConfig):
     """Settings of `Noise`.
 
     Args:
-        snr: range of the signal's power over the noise's, in dB (the authors': 5 to 19).
+        snr: range in dB (the authors': 5 to 19) of what `mixing` makes of it.
+        mixing: `snr`: of the signal's power over the noise's, which is brought to it. `wavaugment`,
+            as the authors' code has it: c wave + (1 - c) noise with c = r / (1 + r) and
+            r = 10^(snr / 10), the noise at its own level; at equal levels that is twice the
+            number in dB, 10 to 38 for theirs.
         origin: `batch` (another sample of the batch), `coloured` (power falls by 0 to 6 dB an
             octave) or `store`.
         store: folder of a store of noise, for instance MUSAN (the authors'), made by
@@ -28,9 +33,22 @@ class NoiseConfig(EffectConfig):
     """
 
     snr: tuple[float, float] = (5.0, 19.0)
+    mixing: Literal["snr", "wavaugment"] = "snr"
     origin: Literal["batch", "coloured", "store"] = "batch"
     store: str = ""
     colours: int = 7
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        check_range(self, "colours", minimum=1)
+        if self.origin == "store" and not self.store:
+            raise ValueError("store is empty: give a folder made by pretrain.store")
+        if self.origin == "coloured" and self.mixing == "wavaugment":
+            raise ValueError(
+                "mixing is 'wavaugment', and coloured noise has no level of its own: give origin "
+                "batch or store"
+            )
 
 
 @dataclass(frozen=True)
@@ -72,11 +90,7 @@ class Noise(Effect):
 
     def __init__(self, config: NoiseConfig) -> None:
         super().__init__()
-        if config.origin == "store" and not config.store:
-            raise ValueError("NoiseConfig.store is empty: give a folder made by pretrain.store")
-        if config.colours < 1:
-            raise ValueError(f"NoiseConfig.colours is {config.colours}: give 1 or more")
-        self.range, self.origin = config.snr, config.origin
+        self.range, self.origin, self.mixing = config.snr, config.origin, config.mixing
         self.store = Store.open(config.store) if config.origin == "store" else None
         if config.origin == "coloured":
             noise = coloured_noise(config.colours, _COLOURED_SAMPLES)
@@ -113,8 +127,13 @@ class Noise(Effect):
         return noise.to(at.snr.device)[:, None]
 
     def change(self, wave: Tensor, parameters: Mixture) -> Tensor:
-        """Add each sample's noise; none to silence, which has no ratio to it."""
+        """Add each sample's noise; by its ratio none to silence, which has none."""
         noise = self.noise(wave.shape[-1], parameters)
+        if self.mixing == "wavaugment":
+            if self.origin == "store":
+                noise = noise * FULL_SCALE
+            ratio = 10.0 ** (parameters.snr[:, None, None] / 10)
+            return torch.lerp(noise, wave, ratio / (1 + ratio))
         signal_level = torch.linalg.vector_norm(wave, dim=-1, keepdim=True)
         noise_level = torch.linalg.vector_norm(noise, dim=-1, keepdim=True)
         factor = signal_level / noise_level * 10.0 ** (-parameters.snr[:, None, None] / 20)

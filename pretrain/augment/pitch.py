@@ -84,6 +84,9 @@ class PitchShift(Effect):
         new_level = torch.lerp(level[rows, left], level[rows, left + 1], weight)  # [B, J, F]
         phase = step[rows, left].cumsum(1).roll(1, 1)
         phase[:, 0] = 0
-        phase += spectrum[:, :1].angle()
+        # From the first frame wholly inside the wave: before it, the wave is mirrored, and phases
+        # of neighboring bins that do not fit would cancel a steady tone for all time.
+        inside = self.WINDOW // 2 // self.HOP
+        phase += spectrum[:, [inside]].angle() - phase[:, [inside]]
         new = torch.polar(new_level, phase).transpose(1, 2)
         return torch.istft(new, self.WINDOW, self.HOP, window=window)

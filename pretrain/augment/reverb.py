@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pretrain.augment.effect import SAMPLE_RATE, EffectConfig, Parameters, uniform
 from pretrain.augment.filters import NYQUIST, TAIL_SAMPLES, Filter, fft_size
+from wavebyol_hear.files.settings import check_range
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class ReverbConfig(EffectConfig):
 
     Args:
         decay: range of the time in which low frequencies fall by 60 dB, in s; at most 0.75.
-        damping: range of how much shorter that time is at high frequencies, 0 to 1.
+        damping: range of how much shorter that time is at high frequencies, 0 to 0.99.
         direct: range of the level of the direct sound over all that comes after it, in dB.
         rooms: number of rooms drawn a batch; sample i stands in room i modulo `rooms`, at a
             distance (`direct`) of its own. More rooms cost an FFT each.
@@ -31,6 +32,13 @@ class ReverbConfig(EffectConfig):
     damping: tuple[float, float] = (0.5, 0.9)
     direct: tuple[float, float] = (-3.0, 10.0)
     rooms: int = 32
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        check_range(self, "decay", above=0, maximum=TAIL_SAMPLES / SAMPLE_RATE)
+        check_range(self, "damping", minimum=0, maximum=0.99)
+        check_range(self, "rooms", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,6 @@ class Reverb(Filter):
 
     def __init__(self, config: ReverbConfig) -> None:
         super().__init__()
-        longest = TAIL_SAMPLES / SAMPLE_RATE
-        if not 0 < config.decay[0] <= config.decay[1] <= longest:
-            raise ValueError(f"ReverbConfig.decay is {config.decay}: give 0 to {longest} s")
-        if not 0 <= config.damping[0] <= config.damping[1] < 1:
-            raise ValueError(f"ReverbConfig.damping is {config.damping}: give 0 to below 1")
-        if config.rooms < 1:
-            raise ValueError(f"ReverbConfig.rooms is {config.rooms}: give 1 or more")
         self.config = config
 
     def draw(self, wave: Tensor, generator: torch.Generator) -> Rooms:

@@ -25,6 +25,22 @@ def test_noise_has_its_ratio_to_the_signal(origin: str) -> None:
     assert 18 < snr.max() <= 19.01
 
 
+def test_mixing_as_the_authors_code_has_twice_the_decibels_at_equal_levels() -> None:
+    effect = Noise(NoiseConfig(snr=(5, 19), mixing="wavaugment"))
+    wave = white(200)
+    wave /= wave.norm(dim=2, keepdim=True)
+    drawn = effect.draw(wave, chance())
+    mixed = effect.change(wave, drawn)
+    noise = effect.noise(T, drawn)
+    share = torch.linalg.lstsq(torch.cat([wave, noise], 1).mT, mixed.mT).solution[:, :, 0]
+    torch.testing.assert_close(share.sum(1), torch.ones(200), atol=1e-4, rtol=0)
+    snr = decibels(share[:, 0] / share[:, 1])
+    torch.testing.assert_close(snr, 2 * drawn.snr, atol=0.02, rtol=0)
+    silent = torch.zeros(2, 1, T)
+    silent[1] = wave[0]
+    assert effect(silent, chance())[0].norm() > 0  # as theirs; by its ratio it would get none
+
+
 def test_noise_of_the_batch_is_another_sample() -> None:
     wave = white(7)
     drawn = Noise(NoiseConfig()).draw(wave.repeat(1, 1, 1), chance())

@@ -1,10 +1,12 @@
 """A pitch shift moves the pitch by what it drew, and not the tempo."""
 
+import math
+
 import pytest
 import torch
 
-from pretrain.augment.pitch import PitchShift, PitchShiftConfig
-from tests.pretrain.signals import T, cents, chance, decibels, pitch, tone, white
+from pretrain.augment.pitch import PitchShift, PitchShiftConfig, Ratio
+from tests.pretrain.signals import RATE, T, cents, chance, decibels, pitch, tone, white
 
 
 @pytest.mark.parametrize("hertz", [220.0, 1000.0, 3000.0])
@@ -21,6 +23,16 @@ def test_pitch_shift_moves_a_tone_by_its_cents(hertz: float) -> None:
     # linear interpolation takes up to 2 dB at 3 kHz
     level = got[..., 3000:-3000].square().mean().sqrt() / wave.square().mean().sqrt()
     assert decibels(level).abs() < 2.5
+
+
+@pytest.mark.parametrize("hertz", [110.0, 220.0, 441.3, 1000.0, 1500.0])
+def test_a_steady_tone_keeps_its_level_at_every_shift_and_phase(hertz: float) -> None:
+    cents = torch.linspace(-500, 500, 41).repeat(4)
+    phase = torch.arange(4).repeat_interleave(41)[:, None, None] * math.pi / 2
+    wave = torch.sin(2 * math.pi * hertz * torch.arange(T) / RATE + phase)
+    got = PitchShift(PitchShiftConfig()).change(wave, Ratio(2.0 ** (cents / 1200)))
+    level = got[..., 600:-600].norm(dim=2) / wave[..., 600:-600].norm(dim=2)
+    assert decibels(level).abs().max() < 1
 
 
 def test_pitch_shift_keeps_the_tempo() -> None:
