@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from wavebyol_hear.hear import get_scene_embeddings, get_timestamp_embeddings, load_model
 
 __version__ = "0.1.0"
+WEIGHTS_ARE_NAMES = True
+"""In `wavebyol_hear:WEIGHTS` the weights may be a folder or `hf://owner/name` beside a file."""
 __all__ = ["__version__", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
 
 

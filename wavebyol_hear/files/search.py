@@ -104,21 +104,24 @@ def _embed(query: str, folder: str, metadata: dict[str, Any], size: int, device:
     """Return the embedding of a query by the model of a folder, [size]."""
     from wavebyol_hear.files.hear_module import load as load_model
     from wavebyol_hear.files.model_spec import HearError
+    from wavebyol_hear.files.weights_hash import tensors_hash
 
     if not metadata.get("model"):
         raise HearError(f"{folder}: does not say by which model; embed again with wavebyol embed")
     spec, options = str(metadata["model"]), metadata.get("options", {})
     if options.get("timestamps"):
         raise HearError(f"{folder}: holds instants, not clips; embed without --timestamps")
-    model = load_model(spec, device, precision=str(metadata.get("precision", "fp32")))
+    precision = metadata.get("precision")  # "as loaded" of modules that do not say
+    known = precision if precision in ("fp32", "bf16") else "fp32"
+    model = load_model(spec, device, precision=known)
     if model.size != size:
         raise HearError(
             f"{folder}: rows have {size} numbers, {spec} gives {model.size}; embed again"
         )
-    if metadata.get("weights_hash", model.weights_hash) != model.weights_hash:
+    if metadata.get("weights_hash") != tensors_hash(model.model):
         sys.stderr.write(
-            f"warning: {folder} was embedded by other weights or another version of {spec}: "
-            "similarities may mean less; embed again to be sure\n"
+            f"warning: {folder} was embedded by other weights than {spec} has now: similarities "
+            "mean little; embed again\n"
         )
     wave = read_audio(Path(query), model.sample_rate)
     embedding: np.ndarray = model.scenes(wave[None])[0]

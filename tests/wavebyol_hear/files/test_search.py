@@ -13,8 +13,10 @@ from wavebyol_hear import load_model
 from wavebyol_hear.__main__ import main
 from wavebyol_hear.files import parquet, search
 from wavebyol_hear.files.search import nearest, printable
+from wavebyol_hear.files.weights_hash import tensors_hash
 
 SPEC = "wavebyol_hear?preset=slim"
+HASH = tensors_hash(load_model(preset="slim"))
 HOSTILE = "d/\x1b[31mred\n<b>.wav"
 
 
@@ -63,7 +65,8 @@ def test_arguments_that_cannot_be_are_refused() -> None:
 def write_folder(folder: Path, paths: list[str], array: np.ndarray, **metadata: Any) -> Path:
     """Write embeddings as `wavebyol embed` does."""
     folder.mkdir(exist_ok=True)
-    schema = parquet.embedding_schema(array.shape[1], "float32", {"model": SPEC} | metadata)
+    metadata = {"model": SPEC, "weights_hash": HASH} | metadata
+    schema = parquet.embedding_schema(array.shape[1], "float32", metadata)
     count = len(paths)
     index = {"path": paths, "start": [0.0] * count, "end": [1.5] * count, "duration": [1.5] * count}
     with parquet.part_writer(folder / f"part-000000-{0:016x}.parquet", schema, {}) as writer:

@@ -15,7 +15,9 @@ from wavebyol_hear import load_model
 from wavebyol_hear.checkpoint import WeightsError, load_weights
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
+from wavebyol_hear.files import hear_module
 from wavebyol_hear.files.extras import MissingExtraError
+from wavebyol_hear.files.model_spec import HearError
 from wavebyol_hear.front_end import GaborFrontEndConfig
 from wavebyol_hear.integrations.hub import from_pretrained, push_to_hub, save_pretrained
 from wavebyol_hear.pretrained import weights_path
@@ -189,3 +191,12 @@ def test_a_push_makes_the_repository_and_sends_the_folder(
     assert "hf://someone/new" in (tmp_path / "uploaded" / "README.md").read_text()
     with torch.no_grad():
         assert torch.equal(load_model(str(tmp_path / "uploaded"))(audio), small(audio))
+
+
+def test_the_commands_take_folders_and_repositories(cache: Path, small: Embedder) -> None:
+    folder = next(cache.glob("models--someone--a-model/snapshots/*"))
+    for weights in (str(folder), "hf://someone/a-model"):
+        model = hear_module.load(f"wavebyol_hear:{weights}", precision="auto")
+        assert model.size == small.scene_embedding_size
+    with pytest.raises(HearError, match="cannot be had of the hub"):
+        hear_module.load("wavebyol_hear:hf://someone/absent")
