@@ -5,8 +5,6 @@ on the file system of a cluster. Each Ray task does what `evaluate` does for its
 are those of one process; locks keep two from filling one array of the cache.
 """
 
-import os
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +16,10 @@ from benchmark.data.clip import Task
 from benchmark.evaluate import Settings, evaluate, versions_of
 from benchmark.results.failures import write_failures
 from benchmark.results.schema import Result, ResultKey
-from wavebyol_hear.files.extras import require
+from wavebyol_hear.files.embed_ray import connect
 
 RETRIES = 2
 """Times that a pair is begun anew when its worker is lost."""
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-"""Of a cluster that is started here: nothing is reported, and no token is written to ~/.ray."""
 
 
 def evaluate_on_ray(
@@ -36,7 +28,7 @@ def evaluate_on_ray(
     settings: Settings,
     absent: Mapping[str, str] | None = None,
     *,
-    address: str | None = None,
+    address: str = "",
 ) -> tuple[list[Result], dict[ResultKey, str]]:
     """Score every model on every task, pair by pair on a cluster; see `evaluate`.
 
@@ -46,26 +38,19 @@ def evaluate_on_ray(
         settings: as of `evaluate`; paths are those of the nodes. `workers` is the number of cores
             that a pair takes, at least one, and a pair takes a GPU where `device` is one.
         absent: as of `evaluate`.
-        address: of a running cluster, as of `ray.init`; None starts one on this machine.
+        address: of a running cluster, as of `ray.init`; "" starts one on this machine.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        OSError: nothing answers at the address.
+        ClusterError: nothing answers at the address.
     """
-    ray = require("ray", "ray", "--engine ray")
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if port.isdecimal():  # Ray itself would try for minutes
-        socket.create_connection((host, int(port)), timeout=10).close()
+    ray = connect(address)
     here = replace(
         settings,
         out=settings.out.expanduser().absolute(),
         data_dir=_absolute(settings.data_dir),
         cache_dir=_absolute(settings.cache_dir),
     )
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    quiet = {} if address else {"include_dashboard": False}
-    ray.init(address=address, log_to_driver=False, logging_level="error", **quiet)
     try:
         return _collect(ray, tasks, models, here, absent)
     finally:

@@ -120,7 +120,11 @@ def _add_where(parser: argparse.ArgumentParser) -> None:
     add("--cache-dir", type=path, help="folder of the embeddings (default: in the data folder)")
     add("--out", type=path, default=Path("results"), help="folder of the results (results)")
     add("--engine", choices=("local", "ray"), default="local", help="where it runs (local)")
-    add("--ray-address", help="of a Ray cluster (default: one is started on this machine)")
+    add(
+        "--ray-address",
+        default="",
+        help="of a Ray cluster (default: one is started on this machine)",
+    )
     add("--device", help="torch device (default: cuda where there is one)")
     add("--workers", type=int, default=usable_cores(), help="decoding threads (default: cores)")
     add_threads(parser)
@@ -313,12 +317,13 @@ def main(arguments: Sequence[str] | None = None, journal: "Journal | None" = Non
     work = [*tasks, *folders], args.models, settings, absent
     if args.engine == "ray":
         from benchmark.evaluate_ray import evaluate_on_ray
+        from wavebyol_hear.files.embed_ray import ClusterError
         from wavebyol_hear.files.extras import MissingExtraError
 
         try:
             results, failures = evaluate_on_ray(*work, address=args.ray_address)
-        except (MissingExtraError, OSError) as error:
-            sys.stderr.write(f"error: --engine ray: {' '.join(str(error).split())}\n")
+        except (MissingExtraError, ClusterError) as error:
+            sys.stderr.write(f"error: {error}\n")
             return 1
     else:
         results, failures = evaluate(*work, journal)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as of commands: nothing spins beside others
@@ -46,3 +47,26 @@ def esc50_clips(esc50_root: Path) -> torch.Tensor:
     """Sixty clips of everyday sounds, [60, 16000] at 16 kHz."""
     waves = [soundfile.read(path, dtype="float32")[0] for path in sorted(esc50_root.rglob("*.wav"))]
     return torch.from_numpy(np.stack(waves))
+
+
+@pytest.fixture(scope="session")
+def ray_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose modules the workers of `ray_cluster` can import."""
+    return tmp_path_factory.mktemp("modules")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(ray_modules: Path) -> Iterator[str]:
+    """The address of a Ray cluster of two nodes of one core each on this machine."""
+    ray_utils = pytest.importorskip("ray.cluster_utils")
+    from wavebyol_hear.files.embed_ray import QUIET
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET.items():
+            patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", f"{ROOT}:{ray_modules}")
+        node = {"num_cpus": 1, "include_dashboard": False}
+        cluster = ray_utils.Cluster(initialize_head=True, head_node_args=node)
+        cluster.add_node(num_cpus=1)
+        yield str(cluster.address)
+        cluster.shutdown()

@@ -5,9 +5,12 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from wavebyol_hear.files.extras import require
+
+if TYPE_CHECKING:
+    from wavebyol_hear.files.embed_ray import Cluster
 
 EPILOG = """\
 exit status: 0 all files are embedded; 1 some are not, errors.parquet has their paths and reasons;
@@ -62,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the share I of N, from 0/N to N-1/N, for several processes with one DIR; /N takes I "
         "from the environment (RANK, SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX)",
     )
+    add("--engine", choices=("local", "ray"), default="local", help="where it runs (%(default)s)")
+    add("--ray-address", default="", help="of a Ray cluster (one is started on this machine)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,10 +98,21 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers if args.workers is not None else 16 if "cuda" in device else 2,
         part_size=args.part_size,
         share=(share.number, share.total),
+        cluster=cluster_of(args, device),
     )
     if share.origin:
         sys.stderr.write(f"share {share.number} of {share.total}, from {share.origin}\n")
     return embed_job.embed(settings, listing)
+
+
+def cluster_of(args: argparse.Namespace, device: str) -> "Cluster | None":
+    """Return what to take of a Ray cluster; None where it is not asked for."""
+    if args.engine != "ray":
+        return None
+    from wavebyol_hear.files.embed_ray import Cluster
+
+    gpu = "cuda" in device
+    return Cluster(args.ray_address, args.workers or (16 if gpu else 1), gpu)
 
 
 class UsageError(ValueError):

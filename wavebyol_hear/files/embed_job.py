@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +32,7 @@ from wavebyol_hear.files.embed_parts import (
     failures_of,
     readable,
 )
+from wavebyol_hear.files.embed_ray import Cluster, run_on_ray
 from wavebyol_hear.files.hear_module import HearModel, load
 from wavebyol_hear.files.parquet import (
     ERRORS,
@@ -71,6 +73,7 @@ class Settings:
     workers: int
     part_size: int
     share: tuple[int, int]
+    cluster: Cluster | None = None
 
 
 def embed(settings: Settings, listing: Listing) -> int:
@@ -137,8 +140,8 @@ def is_done(path: Path) -> bool:
     return failures is not None and not any(failure.passing for failure in failures)
 
 
-def _compute(settings: Settings, spool: BinaryIO, todo: Sequence[tuple[int, int]]) -> None:
-    """Embed the parts that are kept in a file."""
+def worker_of(settings: Settings) -> Worker:
+    """Load the model, check that the folder is its own, and return who embeds parts with it."""
     model = load(settings.model, settings.device, precision=settings.precision)
     metadata = agree(settings, model)
     options = Options(
@@ -150,14 +153,20 @@ def _compute(settings: Settings, spool: BinaryIO, todo: Sequence[tuple[int, int]
         settings.workers,
     )
     size = model.timestamp_size if settings.timestamps else model.size
-    schema = embedding_schema(size, settings.dtype, metadata)
-    worker = Worker(model, options, schema, settings.out)
+    return Worker(model, options, embedding_schema(size, settings.dtype, metadata), settings.out)
+
+
+def _compute(settings: Settings, spool: BinaryIO, todo: Sequence[tuple[int, int]]) -> None:
+    """Embed the parts that are kept in a file."""
+    worker, parts = worker_of(settings), _unpickled(spool, todo)
+    run = worker.run(parts)
+    if settings.cluster is not None:
+        run = run_on_ray(partial(worker_of, settings), parts, settings.cluster)
     total, shown = sum(files for _, files in todo), 0
-    parts = _unpickled(spool, todo)
     begin = time.monotonic()
     with (
         tqdm(total=total, desc="embedding", unit="file") as bar,
-        closing(worker.run(parts)) as progress,
+        closing(run) as progress,
     ):
         for step in progress:
             if isinstance(step, PartDone):

@@ -1,0 +1,157 @@
+"""The parts of `wavebyol embed` spread over a Ray cluster: actors that each hold the model.
+
+An actor embeds one part after another, as a process of its own does with `--part`; the driver only
+hands parts out, so its memory does not grow with the number of files. An actor that is lost is
+started again, and what it had begun is begun anew. All nodes see sources and output under the same
+paths.
+"""
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wavebyol_hear.files.embed_parts import PartDone, Worker
+from wavebyol_hear.files.extras import require
+from wavebyol_hear.files.sources import Part
+
+RETRIES = 3
+"""Times that a part is begun anew when its actor is lost."""
+IN_FLIGHT = 2
+"""Parts per actor that are handed out, so that none waits for the driver."""
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Of a cluster that is started here: nothing is reported, and no token is written to ~/.ray."""
+
+
+class ClusterError(ValueError):
+    """A cluster that does not answer, or has no room: one line with the remedy."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What an actor takes of a cluster.
+
+    Attributes:
+        address: as of `ray.init`; "" starts a cluster on this machine.
+        cores: of each actor, on which it decodes and, without a GPU, computes.
+        gpu: whether each actor takes a GPU.
+    """
+
+    address: str = ""
+    cores: int = 1
+    gpu: bool = False
+
+
+def connect(address: str) -> Any:  # noqa: ANN401  (an optional package without types here)
+    """Connect to a cluster, or start one on this machine, and return the module `ray`.
+
+    Args:
+        address: as of `ray.init`; "" for a cluster of its own.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        ClusterError: nothing answers at the address.
+    """
+    ray = require("ray", "ray", "--engine ray")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():  # Ray itself would try for minutes
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ClusterError(
+                f"no Ray cluster answers at {address} ({error.strerror or error}); "
+                "start one by `ray start --head`, or leave --ray-address out"
+            ) from error
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    own = {} if address else {"include_dashboard": False}
+    ray.init(address=address or None, log_to_driver=False, logging_level="error", **own)
+    return ray
+
+
+class _Embedder:
+    """What runs in an actor."""
+
+    def __init__(self, make: Callable[[], Worker], cores: int) -> None:
+        import torch
+
+        torch.set_num_threads(cores)
+        self.worker = make()
+
+    def run(self, path: Path, part: Part) -> PartDone:
+        """Embed one part."""
+        *_, done = self.worker.run([(path, part)])
+        assert isinstance(done, PartDone)
+        return done
+
+
+def run_on_ray(
+    make: Callable[[], Worker], parts: Iterable[tuple[Path, Part]], cluster: Cluster
+) -> Generator[int | PartDone, None, None]:
+    """Embed parts on a cluster, in any order; yields as `Worker.run`, part by part.
+
+    Args:
+        make: loads the model and returns a worker; called in each actor.
+        parts: paths of the output and parts.
+        cluster: to use.
+
+    Raises:
+        ClusterError: nothing answers at the address, or no node has room for an actor.
+        MissingExtraError: Ray is not installed.
+    """
+    ray = connect(cluster.address)
+    try:
+        resources = ray.cluster_resources()
+        count = int(resources.get("CPU", 0) // cluster.cores)
+        if cluster.gpu:
+            count = min(count, int(resources.get("GPU", 0)))
+        if count < 1:
+            raise ClusterError(
+                f"the cluster has {resources.get('CPU', 0):g} cores and "
+                f"{resources.get('GPU', 0):g} GPUs: no room for an actor; lower --workers"
+            )
+        kind = ray.remote(
+            num_cpus=cluster.cores,
+            num_gpus=int(cluster.gpu),
+            max_restarts=-1,
+            max_task_retries=RETRIES,
+        )(_Embedder)
+        actors = [kind.remote(make, cluster.cores) for _ in range(count)]
+        free, busy = deque(actors * IN_FLIGHT), dict[Any, Any]()
+        for path, part in parts:
+            if not free:
+                yield from _collect(ray, busy, free)
+            actor = free.popleft()
+            busy[actor.run.remote(path, part)] = actor
+        while busy:
+            yield from _collect(ray, busy, free)
+    finally:
+        ray.shutdown()
+
+
+def _collect(
+    ray: Any,  # noqa: ANN401
+    busy: dict[Any, Any],
+    free: deque[Any],
+) -> Generator[int | PartDone, None, None]:
+    """Wait for a part, free its actor, and yield what came of it."""
+    (future,), _ = ray.wait(list(busy), num_returns=1)
+    free.append(busy.pop(future))
+    try:
+        done: PartDone = ray.get(future)
+    except ray.exceptions.RayActorError as error:
+        raise ClusterError(
+            f"a part was lost {RETRIES + 1} times with the process that embedded it; "
+            f"the same command goes on from there ({' '.join(str(error).split())[:200]})"
+        ) from error
+    except ray.exceptions.RayTaskError as error:
+        raise error.as_instanceof_cause() from error
+    yield done.embedded + len(done.failures)
+    yield done
