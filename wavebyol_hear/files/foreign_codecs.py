@@ -10,6 +10,8 @@ from wavebyol_hear.audio import AudioError
 from wavebyol_hear.files.extras import MissingExtraError, require
 
 ASF = bytes.fromhex("3026b2758e66cf11")
+CUT_SAMPLES = 4096
+"""Missing at the end, more than encoders and containers disagree on: the file was cut off."""
 MATROSKA = bytes.fromhex("1a45dfa3")
 
 
@@ -56,6 +58,8 @@ def _translated(name: str, av: Any) -> Iterator[None]:  # noqa: ANN401
     """Turn FFmpeg's errors into AudioErrors."""
     try:
         yield
+    except EOFError as error:
+        raise AudioError(f"{name}: cut off {error}; fetch the file again") from error
     except (av.FFmpegError, ValueError, OSError) as error:
         if isinstance(error, AudioError):
             raise
@@ -97,3 +101,5 @@ def _trimmed(blocks: Iterator[np.ndarray], length: int | None) -> Iterator[np.nd
             left -= len(part)
         if len(part):
             yield part
+    if left is not None and left > CUT_SAMPLES:
+        raise EOFError(f"after {(length or 0) - left} of {length} samples")
