@@ -17,7 +17,7 @@ from benchmark.data.corrupt import CorruptedClips, Corruption
 from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cache import EmbeddingArray, cache_folder, sole_use
 from benchmark.embed.cost import Cost, cost_of, note_arithmetic
-from benchmark.embed.embedder import Embedder, EmbedError
+from benchmark.embed.embedder import Embedded, Embedder, EmbedError
 from benchmark.embed.fingerprint import (
     UNAVAILABLE,
     contents,
@@ -33,9 +33,11 @@ TOLERANCE, TOLERANCE_16 = 1e-3, 3e-2
 """Of the largest value: the same noise embedded again in 32 and in 16 bit."""
 
 
-@dataclass(frozen=True)
-class EmbeddedTask:
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedTask(Embedded):
     """The embeddings of a task under one model, row by row with what a probe needs.
+
+    Time and speed are those of all runs of the array together.
 
     Shape:
         embeddings `[n, D]`; labels, splits, groups, clip_ids `[n]`.
@@ -47,13 +49,7 @@ class EmbeddedTask:
     groups: np.ndarray  #: what may never be separated
     clip_ids: np.ndarray  #: of the rows
     errors: tuple[tuple[str, str], ...]  #: (clip id, message) of every clip that has no row
-    seconds: float  #: time the embedding took, all runs of this array together
-    clips_per_second: float  #: rows over that time, decoding included; 0 where nothing was embedded
-    encoder_calls: int  #: calls of the encoder in this run, 0 when all came from the cache
-    weights_hash: str  #: content hash of weights and code
-    data_hash: str  #: content hash of audio, labels, splits and groups
     cost: Cost  #: of the model, as measured when the embeddings were made
-    precision: str  #: in which the model says it computes, else "as loaded"
     #: of the run that began to embed: versions, device, host, time
     provenance: dict[str, Any] = field(default_factory=dict)
 

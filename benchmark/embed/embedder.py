@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
@@ -26,6 +27,18 @@ SAVE_SECONDS = 60.0
 
 class EmbedError(ValueError):
     """A task of which no clip could be embedded, or whose embedding broke off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """Embeddings of a task under one model: what they depend on, and what they took."""
+
+    weights_hash: str  #: content hash of weights and code
+    data_hash: str  #: content hash of audio, labels or events, splits and groups
+    precision: str  #: in which the model says it computes, else "as loaded"
+    encoder_calls: int  #: in this run, 0 when all came from the cache
+    seconds: float  #: time the embedding took
+    clips_per_second: float  #: in that time, decoding included; 0 where nothing was embedded
 
 
 class Embedder:

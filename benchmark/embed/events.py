@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from benchmark.data.hear_catalogue import HearTaskError
 from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import array_key
-from benchmark.embed.embedder import reading_ahead
+from benchmark.embed.embedder import Embedded, reading_ahead
 from benchmark.embed.fingerprint import content_hashes, data_fingerprint
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.hear_module import EncodeError, HearModel
@@ -25,23 +25,13 @@ REGULAR_MS = 1.0
 """As in hear-validator's validate.py."""
 
 
-@dataclass
-class EventEmbeddings:
-    """The frames of an event task's clips under one model, and what embedding them took."""
+@dataclass(frozen=True, kw_only=True)
+class EventEmbeddings(Embedded):
+    """The frames of an event task's clips under one model; time and speed are of this run."""
 
     folder: Path  #: holds `<split>/<name>.npz`
-    weights_hash: str  #: content hash of weights and code
-    data_hash: str  #: content hash of audio, events and splits
-    precision: str  #: in which the model says it computes
-    clips: int = 0  #: embedded in this run, 0 where all were there
-    encoder_calls: int = 0  #: in this run
-    seconds: float = 0.0  #: of this run
-    notes: list[str] = field(default_factory=list)  #: what is odd about the timestamps
-
-    @property
-    def clips_per_second(self) -> float:
-        """Clips embedded in a second of this run; 0 where none was."""
-        return self.clips / self.seconds if self.clips else 0.0
+    clips: int  #: embedded in this run, 0 where all were there
+    notes: list[str]  #: what is odd about the timestamps
 
     def read(self, split: str, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return a clip's embeddings `[T, D]` and timestamps `[T]` in ms."""
@@ -70,11 +60,12 @@ def embed_events(
     data = data_fingerprint(clips, content_hashes(clips, root, cache_dir / f"{task}-events.json"))
     key = array_key(model, data, None) | {"size": int(model.model.timestamp_embedding_size)}  # type: ignore[arg-type]
     folder = cache_folder(cache_dir / "events", model.spec, task, **key)
-    result = EventEmbeddings(folder, model.weights_hash, data, model.precision)
     files = [folder / f"{clip.clip_id}.npz" for clip in clips]
     todo = [row for row, file in enumerate(files) if not file.exists()]
     for split in {file.parent for file in files}:
         split.mkdir(parents=True, exist_ok=True)
+    calls: list[int] = []
+    notes: list[str] = []
     paths, title = [f"{root}/{clip.path}" for clip in clips], f"{task}, {model.spec}"
 
     def embedded(batch: Batch) -> list[tuple[int, np.ndarray, np.ndarray]]:
@@ -84,7 +75,7 @@ def embed_events(
                 raise HearTaskError(wave)
             read.append((row, wave))
         lengths = of_one_length(read)
-        return [one for rows, waves in lengths for one in _embed(model, rows, waves, result)]
+        return [x for rows, waves in lengths for x in _embed(model, rows, waves, calls, notes)]
 
     with (
         tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar,
@@ -97,31 +88,43 @@ def embed_events(
             for row, values, timestamps in batch:
                 with atomic_write(files[row]) as file:
                     np.savez(file, embeddings=values, timestamps=timestamps)
-            result.clips += len(batch)
             bar.update(len(batch))
-    result.seconds = time.monotonic() - start
-    return result
+    seconds = time.monotonic() - start
+    return EventEmbeddings(
+        folder=folder,
+        clips=len(todo),
+        notes=notes,
+        weights_hash=model.weights_hash,
+        data_hash=data,
+        precision=model.precision,
+        encoder_calls=len(calls),
+        seconds=seconds,
+        clips_per_second=len(todo) / seconds if todo else 0.0,
+    )
 
 
 def _embed(
-    model: HearModel, rows: list[int], waves: np.ndarray, result: EventEmbeddings
+    model: HearModel, rows: list[int], waves: np.ndarray, calls: list[int], notes: list[str]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield row, embeddings and timestamps; where a batch fails, clip by clip."""
-    result.encoder_calls += 1
+    """Yield row, embeddings and timestamps; where a batch fails, clip by clip.
+
+    The size of each batch is added to the calls, and what is odd in the first one to the notes.
+    """
+    calls.append(len(rows))
     try:
         values, timestamps = model.timestamps(waves)
     except EncodeError:
         if len(rows) == 1:
             raise
         for row, wave in zip(rows, waves, strict=True):
-            yield from _embed(model, [row], wave[None], result)
+            yield from _embed(model, [row], wave[None], calls, notes)
         return
     what = f"{model.spec}: get_timestamp_embeddings"
     if not np.isfinite(values).all():
         raise HearError(f"{what} returned NaN or infinite values; fix the module")
-    if result.encoder_calls == 1:
+    if len(calls) == 1:
         first = timestamps[:1].astype(np.float64)
-        result.notes += check_spacing(what, first, 1000.0 * waves.shape[1] / model.sample_rate)
+        notes += check_spacing(what, first, 1000.0 * waves.shape[1] / model.sample_rate)
     yield from zip(rows, values, timestamps, strict=True)
 
 

@@ -155,11 +155,8 @@ class Result:
     def file_name(self) -> str:
         """The name of the file: task, model and protocol, safe on any system."""
         task = re.sub(r"[^A-Za-z0-9._]+", lambda part: "-" if part[0] == "-" else "_", self.task)
-        return f"{_short(task, self.task)}--{self._model_name}--{self.protocol}.json"
-
-    @property
-    def _model_name(self) -> str:
-        return _short(re.sub(r"[^A-Za-z0-9._]+", "_", self.model), self.model)
+        model = re.sub(r"[^A-Za-z0-9._]+", "_", self.model)
+        return f"{_short(task, self.task)}--{_short(model, self.model)}--{self.protocol}.json"
 
     def labels(self) -> np.ndarray:
         """Return the true class numbers of the tested clips, int64 `[n_clips]`."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from benchmark.data.hear_catalogue import known_name
 from benchmark.data.split import make_folds
 from benchmark.data.task_clips import TaskClips
 from benchmark.embed.embed import EmbeddedTask
+from benchmark.embed.embedder import Embedded
 from benchmark.probes import protocols
 from benchmark.probes.rows import Examples, ProbeError, ProbeResult
 from benchmark.results.schema import Result
@@ -28,30 +29,13 @@ SEED = 0
 """Of the bootstrap, of the map's rows, and of the first run of a protocol that draws at random."""
 
 
-class EmbedStats(Protocol):
-    """What every set of embeddings says of how it was made."""
-
-    @property
-    def weights_hash(self) -> str: ...  # noqa: D102
-    @property
-    def data_hash(self) -> str: ...  # noqa: D102
-    @property
-    def precision(self) -> str: ...  # noqa: D102
-    @property
-    def encoder_calls(self) -> int: ...  # noqa: D102
-    @property
-    def seconds(self) -> float: ...  # noqa: D102
-    @property
-    def clips_per_second(self) -> float: ...  # noqa: D102
-
-
 @dataclass(frozen=True)
 class Subject:
     """A model on a task, embedded: what its protocols start from and all its results share."""
 
     source: TaskClips  #: the task
     model: str  #: `module` or `module:weights`, as it was asked for
-    embedded: EmbedStats  #: the clips as they are; frames where the task is of events
+    embedded: Embedded  #: the clips as they are; frames where the task is of events
     device: str = "cpu"  #: torch device that embeds and trains
     notes: list[str] = field(default_factory=list)  #: what a reader of the scores must know
     untrained: bool = False  #: whether the model warned that its weights are untrained
