@@ -16,12 +16,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.data.clip import BenchmarkError
 from benchmark.data.hear_catalogue import known_tasks
 from benchmark.heareval.predict import protocol
 from benchmark.report.published import PublishedRow, read_leaderboard
 from benchmark.report.render import to_markdown, to_text
 from benchmark.report.scores import hear_table
-from benchmark.report.table import TableError
 from benchmark.results.schema import Result, ResultError, read_results
 
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = leaderboard(
             measures, read_leaderboard(), columns=list(known_tasks()), markdown=args.markdown
         )
-    except (ResultError, TableError, OSError) as error:
+    except (BenchmarkError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write(text + "\n")

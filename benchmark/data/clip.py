@@ -10,7 +10,11 @@ FIXED = ("train", "valid", "test")
 """Parts of a fixed split."""
 
 
-class TaskDataError(ValueError):
+class BenchmarkError(ValueError):
+    """What is wrong and what to do about it, in one line."""
+
+
+class TaskDataError(BenchmarkError):
     """Data that is missing or malformed: says where it was looked for and what to put there."""
 
 

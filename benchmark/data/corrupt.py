@@ -20,6 +20,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from benchmark.data.clip import BenchmarkError
+
 FRAME_SECONDS = 0.02
 ACTIVE_DB = 30.0
 """Frames so far below the loudest frame, in dB, count as pauses."""
@@ -38,7 +40,7 @@ OPUS_KBIT = (6, 256)
 VORBIS_RATES = (8_000, 192_000)
 
 
-class CorruptionError(ValueError):
+class CorruptionError(BenchmarkError):
     """A corruption that is not known or not possible; one line with what there is."""
 
 

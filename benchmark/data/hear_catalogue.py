@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from benchmark.data.clip import BenchmarkError
+
 PREFIX = "hear:"
 TABLE = Path(__file__).with_name("hear_tasks.csv")
 SOURCE = "https://hearbenchmark.com/hear-tasks.html"
 
 
-class HearTaskError(ValueError):
+class HearTaskError(BenchmarkError):
     """A HEAR task that cannot be used; one line with the path and the remedy."""
 
 

@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 
-from benchmark.data.clip import FIXED, SplitPolicy
+from benchmark.data.clip import FIXED, BenchmarkError, SplitPolicy
 
 
-class SplitError(ValueError):
+class SplitError(BenchmarkError):
     """A split that cannot be used: too few parts, an unknown part, or a group on two sides."""
 
 

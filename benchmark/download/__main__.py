@@ -21,7 +21,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.data.clip import Corpus, Source, Task, TaskDataError
+from benchmark.data.clip import BenchmarkError, Corpus, Source, Task, TaskDataError
 from benchmark.data.listing import presence
 from benchmark.data.registry import completeness, data_folder, load_tasks, task_root, unknown
 from benchmark.download.extract import ExtractError, archives, unpack
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             total = f"{sum(sizes) / 1e9:.2f} GB" if all(sizes) else "of unpublished size"
             sys.stdout.write(f"{name}: {total} in {len(sizes)} archive(s)\n")
             sys.stdout.write("\n".join(bring(data, args.data_dir)) + "\n")
-        except (DownloadError, ExtractError, TaskDataError, OSError) as error:
+        except (BenchmarkError, OSError) as error:
             sys.stderr.write(f"error: {error}\n")
             status = 1
     return status

@@ -22,6 +22,8 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
+from benchmark.data.clip import BenchmarkError
+
 DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error),
     *(EOFError, NotImplementedError),
@@ -30,7 +32,7 @@ OPENERS: dict[str, Callable[[Any], Any]]
 OPENERS = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
-class ExtractError(ValueError):
+class ExtractError(BenchmarkError):
     """An archive that is damaged or must not be unpacked, with what to do about it."""
 
 

@@ -9,7 +9,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from benchmark.data.clip import Source
+from benchmark.data.clip import BenchmarkError, Source
 
 ATTEMPTS = 5
 WAIT_SECONDS = 2.0
@@ -21,7 +21,7 @@ BUSY = (429, 500, 502, 503, 504)
 BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
-class DownloadError(ValueError):
+class DownloadError(BenchmarkError):
     """A transfer that failed or brought the wrong bytes, with what to do about it."""
 
 

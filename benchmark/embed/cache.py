@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.data.clip import BenchmarkError
 from wavebyol_hear.files.atomic import PART, LockedError, lock, write_text
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ WAIT_SECONDS = 24 * 3600.0
 REMEDY = "choose another --cache-dir"
 
 
-class CacheError(ValueError):
+class CacheError(BenchmarkError):
     """A cache folder that cannot be used; one line with the folder and the remedy."""
 
     @classmethod

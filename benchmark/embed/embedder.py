@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from benchmark.data.clip import BenchmarkError
 from benchmark.embed.cache import EmbeddingArray
 from benchmark.embed.cost import PeakMemory, note_other_load, note_peak
 from benchmark.embed.fingerprint import file_stamp, stamp_number
@@ -25,7 +26,7 @@ from wavebyol_hear.files.threads import OtherLoad
 SAVE_SECONDS = 60.0
 
 
-class EmbedError(ValueError):
+class EmbedError(BenchmarkError):
     """A task of which no clip could be embedded, or whose embedding broke off."""
 
 

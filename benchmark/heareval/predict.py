@@ -17,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmark.data.clip import BenchmarkError
 from wavebyol_hear.files.atomic import read_object, write_text
 
 VERSION = "2021.1.3"
@@ -40,7 +41,7 @@ ENVIRONMENT = {
 """Of heareval's process; none of it changes a number."""
 
 
-class HearevalError(ValueError):
+class HearevalError(BenchmarkError):
     """heareval is not there, failed, or left no scores; one line with its log."""
 
 

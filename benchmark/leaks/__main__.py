@@ -26,9 +26,9 @@ from pathlib import Path
 
 import torch
 
-from benchmark.data.clip import Clip, TaskDataError
+from benchmark.data.clip import BenchmarkError, Clip
 from benchmark.data.registry import completeness, load_tasks, task_root, unknown
-from benchmark.leaks.search import MIN_SCORE, Leak, StoreError, StoreReader, find
+from benchmark.leaks.search import MIN_SCORE, Leak, StoreReader, find
 from benchmark.report.render import to_text
 from benchmark.report.table import text_table
 from wavebyol_hear.files.threads import add_threads
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.out:
             with open(args.out, "w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([COLUMNS.split(","), *map(row, leaks)])
-    except (StoreError, TaskDataError, OSError) as error:
+    except (BenchmarkError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     lack = completeness(task, clips)

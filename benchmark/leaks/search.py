@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmark.data.clip import Clip
+from benchmark.data.clip import BenchmarkError, Clip
 from benchmark.leaks.fingerprint import (
     HOP,
     LAG,
@@ -43,7 +43,7 @@ MAX_COMPARED = 5 * SAMPLE_RATE
 FORMAT = "wavebyol-store/1"
 
 
-class StoreError(ValueError):
+class StoreError(BenchmarkError):
     """A store that is missing, unfinished or damaged, with what to do about it."""
 
 

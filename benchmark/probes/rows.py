@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.data.clip import BenchmarkError
 from benchmark.data.split import Fold
 
 BLOCK_BYTES = 1 << 26
 """Bytes of one block of rows when an array is streamed: large enough for full matrix speed."""
 
 
-class ProbeError(ValueError):
+class ProbeError(BenchmarkError):
     """Embeddings, labels or settings on which no probe can be trained."""
 
 

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.data.clip import BenchmarkError
 from benchmark.data.registry import load_tasks
 from benchmark.report.leaderboard import leaderboards
 from benchmark.report.page import page
-from benchmark.report.published import FIGURES, PublishedError, read_published
+from benchmark.report.published import FIGURES, read_published
 from benchmark.report.render import report_markdown, to_csv, to_latex
-from benchmark.report.table import TableError
 from benchmark.report.tables import about, sections
 from benchmark.results.failures import read_failures
 from benchmark.results.schema import ResultError, read_results
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out.parent.mkdir(parents=True, exist_ok=True)
         for file, text in texts.items():
             write_text(file, text)
-    except (ResultError, TableError, PublishedError, OSError, RuntimeError) as error:
+    except (BenchmarkError, OSError, RuntimeError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     for line in bad_files:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.clip import BenchmarkError
 from benchmark.data.hear_catalogue import known_tasks
 
 FIGURES = Path(__file__).with_name("published.csv")
@@ -13,7 +14,7 @@ LEADERBOARD = Path(__file__).parents[1] / "heareval" / "leaderboard.csv"
 COLUMNS = ("model", "pretraining", "protocol", "task", "score", "plus_minus", "source")
 
 
-class PublishedError(ValueError):
+class PublishedError(BenchmarkError):
     """A table of published figures that cannot be believed; one line with file and line."""
 
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from benchmark.data.clip import BenchmarkError
+
 DASH = "-"
 MARKS = {1: "▲", -1: "▼", 0: ""}
 """Of a difference to the baseline that is significant."""
 
 
-class TableError(ValueError):
+class TableError(BenchmarkError):
     """Results that must not stand in one table; one line with what to do."""
 
 

@@ -10,6 +10,7 @@ from typing import Any, NotRequired, TypedDict, get_type_hints
 
 import numpy as np
 
+from benchmark.data.clip import BenchmarkError
 from benchmark.results.json_types import misfit
 from wavebyol_hear.files.atomic import write_text
 
@@ -23,7 +24,7 @@ ResultKey = tuple[str, str, str]
 """Task, model and version of the protocol."""
 
 
-class ResultError(ValueError):
+class ResultError(BenchmarkError):
     """A result file that is damaged or not one of ours; one line with file and remedy."""
 
 
