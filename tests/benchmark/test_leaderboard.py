@@ -96,7 +96,8 @@ def test_the_19_tasks_are_those_hear_lists() -> None:
 def test_published_scores_agree_with_the_other_table_of_published_figures() -> None:
     rows = {row.model: row for row in read_leaderboard()}
     names = {"BYOL-S (SERAB)": "Logitech AI SERAB BYOL-S", "WavJEPA-base": "WavJEPA-base"}
-    both = [figure for figure in read_published() if figure.task.startswith("hear:")]
+    hear = [figure for figure in read_published() if figure.task.startswith("hear:")]
+    both = [figure for figure in hear if figure.model in names]
     assert len(both) == 3
     for figure in both:
         score = rows[names[figure.model]].scores[figure.task.removeprefix("hear:")]
