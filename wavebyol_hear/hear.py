@@ -48,8 +48,8 @@ def load_model(
             weights file holds them for the pooling (the shipped one: for the default poolings).
         normalize: whether embeddings are scaled to unit L2 norm, as the authors' probe does.
         dims: numbers of a scene embedding: its first principal components over the training
-            corpus, where the weights file holds them. By default all numbers; timestamp embeddings
-            keep theirs.
+            corpus, where the weights file holds them (the shipped ones: 1 to 1,024, for the default
+            pooling, whitened). By default all numbers; timestamp embeddings keep theirs.
         chunk_seconds: audio computed at once, > 0; less takes less memory.
         precision: `fp32`, `bf16` or `auto`, bf16 where the device has units for it; the model's
             attribute `precision` says which it is. Training through the model is in fp32.
@@ -67,6 +67,8 @@ def load_model(
         >>> model = load_model()
         >>> model.sample_rate, model.scene_embedding_size, model.timestamp_embedding_size
         (16000, 7104, 3552)
+        >>> load_model(dims=512).scene_embedding_size
+        512
     """
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is unknown: it is one of {', '.join(PRESETS)}")

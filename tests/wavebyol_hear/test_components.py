@@ -173,3 +173,11 @@ def test_a_damaged_part_is_a_weights_error(
     save_file(tensors, tmp_path / "bad.safetensors", metadata=header)
     with pytest.raises(WeightsError, match=words):
         load_weights(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize("preset", ["wide_bank", "slim"])
+def test_the_shipped_weights_hold_1024(preset: str) -> None:
+    components = load_model(preset=preset, dims=1024).reduce_scene
+    assert isinstance(components, Components)
+    directions = components.get_buffer("directions")
+    torch.testing.assert_close(directions @ directions.T, torch.eye(1024), rtol=0, atol=0.05)
