@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the embeddings")
     add("--model", default="wavebyol_hear", help="module[:weights][?key=value&...] (%(default)s)")
-    add("--dims", type=_count, help="principal components to keep of each embedding")
+    add(
+        "--dims",
+        type=partial(_whole, least=1),
+        help="principal components to keep of each embedding",
+    )
     add("--window", type=_seconds, default=0.0, help="seconds that a row embeds (whole files)")
     add("--hop", type=_seconds, help="seconds from one window to the next (the window)")
     add("--timestamps", action="store_true", help="one row for each timestamp (40 ms)")
@@ -55,10 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="audio computed at once (%(default)g); 0 computes each clip alone, so that its vector "
         "is the same to the last bit whatever other files there are",
     )
-    add("--workers", type=_workers, help="threads that decode (2, beside a GPU 16)")
+    add("--workers", type=partial(_whole, least=0), help="threads that decode (2, beside a GPU 16)")
     add("--path-column", default="", metavar="NAME", help="column of the paths in CSV files")
     add("--follow-links", action="store_true", help="follow links that lead out of a folder")
-    add("--part-size", type=_count, default=512, help="files per output part (%(default)s)")
+    add(
+        "--part-size",
+        type=partial(_whole, least=1),
+        default=512,
+        help="files per output part (%(default)s)",
+    )
     add(
         "--part",
         metavar="I/N",
@@ -180,23 +190,21 @@ def default_device(environment: Mapping[str, str]) -> str:
 
 def _seconds(text: str) -> float:
     """Return seconds, 0 or more."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: give seconds, 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r}: give seconds, 0 or more")
     return value
 
 
-def _count(text: str) -> int:
-    """Return a whole number, 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
-    return value
-
-
-def _workers(text: str) -> int:
-    """Return a whole number, 0 or more."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text}: give 0 or more")
+def _whole(text: str, least: int) -> int:
+    """Return a whole number of at least `least`."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, {least} or more")
     return value

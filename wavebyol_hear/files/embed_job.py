@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from wavebyol_hear.files.atomic import PART, atomic_write, lock, write_text
+from wavebyol_hear.files.atomic import PART, atomic_write, file_hash, lock, write_text
 from wavebyol_hear.files.embed_parts import (
     Failure,
     Options,
@@ -34,6 +34,7 @@ from wavebyol_hear.files.embed_parts import (
 )
 from wavebyol_hear.files.embed_ray import Cluster, run_on_ray
 from wavebyol_hear.files.hear_module import HearModel, load
+from wavebyol_hear.files.model_spec import parse_spec
 from wavebyol_hear.files.parquet import (
     ERRORS,
     embedding_schema,
@@ -211,6 +212,11 @@ def check_folder(settings: Settings) -> None:
             f"{out}: was made with the model {made['model']!r}, not {settings.model!r}; "
             "choose another --out"
         )
+    if made["weights_file"] != _weights_file(settings.model):
+        raise OutputError(
+            f"{out}: the weights file of {settings.model} was another one when this was made; "
+            "choose another --out"
+        )
     if not set(made["sources"]) <= set(map(readable, settings.sources)):
         raise OutputError(
             f"{out}: was made from {', '.join(made['sources'])[:200]}; name these too, or choose "
@@ -228,6 +234,7 @@ def agree(settings: Settings, model: HearModel) -> dict[str, Any]:
     now = {
         "model": settings.model,
         "weights_hash": tensors_hash(model.model),
+        "weights_file": _weights_file(settings.model),
         "precision": model.precision,
         "sample_rate": model.sample_rate,
         "options": _options(settings),
@@ -256,6 +263,12 @@ def agree(settings: Settings, model: HearModel) -> dict[str, Any]:
     return now
 
 
+def _weights_file(spec: str) -> str:
+    """Return the hash of the weights file that a model's specification names, "" for none."""
+    path = parse_spec(spec).weights
+    return file_hash(path) if Path(path).is_file() else ""
+
+
 def _options(settings: Settings) -> dict[str, Any]:
     """Return the options that two runs with one folder must share."""
     return {
@@ -277,7 +290,15 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     path = out / MANIFEST
     try:
         made = json.loads(path.read_text(encoding="utf-8"))
-        names = ("model", "weights_hash", "precision", "options", "sources", "noise")
+        names = (
+            "model",
+            "weights_hash",
+            "weights_file",
+            "precision",
+            "options",
+            "sources",
+            "noise",
+        )
         return {name: made[name] for name in names}
     except FileNotFoundError:
         return None

@@ -248,6 +248,8 @@ def test_shares_of_several_processes_make_one_output(
         (["--part", "3/3"], "give I/N"),
         (["--part", "/3"], "give I/N"),
         (["--batch-seconds", "nan"], "give seconds"),
+        (["--window", "abc"], "'abc': give seconds"),
+        (["--part-size", "0"], "'0': give a whole number, 1 or more"),
         (["--model", "no.such.module"], "no.such.module: cannot be imported"),
         (["--device", "cuda:99"], "try cpu"),
     ],
@@ -283,6 +285,10 @@ def test_a_folder_of_other_options_or_another_model_is_refused_in_one_line(
         assert line.startswith(f"wavebyol embed: error: {out}: ")
     assert embed(source, "--out", out, model="baselines.content_random") == 2
     assert "was made with the model 'baselines.log_mel'" in capsys.readouterr().err
+    monkeypatch.setattr("wavebyol_hear.files.embed_job._weights_file", lambda spec: "other")
+    assert embed(source, "--out", out) == 2
+    assert "the weights file of baselines.log_mel was another" in capsys.readouterr().err
+    monkeypatch.undo()
     assert embed(source, "--out", tmp_path) == 2
     assert "holds other files" in capsys.readouterr().err
     tone(tmp_path / "a/b.wav", 0.1)
