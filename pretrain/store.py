@@ -11,6 +11,10 @@ With --part i/n, the store holds every n-th shard, or every n-th 500 files of a 
 i-th on (0 to n - 1): n machines build n stores, and `python -m pretrain DIR...` trains on them as
 on one.
 
+    python -m pretrain.store --verify --out DIR
+
+reads a finished store once and compares it with its hash.
+
 Exit code: 0 when done, 1 after an error, 2 for wrong arguments, 130 or 143 when stopped.
 """
 
@@ -42,16 +46,21 @@ def main(argv: list[str] | None = None) -> int:
         epilog=manual,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder, tar shard or URL")
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="folder, tar shard or URL")
     parser.add_argument("--out", type=Path, required=True, help="the store's folder")
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes")
     parser.add_argument(
         "--part", type=_part, default=(0, 1), metavar="i/n", help="this machine's share, from 0"
     )
+    parser.add_argument("--verify", action="store_true", help="compare the store with its hash")
     args = parser.parse_args(argv)
+    if bool(args.sources) == args.verify:
+        parser.error("give either sources or --verify")
     if args.workers < 1:
         parser.error(f"--workers {args.workers}: at least 1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if args.verify:
+        return _verify(args.out.expanduser())
     return _build(args.sources, args.out.expanduser(), args.workers, args.part)
 
 
@@ -61,6 +70,20 @@ def _part(text: str) -> tuple[int, int]:
     if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
         raise argparse.ArgumentTypeError(f"{text!r} is no i/n with i from 0 to n - 1")
     return int(number), int(count)
+
+
+def _verify(out: Path) -> int:
+    """Compare the store with its hash, say whether it fits, and return the exit code."""
+    from pretrain.data.store import Store, StoreError
+
+    try:
+        Store.verify(out)
+        store = Store.open(out)
+    except (StoreError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"{out}: {len(store)} clips are what was sealed, hash {store.hash[:12]}\n")
+    return 0
 
 
 def _build(sources: list[str], out: Path, workers: int, part: tuple[int, int]) -> int:

@@ -114,6 +114,37 @@ class Store:
             hash=str(about.get("hash", "")),
         )
 
+    @staticmethod
+    def verify(folder: str | Path) -> None:
+        """Read a finished store once and compare it with its hash.
+
+        Raises:
+            StoreError: index or samples are not what was sealed, or `open` would raise.
+        """
+        folder = Path(folder)
+        sealed = Store.open(folder).hash
+        parts = json.loads((folder / "store.json").read_text()).get("parts")
+        if parts is None:
+            raise StoreError(f"{folder}: made by an earlier version, which kept no hashes of parts")
+        digest = hashlib.sha256((folder / "index.csv").read_bytes())
+        with (folder / "samples.i16").open("rb") as samples:
+            for length, expected in parts:
+                part, left = hashlib.sha256(), 2 * int(length)
+                while left and (block := samples.read(min(left, 1 << 24))):
+                    part.update(block)
+                    left -= len(block)
+                if part.hexdigest() != expected:
+                    first = samples.tell() // 2 - int(length)
+                    raise StoreError(
+                        f"{folder}: samples from {first} to {first + int(length)} are not what was "
+                        "sealed; delete the folder and rebuild"
+                    )
+                digest.update(str(expected).encode())
+        if digest.hexdigest() != sealed:
+            raise StoreError(
+                f"{folder}: index.csv is not what was sealed; delete the folder and rebuild"
+            )
+
     @classmethod
     def join(cls, stores: Sequence["Store"]) -> "Store":
         """Return several stores as one, whose clips are theirs in order.

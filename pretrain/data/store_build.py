@@ -239,6 +239,7 @@ def _seal(records: list[dict[str, Any]], out: Path, work: Path) -> dict[str, Any
         "samples": start,
         "bad": len(bad),
         "hash": digest.hexdigest(),
+        "parts": [[sum(r[1] for r in rec["rows"]), rec["samples_sha256"]] for rec in records],
     }
     write_text(out / "store.json", json.dumps(sealed, indent=1) + "\n")
     for record_file in work.glob("*"):

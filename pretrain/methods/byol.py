@@ -1,6 +1,7 @@
 """BYOL on the WaveBYOL encoder: losses between two views, heads, online and target networks."""
 
 import copy
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +19,8 @@ from wavebyol_hear.checkpoint import save_encoder
 from wavebyol_hear.encoder import Encoder
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+log = logging.getLogger(__name__)
 
 
 def cosine_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -178,8 +181,12 @@ class Byol(Method):
     def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
         """Write the online encoder, which `wavebyol_hear.load_model` reads; see `Method`.
 
-        With a store the file holds the whitening of embeddings, fitted on its clips.
+        With a store the file holds the whitening of embeddings, fitted on its clips, unless these
+        are too few or silent.
         """
         save_encoder(path, self.encoder, provenance)
         if store is not None:
-            whiten_file(path, store, device=next(self.encoder.parameters()).device)
+            try:
+                whiten_file(path, store, device=next(self.encoder.parameters()).device)
+            except ValueError as error:
+                log.warning("%s is written without: %s", path, error)

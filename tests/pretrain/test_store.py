@@ -106,6 +106,25 @@ def test_killed_and_started_again_it_ends_with_the_same_store(tmp_path: Path) ->
     assert not (out / "parts").exists()
 
 
+def test_verify_finds_one_changed_sample_and_one_changed_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "store"
+    build_here([str(folder)], out)
+    assert main(["--verify", "--out", str(out)]) == 0
+    assert "are what was sealed" in capsys.readouterr().out
+    for name in ("samples.i16", "index.csv"):
+        content = (out / name).read_bytes()
+        (out / name).write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+        assert main(["--verify", "--out", str(out)]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+        (out / name).write_bytes(content)
+    assert main(["--verify", "--out", str(tmp_path / "none")]) == 1
+    assert "no finished store" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--out", str(out)])
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_it_says_one_line_and_no_good_clip_is_called_bad(
     tmp_path: Path, number: signal.Signals, code: int
