@@ -35,6 +35,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "search": Command("wavebyol_hear.files.search", "Find the embedded files most like a file"),
     "map": Command("wavebyol_hear.files.map", "Draw embedded files on a page, where they play"),
+    "train": Command("wavebyol_hear.classify.train", "Train a classifier of labeled audio files"),
+    "predict": Command("wavebyol_hear.classify.predict", "Classify audio files"),
     "export": Command(
         "wavebyol_hear.export.command", "Write the model as an ONNX file or a torch.export program"
     ),

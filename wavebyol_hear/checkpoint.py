@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from wavebyol_hear import whitening
 from wavebyol_hear.components import Components, from_tensors, is_components, to_tensors
@@ -22,6 +22,9 @@ from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.tensors import to_bytes
 from wavebyol_hear.front_end import ConvFrontEndConfig
+from wavebyol_hear.head import PREFIX as HEAD
+from wavebyol_hear.head import Head
+from wavebyol_hear.head import from_tensors as read_head
 from wavebyol_hear.whitening import Whitening, is_whitening
 
 FORMAT = "wavebyol-hear/1"
@@ -59,6 +62,7 @@ class Weights(NamedTuple):
     provenance: dict[str, Any]
     whitenings: dict[str, Whitening]
     components: dict[str, Components]
+    head: Head | None = None
 
 
 def save_encoder(
@@ -68,6 +72,7 @@ def save_encoder(
     dtype: torch.dtype = torch.float32,
     whitenings: Mapping[str, Whitening] | None = None,
     components: Mapping[str, Components] | None = None,
+    head: Head | None = None,
 ) -> None:
     """Write an encoder's weights; the file appears whole or not at all.
 
@@ -80,6 +85,7 @@ def save_encoder(
         whitenings: of the encoder's embeddings, by the names of `Embedder`; by default those of
             the model that the encoder is part of, if any.
         components: of the whitened embeddings, likewise; with other whitenings by default none.
+        head: of a classifier on the embeddings; stays in single precision.
 
     Raises:
         OSError: the file cannot be written.
@@ -107,8 +113,20 @@ def save_encoder(
         "config": json.dumps(encoder.config.to_dict()),
         "provenance": json.dumps(provenance),
     }
+    if head is not None:
+        values = {f"{HEAD}{name}": value for name, value in head.state_dict().items()}
+        tensors |= {name: value.cpu().contiguous() for name, value in values.items()}
+        header["head"] = head.header(encoder)
     with atomic_write(path) as file:
         file.write(to_bytes(tensors, header))
+
+
+def lossless_dtype(encoder: Encoder) -> torch.dtype:
+    """Return half precision where what a file may hold in it loses no bit, else single."""
+    modules = nn.ModuleList([encoder, *encoder.whitenings.values()])
+    matrices = (value for value in modules.state_dict().values() if value.dim() > 1)
+    whole = all(torch.equal(value.half().float(), value.float()) for value in matrices)
+    return torch.float16 if whole else torch.float32
 
 
 def load_encoder(path: str | Path, preset: str | None = None) -> tuple[Encoder, dict[str, Any]]:
@@ -135,7 +153,8 @@ def load_weights(path: str | Path, preset: str | None = None) -> Weights:
         preset: as of `load_encoder`.
 
     Raises:
-        WeightsError: as of `load_encoder`, or a whitening or components are incomplete.
+        WeightsError: as of `load_encoder`, or a whitening, components or a head are incomplete, or
+            the head is of another encoder.
     """
     path = Path(path)
     try:
@@ -145,23 +164,27 @@ def load_weights(path: str | Path, preset: str | None = None) -> Weights:
         raise WeightsError(f"weights {path} cannot be read: {error.strerror}") from error
     if magic == ZIP_MAGIC:
         return _load_authors(path, preset)
-    tensors, config, provenance = _read_ours(path)
+    tensors, config, provenance, head_header = _read_ours(path)
+    of_head = {name: tensors.pop(name) for name in list(tensors) if name.startswith(HEAD)}
     rest = {name: tensors.pop(name) for name in list(tensors) if is_whitening(name)}
     directions = {name: tensors.pop(name) for name in list(tensors) if is_components(name)}
     encoder = _fill(config, tensors, path)
     if preset is not None and encoder.config != PRESETS[preset]:
         raise WeightsError(f"weights {path} are not of preset {preset!r}: leave the preset out")
-    _check_values(rest, path)
+    _check_values({**rest, **of_head}, path)
     try:
         whitenings, components = whitening.from_tensors(rest), from_tensors(directions)
+        head = read_head(of_head, head_header, encoder) if of_head or head_header else None
     except ValueError as error:
         raise WeightsError(f"weights {path}: {error}") from error
     encoder.provenance = provenance
-    return Weights(encoder, provenance, whitenings, components)
+    return Weights(encoder, provenance, whitenings, components, head)
 
 
-def _read_ours(path: Path) -> tuple[dict[str, Tensor], EncoderConfig, dict[str, Any]]:
-    """Return the tensors, the config and the provenance in a file of `save_encoder`."""
+def _read_ours(
+    path: Path,
+) -> tuple[dict[str, Tensor], EncoderConfig, dict[str, Any], str | None]:
+    """Return tensors, config, provenance and the head's header in a file of `save_encoder`."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -183,7 +206,7 @@ def _read_ours(path: Path) -> tuple[dict[str, Tensor], EncoderConfig, dict[str, 
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"weights {path} have an unusable header: {reason}") from error
-    return tensors, config, provenance
+    return tensors, config, provenance, header.get("head")
 
 
 def _load_authors(path: Path, preset: str | None) -> Weights:

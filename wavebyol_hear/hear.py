@@ -35,8 +35,9 @@ def load_model(
     Args:
         model_file_path: weights, in the project's safetensors format or the authors' `.pt`; a
             folder that holds such a file, or `hf://owner/name` on the Hugging Face hub (extra
-            `hub`). Empty: the weights that ship with the package for the preset; where none ship,
-            seeded untrained weights, with a warning.
+            `hub`). A file of `wavebyol train` gives a `Classifier`, which also has `predict`.
+            Empty: the weights that ship with the package for the preset; where none ship, seeded
+            untrained weights, with a warning.
         preset: one of h1, h2, h3, h4, h5, slim, slim_bank, wide_bank (the default). With a file it
             need not be given; if it is, the file must hold that network.
         pooling: `contrast` (front end and each block: max and deviation over time, rows kept),
@@ -78,6 +79,12 @@ def load_model(
         weights = load_weights(weights_path(model_file_path), preset)
     else:
         weights = _shipped(preset or DEFAULT_PRESET, untrained)
+    if weights.head is not None:
+        return _classifier(
+            weights,
+            {"pooling": pooling, "dims": dims, "whiten": not whiten, "normalize": normalize},
+            {"chunk_seconds": chunk_seconds, "precision": precision, "fast": fast},
+        )
     return Embedder(
         weights.encoder.float(),  # whatever torch's default type is
         pooling,
@@ -137,6 +144,21 @@ def get_timestamp_embeddings(audio: Tensor, model: Embedder) -> tuple[Tensor, Te
     """
     with evaluating(model):
         return model.timestamps(audio)
+
+
+def _classifier(
+    weights: Weights, read_out: dict[str, object], options: dict[str, object]
+) -> Embedder:
+    """Return the model of a file with a head, which embeds as the head was trained."""
+    asked = [name for name, value in read_out.items() if value]
+    if asked:
+        raise ValueError(
+            f"{asked[0]} is given for a classifier, whose head was trained on embeddings of its "
+            "own options: leave it out, or load the encoder's own file"
+        )
+    from wavebyol_hear.classify.model import Classifier
+
+    return Classifier(weights, **options)
 
 
 def _shipped(preset: str, untrained: bool) -> Weights:

@@ -165,13 +165,13 @@ def plan_batches(rows: np.ndarray, lengths: np.ndarray, max_samples: int) -> Ite
         start = stop
 
 
-def _with_progress(rows: Iterable[int], what: str) -> Iterable[int]:
+def with_progress(rows: Iterable[int], what: str, unit: str = "clip") -> Iterable[int]:
     """Return rows that show their progress where tqdm, which few extras bring, is installed."""
     try:
         from tqdm import tqdm
     except ImportError:
         return rows
-    bar: Iterable[int] = tqdm(rows, desc=what, unit="clip", leave=False, delay=1)
+    bar: Iterable[int] = tqdm(rows, desc=what, unit=unit, leave=False, delay=1)
     return bar
 
 
@@ -196,7 +196,7 @@ def read_batches(
         min_samples: samples to which the model itself pads a shorter clip, evenly on both sides: it
             is done here, so that short clips of all lengths share batches.
     """
-    look = _with_progress(rows, "reading lengths")
+    look = with_progress(rows, "reading lengths")
     lengths = np.fromiter(
         (max(min_samples, length_after(paths[row], sample_rate)) for row in look), np.int64
     )

@@ -14,10 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from wavebyol_hear.checkpoint import FORMAT, save_encoder
+from wavebyol_hear.checkpoint import FORMAT, lossless_dtype, save_encoder
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.files.atomic import write_text
@@ -69,7 +66,7 @@ def save_pretrained(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     encoder = model.encoder
-    dtype = torch.float16 if _fits_half(encoder) else torch.float32
+    dtype = lossless_dtype(encoder)
     save_encoder(folder / WEIGHTS, encoder, dict(encoder.provenance), dtype=dtype)
     config = {
         "model_type": "wavebyol_hear",
@@ -134,13 +131,6 @@ def from_pretrained(name: str | Path, **options: Any) -> Embedder:  # noqa: ANN4
     if not Path(text).exists() and not text.startswith("hf://"):
         text = f"hf://{text}"
     return load_model(text, **options)
-
-
-def _fits_half(encoder: Encoder) -> bool:
-    """Return whether what a weights file may hold in half precision loses no bit by it."""
-    modules = nn.ModuleList([encoder, *encoder.whitenings.values()])
-    matrices = (value for value in modules.state_dict().values() if value.dim() > 1)
-    return all(torch.equal(value.half().float(), value.float()) for value in matrices)
 
 
 def _header(metadata: Mapping[str, Any]) -> str:

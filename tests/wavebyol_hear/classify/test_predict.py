@@ -1,0 +1,85 @@
+"""Classes and probabilities of files, as CSV."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.wavebyol_hear.classify.conftest import CLASSES, sound
+from wavebyol_hear import __main__ as command
+from wavebyol_hear import load_model
+from wavebyol_hear.classify.model import Classifier
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_a_fresh_process_predicts_what_python_predicts(classifier: Path, tmp_path: Path) -> None:
+    paths = []
+    for kind in CLASSES:
+        paths.append(tmp_path / f"new {kind}.wav")
+        soundfile.write(paths[-1], sound(kind, 99), 16_000)
+    arguments = ["-m", "wavebyol_hear", "predict", str(classifier), str(tmp_path)]
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+    rows = table(done.stdout)
+    assert [row["label"] for row in rows] == [*CLASSES]
+    assert [row["path"] for row in rows] == [str(path) for path in paths]
+    model = load_model(str(classifier), precision="fp32")
+    assert isinstance(model, Classifier)
+    predictions = model.predict(paths)
+    assert isinstance(predictions, list)
+    for row, prediction in zip(rows, predictions, strict=True):
+        assert next(iter(prediction)) == row["label"]
+        assert sum(prediction.values()) == pytest.approx(1, abs=1e-5)
+        for name, value in prediction.items():
+            assert float(row[name]) == pytest.approx(value, abs=1e-3)
+
+
+def test_windows_say_when(
+    classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "two.wav"
+    soundfile.write(path, np.concatenate([sound("low", 1, 2.0), sound("high", 1, 2.0)]), 16_000)
+    arguments = ["--timestamps", "--window", "1", "--hop", "1", "--out", str(tmp_path / "out.csv")]
+    assert command.main(["predict", str(classifier), str(path), *arguments]) == 0
+    assert capsys.readouterr().out == ""
+    rows = table((tmp_path / "out.csv").read_text())
+    assert [(row["start"], row["end"]) for row in rows] == [
+        (f"{i}.000", f"{i + 1}.000") for i in range(4)
+    ]
+    assert [row["label"] for row in rows] == ["low", "low", "high", "high"]
+
+
+def test_a_file_that_cannot_be_read_is_named_and_passed_over(
+    classifier: Path, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    files = [str(tmp_path / "bad.wav"), str(folders / "low" / "0.wav")]
+    assert command.main(["predict", str(classifier), *files]) == 1
+    told = capsys.readouterr()
+    assert [row["label"] for row in table(told.out)] == ["low"]
+    assert "bad.wav" in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_bad_arguments_are_one_line(
+    classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wavebyol_hear.checkpoint import save_encoder
+
+    save_encoder(tmp_path / "plain", load_model(preset="slim").encoder, {})
+    for arguments, line in (
+        ([str(tmp_path / "absent"), "x.wav"], "absent cannot be read"),
+        ([str(tmp_path / "plain"), "x.wav"], "holds an encoder without a head"),
+        ([str(classifier), "x.wav", "--hop", "0"], "--hop is 0: give seconds above 0"),
+        ([str(classifier), "x.wav", "--out", str(tmp_path / "no" / "o")], "make it first"),
+    ):
+        assert command.main(["predict", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert line in error
+        assert error.count("\n") == 1

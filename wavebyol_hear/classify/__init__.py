@@ -1,0 +1,1 @@
+"""A classifier of one's own on embeddings: trained, saved beside the encoder, used."""

@@ -1,0 +1,105 @@
+"""`wavebyol predict`: classes and probabilities of files, as CSV."""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from wavebyol_hear.audio import AudioError, read_audio
+from wavebyol_hear.classify.model import Classifier
+from wavebyol_hear.classify.train import ClassifyError
+from wavebyol_hear.files.atomic import write_text
+from wavebyol_hear.files.labels import AUDIO_SUFFIXES
+from wavebyol_hear.hear import load_model
+
+FAILED_SOME = 1
+LIKELY = 0.5
+"""Probability from which a label counts where a clip may have several."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("classifier", help="a file of `wavebyol train`")
+    add("files", nargs="+", type=Path, metavar="FILE", help="audio files, or folders of them")
+    add("--timestamps", action="store_true", help="one row for each window of a file")
+    add("--window", type=float, default=2.0, help="seconds of a window (%(default)g)")
+    add("--hop", type=float, default=1.0, help="seconds from one window to the next (%(default)g)")
+    add("--out", type=Path, metavar="FILE", help="write the CSV there, not to the terminal")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict and return the exit status: 1 where a file could not be read; see the module."""
+    for name in ("window", "hop"):
+        if not getattr(args, name) > 0:
+            raise ClassifyError(f"--{name} is {getattr(args, name):g}: give seconds above 0")
+    if args.out is not None and not args.out.parent.is_dir():
+        raise ClassifyError(
+            f"--out {args.out}: there is no folder {args.out.parent}: make it first"
+        )
+    model = load_model(args.classifier)
+    if not isinstance(model, Classifier):
+        raise ClassifyError(
+            f"{args.classifier} holds an encoder without a head: run `wavebyol train`"
+        )
+    lines: list[str] = []
+    output = csv.writer(_Lines(lines) if args.out else sys.stdout, lineterminator="\n")
+    span = ("start", "end") if args.timestamps else ()
+    output.writerow(["path", *span, "label", *model.classes])
+    failed = 0
+    for path in audio_files(args.files):
+        try:
+            for begin, end, row in rows(model, path, args):
+                place = (f"{begin:.3f}", f"{end:.3f}") if args.timestamps else ()
+                numbers = (f"{value:.4f}" for value in row)
+                output.writerow([path, *place, label(model, row), *numbers])
+        except AudioError as error:
+            sys.stderr.write(f"{error}\n")
+            failed += 1
+    if args.out:
+        write_text(args.out, "".join(lines))
+    return FAILED_SOME if failed else 0
+
+
+class _Lines:
+    """What the CSV writer writes to, in place of a file."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.write = lines.append
+
+
+def audio_files(paths: list[Path]) -> Iterator[Path]:
+    """Yield files as they are, and in place of a folder the audio files below it, sorted."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+        if not found:
+            raise ClassifyError(f"{path}: the folder holds no audio file")
+        yield from found
+
+
+def rows(
+    model: Classifier, path: Path, args: argparse.Namespace
+) -> Iterator[tuple[float, float, np.ndarray]]:
+    """Yield begin and end in seconds and the probabilities of a file, or of each window of it."""
+    rate = model.sample_rate
+    wave = read_audio(path, rate)
+    if not args.timestamps:
+        yield 0.0, len(wave) / rate, model.probabilities(wave, rate)
+        return
+    window, hop = (max(round(seconds * rate), 1) for seconds in (args.window, args.hop))
+    for start in range(0, max(len(wave) - window + hop, 1), hop):
+        part = wave[start : start + window]
+        yield start / rate, (start + len(part)) / rate, model.probabilities(part, rate)
+
+
+def label(model: Classifier, row: np.ndarray) -> str:
+    """Return the most probable class; where a clip may have several, the likely ones."""
+    if not model.head.multilabel:
+        return model.classes[int(row.argmax())]
+    return ";".join(name for name, value in zip(model.classes, row, strict=True) if value >= LIKELY)

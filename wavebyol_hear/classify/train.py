@@ -1,0 +1,114 @@
+"""`wavebyol train`: a classifier of labeled files, saved beside the encoder in one file."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wavebyol_hear.classify.logistic import Selection, select
+from wavebyol_hear.classify.model import Classifier, save_classifier
+from wavebyol_hear.embed import Embedder
+from wavebyol_hear.files.hear_module import load
+from wavebyol_hear.files.labels import LabeledFiles, read_labels
+from wavebyol_hear.files.model_spec import parse_spec
+from wavebyol_hear.files.read_ahead import with_progress
+from wavebyol_hear.head import READ_OUT, Head
+
+FILES_AT_ONCE = 128
+
+
+class ClassifyError(ValueError):
+    """A classifier that cannot be trained or used as asked: one line with the remedy."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add(
+        "labels",
+        type=Path,
+        help="a CSV file with the columns path and label (several labels of a clip as a;b) and "
+        "optionally split or fold, and group; or a folder whose folders are the classes",
+    )
+    add("--out", type=Path, required=True, metavar="FILE", help="where to write the classifier")
+    add(
+        "--model",
+        default="wavebyol_hear",
+        metavar="SPEC",
+        help="wavebyol_hear[:weights][?option=value&...], the encoder and its read-out "
+        "(%(default)s)",
+    )
+    add("--seed", type=int, default=0, help="of the drawn folds (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, say how well it does on unseen clips, and write; see the module."""
+    if args.out.is_dir():
+        raise ClassifyError(f"--out {args.out} is a folder: name a file")
+    if not args.out.parent.is_dir():
+        raise ClassifyError(
+            f"--out {args.out}: there is no folder {args.out.parent}: make it first"
+        )
+    labeled = read_labels(args.labels, seed=args.seed)
+    sys.stdout.write(
+        f"{args.labels}: {len(labeled.files)} clips, {len(labeled.classes)} classes; "
+        f"{labeled.note}\n"
+    )
+    model = load(args.model, precision="fp32").model
+    if not isinstance(model, Embedder) or isinstance(model, Classifier):
+        raise ClassifyError(f"{args.model} is no encoder of ours: give wavebyol_hear[:weights]")
+    features = embed(model, labeled)
+    splits = [file.split for file in labeled.files]
+    result = select(features, labeled.targets(), splits, fixed=labeled.fixed)
+    options: dict[str, Any] = {"pooling": None, "whiten": True, "dims": None, "normalize": False}
+    options |= {k: v for k, v in parse_spec(args.model).options.items() if k in READ_OUT}
+    head = Head(
+        result.solution.weight,
+        result.solution.bias,
+        labeled.classes,
+        multilabel=labeled.multilabel,
+        read_out=options,
+    )
+    save_classifier(args.out, model, head, provenance(labeled, result))
+    sys.stdout.write(
+        summary(labeled, result) + f"\n{args.out}: {args.out.stat().st_size / 1e6:.1f} MB\n"
+    )
+    return 0
+
+
+def embed(model: Embedder, labeled: LabeledFiles) -> np.ndarray:
+    """Return the embeddings of the files, with a progress bar: float32 [n, D]."""
+    paths = [labeled.root / file.path for file in labeled.files]
+    out = np.empty((len(paths), model.scene_embedding_size), np.float32)
+    starts = range(0, len(paths), FILES_AT_ONCE)
+    for start in with_progress(starts, "embedding", unit=f"{FILES_AT_ONCE} clips"):
+        part = paths[start : start + FILES_AT_ONCE]
+        out[start : start + len(part)] = model.embed(part)
+    return out
+
+
+def summary(labeled: LabeledFiles, result: Selection) -> str:
+    """Return the score in words."""
+    what = "mean average precision" if labeled.multilabel else "accuracy"
+    if labeled.fixed:
+        return f"{what} on the test part: {100 * result.score:.1f} % (l2 {result.l2:g})"
+    low, high = (100 * bound(result.of_folds) for bound in (min, max))
+    return (
+        f"cross-validated {what}: {100 * result.score:.1f} % ({len(result.of_folds)} folds: "
+        f"{low:.1f} to {high:.1f}; l2 {result.l2:g}); the saved head is fitted to all clips"
+    )
+
+
+def provenance(labeled: LabeledFiles, result: Selection) -> dict[str, Any]:
+    """Return how the head was made, for the file."""
+    return {
+        "source": labeled.source.name,
+        "clips": len(labeled.files),
+        "split": labeled.note,
+        "l2": result.l2,
+        "metric": "map" if labeled.multilabel else "accuracy",
+        "score": result.score,
+        "of_folds": list(result.of_folds),
+    }
