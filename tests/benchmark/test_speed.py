@@ -12,7 +12,7 @@ from tools.speed.reference import PlainNetwork
 
 
 def test_every_quick_part_runs_and_is_written(tmp_path, capsys):
-    parts = ["embedding", "timestamps", "probe", "nsynth", "decode"]
+    parts = ["embedding", "timestamps", "probe", "nsynth", "decode", "search"]
     path = tmp_path / "new" / "speed.json"
     words = ["--small", "--workers", "1", "--only", ",".join(parts), "--json", str(path)]
     assert main(words) == 0

@@ -6,8 +6,8 @@ same precision. Before a time is taken, fast numbers are checked against plain o
 and JSON.
 
 Parts: embedding, timestamps, numbers (precisions compared on the real sets in --data-dir), probe,
-decode, start, growth, embed-files, threads (that spin or sleep, alone and beside another process);
-and, of some minutes and not measured unless named, nsynth, numbers-h2 and embed-memory.
+decode, start, growth, embed-files, search, threads (that spin or sleep, alone and beside another
+process); and, of some minutes and not measured unless named, nsynth, numbers-h2 and embed-memory.
 
 Exit code: 0, whatever the figures; 1 when fast numbers are not the plain ones; 2 when the command
 line is wrong.
@@ -36,6 +36,7 @@ from tools.speed.embed_files import embed_files, embed_memory
 from tools.speed.encoder import SpeedError, embedding, timestamps
 from tools.speed.numbers import numbers, numbers_h2
 from tools.speed.probe import nsynth, probe
+from tools.speed.search import search
 from tools.speed.start import start
 from tools.speed.threads import threads
 from wavebyol_hear.files.provenance import git_revision, machine, package_versions
@@ -53,6 +54,7 @@ PARTS: dict[str, Callable[[Plan], list[Figure]]] = {
     "threads": threads,
     "embed-files": embed_files,
     "embed-memory": embed_memory,
+    "search": search,
 }
 UNLESS_NAMED = ("nsynth", "numbers-h2", "embed-memory")
 HEAD = ("part", "what", "figure", "ratio", "of the roof", "target")
