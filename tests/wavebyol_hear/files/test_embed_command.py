@@ -346,3 +346,34 @@ def test_an_interrupt_is_one_line_and_its_status(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "interrupted: what is done is kept" in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("options", [(), ("--window", "0.1"), ("--timestamps",)])
+def test_clips_on_which_the_model_fails_are_errors_and_their_neighbors_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "fragile_model.py").write_text(
+        "from baselines import log_mel\nfrom baselines.log_mel import load_model\n"
+        "def check(audio):\n    if audio.abs().max() > 0.9:\n        raise RuntimeError('loud')\n"
+        "def get_scene_embeddings(audio, model):\n    check(audio)\n"
+        "    values = log_mel.get_scene_embeddings(audio, model)\n"
+        "    values[audio.abs().amax(1) == 0] = float('nan')\n    return values\n"
+        "def get_timestamp_embeddings(audio, model):\n    check(audio)\n"
+        "    values, ms = log_mel.get_timestamp_embeddings(audio, model)\n"
+        "    values[audio.abs().amax(1) == 0] = float('nan')\n    return values, ms\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for seed in range(4):
+        tone(tmp_path / f"a/good-{seed}.wav", 0.25, seed=seed)
+    for name, level in (("loud", 0.95), ("silent", 0.0)):
+        soundfile.write(tmp_path / f"a/{name}.wav", np.full(4000, level), 16_000)
+    out = tmp_path / "o"
+    assert embed(tmp_path / "a", "--out", out, *options, model="fragile_model") == 1
+    assert {Path(path).stem for path in paths(out)} == {f"good-{n}" for n in range(4)}
+    table = pq.read_table(out / "errors.parquet").to_pylist()
+    noted = {Path(row["path"]).stem: (row["reason"], row["try_again"]) for row in table}
+    assert noted.keys() == {"loud", "silent"}
+    assert "RuntimeError: loud" in noted["loud"][0]
+    assert "NaN or infinity" in noted["silent"][0]
+    assert (noted["loud"][1], noted["silent"][1]) == (True, False)
+    assert np.isfinite(load(out)[1]).all()
