@@ -24,7 +24,7 @@ BIN := .venv/bin
 HEAR := .venv-hear/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := wavebyol_hear baselines pretrain benchmark
-ROWS := baselines.content_random,baselines.log_mel,baselines.cola,baselines.byol_a,wavebyol_hear?untrained=true,wavebyol_hear?whiten=false,wavebyol_hear:baselines/weights/slim_333k.safetensors,wavebyol_hear
+ROWS := baselines.content_random,baselines.log_mel,baselines.cola,baselines.byol_a,baselines.ssast,baselines.delores,baselines.delores?variant=m,wavebyol_hear?untrained=true,wavebyol_hear?whiten=false,wavebyol_hear:baselines/weights/slim_333k.safetensors,wavebyol_hear
 COVERAGE := 90
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.

@@ -199,7 +199,7 @@ def test_a_file_of_other_types_or_a_monstrous_network_is_refused(tmp_path):
     assert "weights_only" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["byol_a", "cola"])
+@pytest.mark.parametrize("name", ["byol_a", "cola", "ssast", "delores"])
 def test_the_functions_evaluate_and_the_module_trains(name):
     module = importlib.import_module(f"baselines.{name}")
     before = torch.random.get_rng_state()
