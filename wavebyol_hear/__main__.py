@@ -1,7 +1,7 @@
 """The command `wavebyol`, and `python -m wavebyol_hear`: a table of sub-commands.
 
 A sub-command is a module with `add_arguments(parser)` and `run(args) -> int`, imported only when
-it is chosen, so that `wavebyol --help` waits for nothing.
+it is chosen, so that `wavebyol --help` waits for nothing. `args.words` is what follows its name.
 """
 
 import argparse
@@ -87,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module = importlib.import_module(COMMANDS[args.command].module)
         module.add_arguments(own)
         add_threads(own)
-        return int(module.run(own.parse_args(args.rest)))
+        parsed = own.parse_args(args.rest, argparse.Namespace(words=args.rest))
+        return int(module.run(parsed))
     except (ValueError, LockedError, MissingExtraError) as error:
         if type(error) is ValueError:
             raise  # only named errors are messages to a user: this one is a fault of ours

@@ -2,12 +2,14 @@
 
 import argparse
 import os
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from wavebyol_hear.files.atomic import write_text
 from wavebyol_hear.files.extras import require
 
 if TYPE_CHECKING:
@@ -75,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the share I of N, from 0/N to N-1/N, for several processes with one DIR; /N takes I "
         "from the environment (RANK, SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX)",
     )
+    add(
+        "--sbatch",
+        type=Path,
+        metavar="FILE",
+        help="write a SLURM script of this command, as an array of N jobs (--part /N, else 16)",
+    )
     add("--engine", choices=("local", "ray"), default="local", help="where it runs (%(default)s)")
     add("--ray-address", default="", help="of a Ray cluster (one is started on this machine)")
 
@@ -86,8 +94,12 @@ def run(args: argparse.Namespace) -> int:
     from wavebyol_hear.files import embed_job
     from wavebyol_hear.files.sources import Listing
 
-    share = share_of(args.part, os.environ)
     check(args)
+    if args.sbatch:
+        write_text(args.sbatch, sbatch_script(args.words, gpu="cuda" in (args.device or "")))
+        sys.stdout.write(f"submit it by: sbatch {shlex.quote(str(args.sbatch))}\n")
+        return 0
+    share = share_of(args.part, os.environ)
     listing = Listing(args.path_column, args.follow_links, args.part_size, args.out)
     spec = args.model
     if args.dims:
@@ -123,6 +135,40 @@ def cluster_of(args: argparse.Namespace, device: str) -> "Cluster | None":
 
     gpu = "cuda" in device
     return Cluster(args.ray_address, args.workers or (16 if gpu else 1), gpu)
+
+
+def sbatch_script(words: Sequence[str], *, gpu: bool) -> str:
+    """Return a SLURM script that runs a command as an array of jobs, each with its share.
+
+    Args:
+        words: the command line behind `wavebyol embed`.
+        gpu: whether each job asks for a GPU.
+
+    Raises:
+        UsageError: `--part` names a share: the jobs of an array have one each.
+
+    Example:
+        >>> script = sbatch_script(["a b", "--out", "v", "--part", "/4"], gpu=False)
+        >>> script.splitlines()[2], script.splitlines()[-1]
+        ('#SBATCH --array=0-3', "srun wavebyol embed 'a b' --out v")
+    """
+    ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    ours.add_argument("--sbatch")
+    ours.add_argument("--part", default="/16")
+    args, rest = ours.parse_known_args(list(words))
+    first, _, count = args.part.partition("/")
+    if first or not count.isdecimal() or not int(count):
+        raise UsageError(f"--part {args.part} with --sbatch: give /N, the number of jobs")
+    lines = [
+        "#!/bin/bash",
+        "#SBATCH --job-name=wavebyol-embed",
+        f"#SBATCH --array=0-{int(count) - 1}",
+        "#SBATCH --cpus-per-task=4",
+        *(["#SBATCH --gpus-per-task=1"] if gpu else []),
+        "#SBATCH --requeue",
+        f"srun wavebyol embed {shlex.join(rest)}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 class UsageError(ValueError):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -238,6 +239,26 @@ def test_shares_of_several_processes_make_one_output(
         {p.name: p.read_bytes() for p in (tmp_path / d).glob("part-*")} for d in ("one", "many")
     )
     assert first == second
+
+
+def test_the_jobs_of_a_slurm_script_make_one_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each job runs the script's command with what SLURM sets; no job is without a share."""
+    make_mixed(tmp_path / "a b", 10)
+    options = ("--out", tmp_path / "many", "--part-size", 3)
+    script = tmp_path / "job.sh"
+    assert embed(tmp_path / "a b", *options, "--part", "/2", "--sbatch", script) == 0
+    assert not (tmp_path / "many").exists()
+    lines = script.read_text().splitlines()
+    assert "#SBATCH --array=0-1" in lines
+    run, program, *words = shlex.split(lines[-1])
+    assert (run, program) == ("srun", "wavebyol")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    for job in ("0", "1"):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", job)
+        assert main(words) == 0
+    assert len(paths(tmp_path / "many")) == 10
 
 
 @pytest.mark.parametrize(
