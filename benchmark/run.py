@@ -48,8 +48,6 @@ DEFAULT_MODELS = (
     "baselines.cola",
     "wavebyol_hear",
 )
-NEED_WEIGHTS = ("baselines.byol_a", "baselines.cola")
-"""Left out of the default while no weights ship for them."""
 PROTOCOL_NAMES = ("linear", "knn", "mlp", "finetune")
 PRECISIONS = ("fp32", "bf16", "auto")
 HEAR_GRIDS = ("default", "fast", "faster")
@@ -163,17 +161,6 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text}: {error}") from None
 
 
-def default_models() -> list[str]:
-    """Return the default models that can run as shipped."""
-    shipped = Path(__file__).parents[1] / "baselines" / "weights"
-    return [
-        model
-        for model in DEFAULT_MODELS
-        if model not in NEED_WEIGHTS
-        or (shipped / f"{model.rpartition('.')[2]}.safetensors").is_file()
-    ]
-
-
 def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End the process with one line where a command line asks for what cannot be."""
     for option, least in (("workers", 0), ("seeds", 1)):
@@ -282,7 +269,7 @@ def main(arguments: Sequence[str] | None = None, journal: "Journal | None" = Non
     """
     parser = build_parser()
     args = parser.parse_args(arguments)
-    args.models = args.models or default_models()
+    args.models = args.models or list(DEFAULT_MODELS)
     check_args(parser, args)
     read_configs(parser, args)
     if args.list:

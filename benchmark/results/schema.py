@@ -1,10 +1,10 @@
 """The record of one result and its file: one schema, one writer, one reader that checks it."""
 
-import dataclasses
 import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, get_type_hints
 
@@ -295,11 +295,7 @@ def _from_schema_1(values: dict[str, Any]) -> dict[str, Any]:
 
 
 HINTS = get_type_hints(Result) | SHAPES
-REQUIRED = {
-    f.name
-    for f in dataclasses.fields(Result)
-    if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-}
+REQUIRED = {p.name for p in signature(Result).parameters.values() if p.default is p.empty}
 
 
 def _check(values: dict[str, Any], path: Path) -> None:

@@ -53,16 +53,15 @@ class Subject:
         where = f"{self.source.task.name}, {self.model}"
         return self.with_note(f"{where}: a probe did not reach its tolerance")
 
-    def result(
-        self, protocol: str, seconds: float, provenance: Mapping[str, Any], **fields: object
-    ) -> Result:
-        """Return a result with all that the subject's results share.
+    def shared(
+        self, protocol: str, seconds: float, provenance: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the fields of a result that all results of the subject share.
 
         Args:
             protocol: its version.
             seconds: that it took after embedding.
-            provenance: what more it says of where it comes from.
-            fields: all others of the result.
+            provenance: what more the result says of where it comes from.
         """
         embedded = self.embedded
         origin = {
@@ -79,7 +78,7 @@ class Subject:
             "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "machine": machine(self.device),
         }
-        shared: dict[str, Any] = {
+        return {
             "task": self.source.task.name,
             "model": self.model,
             "protocol": protocol,
@@ -87,8 +86,8 @@ class Subject:
             "notes": list(dict.fromkeys(self.notes)),
             "n_listed": len(self.source.clips),
             "partial": self.source.partial,
+            "provenance": origin | dict(provenance),
         }
-        return Result(**shared, provenance=origin | dict(provenance), **fields)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -175,10 +174,8 @@ def class_result(subject: Subject, probed: Probed) -> Result:
     if len(set(groups.tolist())) < len(groups):
         predictions["group"] = groups.tolist()
     several = bool(probed.repeats[1:])
-    return subject.result(
-        probed.protocol.version,
-        probed.seconds,
-        provenance,
+    return Result(
+        **subject.shared(probed.protocol.version, probed.seconds, provenance),
         n_clips=len(first.rows),
         metrics=_plain(scores.overall),
         folds=folds,
@@ -297,10 +294,9 @@ def measure_result(
             raise ProbeError(f"{task.name}: {metric} is not finite on the test clips")
         else:
             subject = subject.with_note(f"{task.name}: {name} is not finite and left out")
-    return subject.result(
-        protocol,
-        seconds,
-        {} if settings is None else {"settings": dict(settings)},
+    provenance = {} if settings is None else {"settings": dict(settings)}
+    return Result(
+        **subject.shared(protocol, seconds, provenance),
         n_clips=hear.count if hear else len(subject.source.clips),
         metrics=metrics,
         folds=[
