@@ -166,7 +166,8 @@ def embed(source: TaskClips, spec: str, settings: Settings) -> Subject:
         else:
             embedded = embed_task(source, model, **settings.embedding)
             corrupted = embed_corrupted(source, embedded, model, settings)
-            source = replace(source, partial=_with_loss(source, embedded, settings))
+    if isinstance(embedded, EmbeddedTask):
+        source = replace(source, partial=_with_loss(source, embedded, settings))
     if embedded.precision not in ("fp32", "as loaded"):
         notes.append(f"{task.name}, {spec}: computed in {embedded.precision}")
     how = (settings.torch_device, notes, bool(untrained))

@@ -5,14 +5,10 @@ matrix and a vector counts nothing there. A sum that lacks such a part is a wron
 everything that runs is looked at, and one operation of that kind makes the answer a reason.
 """
 
-import ctypes
-import gc
 import math
 import re
-import sys
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.embed.cache import Progress
 from wavebyol_hear.files.hear_module import HearModel
+from wavebyol_hear.files.memory import PeakMemory
 from wavebyol_hear.files.model_spec import one_line
 from wavebyol_hear.files.threads import OtherLoad
 
@@ -41,7 +38,6 @@ PRODUCT = re.compile(
 """Names of operations that multiply and add, wherever they have no formula."""
 AUDIO_SIZE = 1000
 """Values from which a tensor that leaves torch is taken to be audio and not a setting."""
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -64,60 +60,6 @@ class Cost:
     other_load: float | None
     counted: str  #: what `gflop_per_second` counts
     missing: dict[str, str]  #: why a number is None, by its name
-
-
-class PeakMemory:
-    """Watches the peak memory of this process, and of a GPU, from the moment it is made.
-
-    The kernel keeps one peak for a process's whole life, and `getrusage` starts it at the parent's:
-    either would hand an earlier model's memory to a later one. So it is set back first, and where
-    the kernel refuses, a peak counts only if it rose meanwhile. Libraries and fragments of the heap
-    that earlier work left cannot be set back: `held` says how much was there at the start.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        """Give back what is free, set the peaks back and see what is held."""
-        self.device = device
-        gc.collect()
-        library = ctypes.CDLL(None) if sys.platform == "linux" else None
-        trim = getattr(library, "malloc_trim", None)  # glibc has it, musl has not
-        if trim is not None:
-            trim(0)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        try:
-            RESET.write_text("5")  # proc(5): sets back the peak resident set size
-            self.floor = 0
-        except OSError:
-            self.floor = kernel_size("VmHWM") or 0
-        self.held = kernel_size("VmRSS")
-
-    def process_bytes(self) -> int | str:
-        """Return the peak of this process's resident memory in bytes, or why it is not known.
-
-        It holds interpreter, libraries, weights and audio, and the pages of the embeddings' file
-        that were in memory.
-        """
-        peak = kernel_size("VmHWM")
-        if peak is None:
-            return f"{STATUS} states no peak on this system"
-        if peak <= self.floor:
-            return f"hidden below {self.floor >> 20} MiB that this process needed earlier"
-        return peak
-
-    def gpu_bytes(self) -> int | None:
-        """Return the peak of what tensors took on the GPU in bytes; None where there is none."""
-        on_gpu = self.device.type == "cuda"
-        return int(torch.cuda.max_memory_allocated(self.device)) if on_gpu else None
-
-
-def kernel_size(name: str) -> int | None:
-    """Return the process's peak ("VmHWM") or present ("VmRSS") resident memory in bytes."""
-    try:
-        line = re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text())
-    except OSError:
-        return None
-    return 1024 * int(line[1]) if line else None
 
 
 def note_peak(progress: Progress, peak: PeakMemory) -> None:

@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from benchmark.data.clip import BenchmarkError
 from benchmark.embed.cache import EmbeddingArray
-from benchmark.embed.cost import PeakMemory, note_other_load, note_peak
+from benchmark.embed.cost import note_other_load, note_peak
 from benchmark.embed.fingerprint import file_stamp, stamp_number
 from wavebyol_hear.files.hear_module import EncodeError, HearModel
+from wavebyol_hear.files.memory import PeakMemory
 from wavebyol_hear.files.model_spec import one_line
 from wavebyol_hear.files.read_ahead import (
     Batch,

@@ -13,10 +13,10 @@ import torch
 
 from benchmark.data.clip import Clip, Task
 from benchmark.data.task_clips import TaskClips
-from benchmark.embed.cost import PeakMemory
 from benchmark.embed.embed import embed_task
 from tools.speed.clock import Figure, Plan, interleaved
 from wavebyol_hear.files.hear_module import load
+from wavebyol_hear.files.memory import PeakMemory
 from wavebyol_hear.files.read_ahead import read_batches
 
 RATE, FILE_RATE = 16_000, 44_100

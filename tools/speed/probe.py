@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from benchmark.data.split import Fold, make_folds
-from benchmark.embed.cost import PeakMemory
 from benchmark.probes.linear import evaluate
 from benchmark.probes.rows import Examples
 from tools.speed.clock import Figure, Plan, interleaved
+from wavebyol_hear.files.memory import PeakMemory
 
 HEAREVAL_SECONDS = 1484.0
 """heareval's default grid on ESC-50's five folds of 512-d embeddings, on two cores of another

@@ -12,13 +12,14 @@ import torch
 
 from benchmark.data.clip import Clip
 from benchmark.data.task_clips import TaskClips
-from benchmark.embed import cost as costs
 from benchmark.embed.cache import Progress
-from benchmark.embed.cost import Cost, PeakMemory, note_peak
+from benchmark.embed.cost import Cost, note_peak
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from tests.benchmark import tones
 from tests.synth import noisy_tone
+from wavebyol_hear.files import memory
 from wavebyol_hear.files.hear_module import load
+from wavebyol_hear.files.memory import PeakMemory
 
 SECONDS, CLIPS = 0.25, 6
 TASK = dataclasses.replace(tones.TASK, classes=("tone",), n_clips=CLIPS, clip_seconds=SECONDS)
@@ -135,9 +136,9 @@ def test_a_peak_is_that_of_its_own_stretch() -> None:
 def test_where_the_peak_cannot_be_set_back_only_a_rise_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs, "RESET", tmp_path / "no" / "such")
+    monkeypatch.setattr(memory, "RESET", tmp_path / "no" / "such")
     status = tmp_path / "status"
-    monkeypatch.setattr(costs, "STATUS", status)
+    monkeypatch.setattr(memory, "STATUS", status)
     status.write_text("VmHWM:\t  204800 kB\n")
     peak, progress = PeakMemory(torch.device("cpu")), Progress()
     assert "hidden below 200 MiB" in str(peak.process_bytes())
