@@ -14,12 +14,7 @@ from importlib import metadata
 
 
 def main(version: str, arguments: list[str]) -> None:
-    """Run heareval.
-
-    Args:
-        version: of heareval that is wanted.
-        arguments: of its predictions runner.
-    """
+    """Run heareval's predictions runner with its arguments, if its version is the one wanted."""
     try:
         installed = metadata.version("heareval")
     except metadata.PackageNotFoundError:

@@ -56,14 +56,8 @@ def probe_frames(
 ) -> FramesResult:
     """Select on validation clips, fit again, and predict the events of the test clips.
 
-    Args:
-        train: clips to fit on.
-        valid: clips to select on.
-        test: clips that are read once, after the selection.
-        labels: of the task.
-        postprocessings: to select from; a tie goes to the first.
-        tolerances: of onsets, in ms; the first decides the selection.
-        device: torch device that does the work.
+    The test clips are read once, after the selection. Of equal postprocessings the first is taken.
+    Tolerances of onsets are in ms; the first decides the selection.
 
     Raises:
         ProbeError: a part has no clip, or embeddings are NaN or infinite.

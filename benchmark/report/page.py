@@ -25,13 +25,9 @@ def page(
     about: str = "",
     bad_files: Sequence[str] = (),
 ) -> str:
-    """Return the page, with figures and scores by class of all results of the leaderboards.
+    """Return the page: the sections, with figures and scores by class of all boards' results.
 
-    Args:
-        sections: to show, in their order.
-        boards: whose protocols are among them.
-        about: one line on what was measured, and when.
-        bad_files: a line on each file that was left out.
+    It begins with one line about what was measured, and a line on each file that was left out.
     """
     by_protocol = {board.protocol: board for board in boards}
     environment = Environment(

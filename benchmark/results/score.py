@@ -58,10 +58,8 @@ class Subject:
     ) -> dict[str, Any]:
         """Return the fields of a result that all results of the subject share.
 
-        Args:
-            protocol: its version.
-            seconds: that it took after embedding.
-            provenance: what more the result says of where it comes from.
+        They are of a protocol's version, which took so many seconds after embedding. The provenance
+        is added to what all results say of where they come from.
         """
         embedded = self.embedded
         origin = {
@@ -118,12 +116,7 @@ def probe(
 ) -> Probed:
     """Run a protocol on the embeddings of a task; one that draws nothing at random runs once.
 
-    Args:
-        task: whose classes the labels count.
-        embedded: its clips under a model.
-        protocol: to run.
-        device: torch device that trains the heads.
-        seeds: runs of a protocol that draws at random, 1 or more.
+    The heads are trained on the torch device; `seeds` is 1 or more.
 
     Raises:
         SplitError: the clips do not make the task's split.
@@ -212,13 +205,9 @@ def rescore(probed: Probed, corrupted: Mapping[str, EmbeddedTask]) -> dict[str, 
 
     Heads are trained and their settings selected on clean clips; nothing is fitted here.
 
-    Args:
-        probed: with the heads.
-        corrupted: embeddings of the test clips by the corruption's name.
-
     Returns:
-        by name: number of clips, metrics with intervals, and the difference in accuracy to the same
-        clips when clean, in points, with its paired interval and exact p.
+        by the corruption's name: number of clips, metrics with intervals, and the difference in
+        accuracy to the same clips when clean, in points, with its paired interval and exact p.
     """
     results: dict[str, dict[str, Any]] = {}
     labels, groups = probed.embedded.labels, probed.embedded.groups

@@ -14,14 +14,12 @@ def embedding_map(embeddings: np.ndarray, labels: np.ndarray, *, seed: int = 0) 
     Features are standardized by the rows drawn; the components are scaled so that the larger of
     all coordinates is 1, and signed so that the coordinate furthest from 0 is positive.
 
-    Args:
-        embeddings: possibly memory-mapped, `[n, D]`.
-        labels: class indices, `[n]`.
-        seed: of the choice of rows.
-
     Returns:
         `x`, `y` and `label` of each row drawn, and `explained`: the share of the variance, in
         percent, along x and along y.
+
+    Shape:
+        embeddings, possibly memory-mapped, `[n, D]`, labels `[n]`.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:MOST_ROWS])
     features = np.asarray(embeddings[rows], dtype=np.float64)

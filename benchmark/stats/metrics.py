@@ -156,10 +156,8 @@ def over_seeds(labels: np.ndarray, runs: Sequence[np.ndarray], n_classes: int) -
 
     The deviation is that of a sample: its squares are divided by the number of runs less one.
 
-    Args:
-        labels: true class indices `[n]`.
-        runs: class indices predicted with each seed, two or more runs, each `[n]`.
-        n_classes: number of classes K.
+    Shape:
+        labels, and the classes predicted in each of two or more runs: int64 `[n]`.
     """
     values: dict[str, list[float]] = {"accuracy": [], "f1": []}
     for predicted in runs:
