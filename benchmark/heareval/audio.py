@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from benchmark.data.hear_folder import HearTask
 from benchmark.embed.fingerprint import content_hashes
 from wavebyol_hear.audio import AudioError, read_audio
 from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.read_ahead import ahead
 
 RATES = (48000, 44100, 32000, 22050, 16000)
 """Rates HEAR's folders come at, the best source first."""
@@ -81,14 +82,9 @@ def audio_at(
 
 def _each(workers: int, title: str, jobs: Sequence[tuple]) -> None:
     """Do (function, argument, ...) of every job in threads, with a bar; the first error ends it."""
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        try:
-            done = pool.map(lambda job: job[0](*job[1:]), jobs)
-            for _ in tqdm(done, desc=title, total=len(jobs), unit="file", delay=1, leave=False):
-                pass
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with closing(ahead(lambda job: job[0](*job[1:]), jobs, workers)) as done:
+        for _ in tqdm(done, desc=title, total=len(jobs), unit="file", delay=1, leave=False):
+            pass
 
 
 def _resample(source: Path, target: Path, rate: int) -> None:
