@@ -85,6 +85,13 @@ class Task(Corpus):
     labels: Mapping[str, Sequence[str]] | None = None
 
     @property
+    def download_command(self) -> str:
+        """The command that fetches the data, "" where none can."""
+        if self.by_hand or not self.sources:
+            return ""
+        return f"python -m benchmark.download {self.folder or self.name}"
+
+    @property
     def source(self) -> str:
         """The official sources as one line."""
         return ", ".join(f"{s.url} ({s.checksum})" if s.checksum else s.url for s in self.sources)
@@ -93,8 +100,9 @@ class Task(Corpus):
 def missing_data(task: Task, looked_in: Path, what: str) -> TaskDataError:
     """The error of a task whose data is not there, with the folder, the remedy and the source."""
     source = f"; official source: {task.source}" if task.sources else ""
+    fetch = f"run {task.download_command}, or " if task.download_command else ""
     return TaskDataError(
-        f"{task.name}: {what} (looked in {looked_in}); put there {task.layout}{source}"
+        f"{task.name}: {what} (looked in {looked_in}); {fetch}put there {task.layout}{source}"
     )
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.data.clip import Task, TaskDataError
-from benchmark.data.registry import completeness, task_root
+from benchmark.data.registry import completeness, list_clips, task_root
 
 WIDTH = 160
 """Columns of a table that is not for a terminal."""
@@ -22,13 +22,15 @@ def presence(task: Task, root: Path) -> str:
     try:
         if not root.is_dir():
             return f"absent: {root} is no folder; put there {task.layout}"
-        clips = task.index(root)
+        clips = list_clips(task, root)
         lack = completeness(task, clips, root)
     except TaskDataError as error:
         return f"absent: {error}"
     except OSError as error:
         return f"closed: {root} cannot be read ({error.strerror}); correct its permissions"
-    return f"partial in {root}: {lack}" if lack else f"complete in {root}"
+    if lack:
+        return f"partial in {root}: {lack}"
+    return f"there: all {len(clips)} files are in {root} (not opened)"
 
 
 def describe(task: Task, data_dir: Path | None = None) -> str:
@@ -53,9 +55,7 @@ def task_table(tasks: Iterable[Task], data_dir: Path | None = None) -> str:
     for task in tasks:
         state = presence(task, task_root(task, data_dir))
         if state.startswith("absent"):
-            fetched = task.sources and not task.by_hand
-            command = f"python -m benchmark.download {task.folder or task.name}"
-            state = f"absent: {command if fetched else task.layout}"
+            state = f"absent: {task.download_command or task.layout}"
         numbers = f"{task.n_clips:,}", f"{len(task.classes):,}"
         table.add_row(task.name, task.title, *numbers, task.split_policy, state)
     width = os.get_terminal_size().columns if sys.stdout.isatty() else WIDTH

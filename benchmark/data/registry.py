@@ -7,6 +7,7 @@ import os
 import pkgutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.data.clip import Clip, Task, TaskDataError
@@ -69,6 +70,33 @@ def task_root(task: Task, data_dir: str | Path | None = None) -> Path:
     if not root.exists() and task.top and (folder / task.top).is_dir():
         return folder / task.top
     return root
+
+
+def list_clips(task: Task, root: Path) -> list[Clip]:
+    """List the clips below a task's root, their files' names as the disk writes them.
+
+    Lists and archives differ in capitals, as after a copy through a disk that does not tell them
+    apart.
+
+    Raises:
+        TaskDataError: as of the task's `index`.
+    """
+    clips = task.index(root)
+    there: dict[str, set[str]] = {}
+    lowered: dict[str, dict[str, str]] = {}
+    for number, clip in enumerate(clips):
+        folder, name = os.path.split(clip.path)
+        if folder not in there:
+            there[folder] = set()
+            with contextlib.suppress(OSError):
+                there[folder] = set(os.listdir(f"{root}/{folder}"))
+            # A name in small letters that several files share stands for none of them.
+            alike = Counter(map(str.lower, there[folder]))
+            lowered[folder] = {n.lower(): n for n in there[folder] if alike[n.lower()] == 1}
+        if name not in there[folder]:
+            real = lowered[folder].get(name.lower(), name)
+            clips[number] = replace(clip, path=f"{folder}/{real}" if folder else real)
+    return clips
 
 
 def completeness(task: Task, clips: Sequence[Clip], root: Path | None = None) -> str | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.data.clip import Clip, Task, missing_data
 from benchmark.data.hear_folder import HearTask, read_task
-from benchmark.data.registry import absent_files, completeness, task_root
+from benchmark.data.registry import absent_files, completeness, list_clips, task_root
 from benchmark.data.split import make_folds
 
 BAD_SHARE = 0.01
@@ -49,7 +49,7 @@ def read_clips(
         record = hear_source(hear)
         return TaskClips(record, record.index(task), task, hear=hear)
     root = task_root(task, data_dir)
-    clips = task.index(root)
+    clips = list_clips(task, root)
     lack = completeness(task, clips)
     absent = absent_files(clips, root)
     if len(absent) > BAD_SHARE * len(clips):

@@ -23,7 +23,14 @@ from pathlib import Path
 
 from benchmark.data.clip import BenchmarkError, Corpus, Source, Task, TaskDataError
 from benchmark.data.listing import presence
-from benchmark.data.registry import completeness, data_folder, load_tasks, task_root, unknown
+from benchmark.data.registry import (
+    completeness,
+    data_folder,
+    list_clips,
+    load_tasks,
+    task_root,
+    unknown,
+)
 from benchmark.download.extract import ExtractError, archives, unpack
 from benchmark.download.transfer import DownloadError, fetch
 from wavebyol_hear.files.atomic import LockedError, lock
@@ -77,7 +84,7 @@ def is_there(data: Corpus, root: Path) -> bool:
     lack: str | None = "it was not put there by this command"
     if isinstance(data, Task):
         try:
-            lack = completeness(data, data.index(root), root)
+            lack = completeness(data, list_clips(data, root), root)
         except TaskDataError as error:
             lack = str(error)
         if lack is None:
@@ -108,7 +115,7 @@ def bring(data: Corpus, data_dir: Path | None = None) -> list[str]:
         except LockedError as error:
             raise DownloadError(str(error)) from error
     shutil.rmtree(work, ignore_errors=True)
-    state = presence(data, root) if isinstance(data, Task) else f"complete in {root}"
+    state = presence(data, root) if isinstance(data, Task) else f"there: in {root}"
     return [*remarks, f"{data.name}: {state}", f"  licence: {data.licence}"]
 
 
@@ -157,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if isinstance(data, Task) and data.by_hand:
                 root = root_of(data, args.data_dir)
                 sys.stdout.write(f"{name}: {data.by_hand}; into {root}: {data.layout}\n")
-                status = 1 if not presence(data, root).startswith("complete") else status
+                status = 1 if not presence(data, root).startswith("there") else status
                 continue
             sizes = [source.size for source in data.sources]
             total = f"{sum(sizes) / 1e9:.2f} GB" if all(sizes) else "of unpublished size"

@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 
 from benchmark.data.clip import BenchmarkError, Clip
-from benchmark.data.registry import completeness, load_tasks, task_root, unknown
+from benchmark.data.registry import completeness, list_clips, load_tasks, task_root, unknown
 from benchmark.leaks.search import MIN_SCORE, Leak, StoreReader, find
 from benchmark.report.render import to_text
 from benchmark.report.table import text_table
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         root = task_root(task, args.data_dir)
         store = StoreReader(args.store)
-        clips = task.index(root)
+        clips = list_clips(task, root)
         leaks, skipped = find(store, clips, root, args.reversed, args.min_score)
         if args.out:
             with open(args.out, "w", newline="", encoding="utf-8") as file:

@@ -264,3 +264,12 @@ def test_blocks_join_without_a_seam(tmp_path: Path, length: int, channels: int) 
     soundfile.write(tmp_path / "a.wav", wave, 16_000)
     expected = wave.astype(np.float32).mean(1) / 32768
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav", 16_000), expected, atol=1e-7)
+
+
+def test_a_path_that_is_no_utf_8_is_read_like_any_other(tmp_path: Path) -> None:
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.wav")
+    wave = np.zeros(160, np.float32)
+    with open(path, "wb") as file:
+        soundfile.write(file, wave, 16_000, format="WAV")
+    assert len(read_audio(os.fsdecode(path), 16_000)) == 160
+    assert audio_header(os.fsdecode(path)) == (16_000, 160)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmark.data.clip import Task, TaskDataError
-from benchmark.data.registry import load_tasks, task_root
+from benchmark.data.registry import list_clips, load_tasks, task_root
 from benchmark.data.split import make_folds
 from benchmark.probes.linear import evaluate
 from benchmark.probes.rows import Examples
@@ -54,7 +54,7 @@ def _compare(
         most: clips, spread evenly over the list; None takes all.
     """
     hear, root = import_module("wavebyol_hear"), task_root(task, plan.data_dir)
-    clips = task.index(root)
+    clips = list_clips(task, root)
     clips = clips[:: -(-len(clips) // most)] if most else clips
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?i).*untrained")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.clip import Clip
+from benchmark.data.clip import Clip, TaskDataError
 from benchmark.data.listing import describe, presence, task_table
-from benchmark.data.registry import load_tasks
+from benchmark.data.registry import list_clips, load_tasks
 from tests.synth import TREES
 
 TASKS = load_tasks()
@@ -77,6 +77,25 @@ def test_a_complete_task_is_complete_only_with_all_its_files(tmp_path: Path) -> 
     task = replace(TASKS["esc50"], classes=("a", "b"), n_clips=2, index=lambda root: list(clips))
     for clip in clips:
         (tmp_path / clip.path).touch()
-    assert presence(task, tmp_path) == f"complete in {tmp_path}"
+    assert presence(task, tmp_path).startswith("there: all ")
     (tmp_path / "1.wav").unlink()
     assert presence(task, tmp_path).startswith("partial in")
+
+
+def test_capitals_of_a_list_may_differ_from_those_of_the_files(tmp_path: Path) -> None:
+    listed = ("audio/A.WAV", "audio/b.wav", "audio/C.wav", "audio/d.wav")
+    clips = [Clip(path, path, "a", "fold01", "") for path in listed]
+    task = replace(TASKS["esc50"], index=lambda root: list(clips))
+    (tmp_path / "audio").mkdir()
+    for name in ("a.wav", "B.wav", "c.wav", "C.WAV"):  # two that may be meant by C.wav
+        (tmp_path / "audio" / name).touch()
+    found = list_clips(task, tmp_path)
+    assert [c.path for c in found] == ["audio/a.wav", "audio/B.wav", "audio/C.wav", "audio/d.wav"]
+    assert [c.clip_id for c in found] == list(listed)
+
+
+@pytest.mark.parametrize("name", ["esc50", "speech_commands_folds", "nsynth"])
+def test_a_missing_task_says_the_command_that_fetches_it(name: str, tmp_path: Path) -> None:
+    folder = TASKS[name].folder or name
+    with pytest.raises(TaskDataError, match=f"run python -m benchmark.download {folder}, or"):
+        list_clips(TASKS[name], tmp_path / "absent")
