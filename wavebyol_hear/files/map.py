@@ -85,6 +85,12 @@ def run(args: argparse.Namespace) -> int:
     caption = f"{len(rows):,}{drawn} clips by {read_metadata(index.schema).get('model')}; {how}"
     text = page(table, points, labels, out, caption=caption, color=args.color)
     write_text(out, text)
+    silent = audio_uris(table["path"], out).count("")
+    if silent:
+        sys.stderr.write(
+            f"{silent:,} of {len(rows):,} points have no file to play: run the command in the "
+            "folder where wavebyol embed ran\n"
+        )
     sys.stdout.write(f"{out}\n")
     return 0
 

@@ -185,7 +185,9 @@ def test_the_command_writes_a_page_beside_the_embeddings(
     paths = [f"/data/{'ab'[i % 2]}/{i}.wav" for i in range(40)]
     folder = write_folder(tmp_path / "e", paths, array)
     assert main(["map", str(folder), "--method", "pca", "--points", "30"]) == 0
-    assert capsys.readouterr().out == f"{folder / 'map.html'}\n"
+    out, err = capsys.readouterr()
+    assert out == f"{folder / 'map.html'}\n"
+    assert err.startswith("30 of 30 points have no file to play")
     data, parsed = read((folder / "map.html").read_text(encoding="utf-8"))
     assert len(data["x"]) == 30
     assert set(data["groups"]) == {"a", "b"}
