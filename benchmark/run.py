@@ -18,10 +18,9 @@ if __name__ == "__main__":  # before imports that take seconds
     start_command()
 
 import argparse
-import difflib
 import importlib.util
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +30,7 @@ from benchmark.data.corrupt import CorruptionError, parse_all
 from benchmark.data.hear_catalogue import PREFIX, HearTaskError, known_tasks, resolve
 from benchmark.data.hear_catalogue import catalogue as hear_listing
 from benchmark.data.own_labels import own_tasks
-from benchmark.data.registry import data_folder, load_tasks
+from benchmark.data.registry import data_folder, load_tasks, near, unknown
 from wavebyol_hear.files.threads import add_threads, usable_cores
 
 # torch is imported inside functions: --help and a wrong command line answer at once.
@@ -166,30 +165,18 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
     for option, least in (("workers", 0), ("seeds", 1)):
         if getattr(args, option) < least:
             parser.error(f"--{option} is {getattr(args, option)}: give {least} or more")
-    hear = [f"{PREFIX}{name}" for name in ("all", *known_tasks())]
-    plain = [name for name in args.tasks or () if not name.startswith(PREFIX)]
-    for kind, asked, known in (
-        ("task", plain, [*load_tasks(), *hear]),
-        ("protocol", args.protocols, PROTOCOL_NAMES),
-    ):
-        for name in asked:
-            if name not in known:
-                listed = [*known[: -len(hear)], f"{PREFIX}NAME"] if kind == "task" else known
-                parser.error(
-                    f"unknown {kind} {name!r}{did_you_mean(name, known)}: the {kind}s are "
-                    f"{', '.join(listed)}"
-                )
+    tasks, hear = list(load_tasks()), [f"{PREFIX}{name}" for name in ("all", *known_tasks())]
+    for name in args.tasks or ():
+        if name not in tasks and not name.startswith(PREFIX):
+            parser.error(unknown("task", name, [*tasks, *hear], [*tasks, f"{PREFIX}NAME"]))
+    for name in args.protocols:
+        if name not in PROTOCOL_NAMES:
+            parser.error(unknown("protocol", name, PROTOCOL_NAMES))
     for model in args.models:
         module = model.partition(":")[0].partition("?")[0]
-        meant = did_you_mean(module, DEFAULT_MODELS)
+        meant = near(module, DEFAULT_MODELS)
         if meant and not _importable(module):
             parser.error(f"unknown model {module!r}{meant}")
-
-
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """Return a question that names what a name is close to; "" where it is close to nothing."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _importable(module: str) -> bool:

@@ -6,7 +6,6 @@ machine, for every model and in whatever process reads it; the same noise is use
 Opus and Vorbis are the real codecs, encoded and decoded in memory by libsndfile.
 """
 
-import difflib
 import hashlib
 import io
 import math
@@ -21,6 +20,7 @@ import soundfile
 import soxr
 
 from benchmark.data.clip import BenchmarkError
+from benchmark.data.registry import near
 
 FRAME_SECONDS = 0.02
 ACTIVE_DB = 30.0
@@ -260,10 +260,8 @@ def parse(text: str) -> Corruption:
             "such as mp3:16, opus:16 or vorbis:3"
         )
     if kind not in KINDS:
-        near = difflib.get_close_matches(kind.lower(), KINDS, 1)
-        meant = f"did you mean {near[0]}? there are" if near else "there are"
         known = ", ".join(f"{k} ({usage(k)})" for k in KINDS)
-        raise CorruptionError(f"unknown corruption {kind!r}: {meant} {known}")
+        raise CorruptionError(f"unknown corruption {kind!r}{near(kind, KINDS)}: there are {known}")
     chosen = KINDS[kind]
     if not colon and chosen.usual is not None:
         return Corruption(kind, chosen.usual)

@@ -6,7 +6,7 @@ import importlib
 import os
 import pkgutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,17 +37,24 @@ def load_tasks() -> dict[str, Task]:
     return dict(sorted(tasks.items()))
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown(kind: str, name: str, known: Collection[str], listed: Iterable[str] = ()) -> str:
     """Return the message of a name that is not known, with the nearest one and all there are.
 
+    Where `listed` is not empty, it stands for the known names.
+
     Example:
-        >>> unknown("task", "esc-50", ["esc50", "notes"])
-        "unknown task 'esc-50': did you mean 'esc50'? the tasks are esc50, notes"
+        >>> unknown("task", "ESC-50", ["esc50", "notes"])
+        "unknown task 'ESC-50' (did you mean esc50?): the tasks are esc50, notes"
     """
-    names = list(known)
-    near = difflib.get_close_matches(name.lower(), names, 1)
-    meant = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown {kind} {name!r}: {meant}the {kind}s are {', '.join(names)}"
+    return (
+        f"unknown {kind} {name!r}{near(name, known)}: the {kind}s are {', '.join(listed or known)}"
+    )
+
+
+def near(name: str, known: Collection[str]) -> str:
+    """Return a question that names what a name is close to; "" where it is close to nothing."""
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:

@@ -189,4 +189,4 @@ def test_an_archive_that_is_refused_is_fetched_anew_by_the_next_command(
 def test_a_name_that_is_nearly_a_set_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         download.main(["ESC-50"])
-    assert "did you mean 'esc50'?" in capsys.readouterr().err
+    assert "(did you mean esc50?)" in capsys.readouterr().err
