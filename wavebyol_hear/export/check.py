@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wavebyol_hear.classify.model import Classifier
 from wavebyol_hear.embed import Embedder
 
 LENGTHS = (1, 160, 1_000, 8_000, 20_479, 20_480, 20_481, 44_100, 80_000, 160_000)
@@ -57,13 +58,26 @@ def synthetic_audio(batch: int, samples: int) -> Tensor:
     return audio
 
 
-def compare(model: Embedder, run: Run) -> Comparison:
-    """Return how far a runtime is from the model at `LENGTHS`, in batches of one to three."""
+def torch_runner(model: Embedder, *, classify: bool = False) -> Run:
+    """Return the model as a runtime: its embeddings, or a classifier's probabilities."""
+
+    def run(audio: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            result = model.scenes(torch.from_numpy(audio))
+            if classify:
+                assert isinstance(model, Classifier)
+                result = model.head(result)
+            return result.numpy()
+
+    return run
+
+
+def compare(reference: Run, run: Run) -> Comparison:
+    """Return how far a runtime is from torch at `LENGTHS`, in batches of one to three."""
     differences, cosines = [], []
     for index, samples in enumerate(LENGTHS):
         audio = synthetic_audio(1 + index % 3, samples)
-        with torch.inference_mode():
-            wanted = model.scenes(audio).double()
+        wanted = torch.from_numpy(reference(audio.numpy())).double()
         got = torch.from_numpy(run(audio.numpy())).double()
         if got.shape != wanted.shape or not got.isfinite().all():
             raise ExportError(

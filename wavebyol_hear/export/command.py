@@ -1,13 +1,15 @@
 """`wavebyol export`: a model as an ONNX file or a torch.export program, checked against torch."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import nn
 
+from wavebyol_hear.classify.model import Classifier
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.export.check import (
     LENGTHS,
@@ -17,11 +19,12 @@ from wavebyol_hear.export.check import (
     check_equal,
     compare,
     seconds,
+    torch_runner,
 )
-from wavebyol_hear.export.network import SceneNetwork
+from wavebyol_hear.export.network import ClassNetwork, SceneNetwork
 from wavebyol_hear.export.to_onnx import OPSET, onnx_model, onnx_runner, with_int8_weights
 from wavebyol_hear.export.to_program import program_bytes, program_runner
-from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.atomic import atomic_write, write_text
 from wavebyol_hear.files.hear_module import load
 
 Runner = Callable[[bytes], tuple[Run, dict[str, str]]]
@@ -35,10 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model",
-        default="wavebyol_hear",
         metavar="SPEC",
         help="wavebyol_hear[:weights][?option=value&...], the options of load_model "
-        "(default: the weights that ship)",
+        "(wavebyol_hear, the weights that ship)",
+    )
+    parser.add_argument(
+        "--head",
+        type=Path,
+        metavar="FILE",
+        help="a classifier of `wavebyol train`: the output is its classes' probabilities, whose "
+        "names are written beside the ONNX file as NAME.classes.json",
     )
     parser.add_argument(
         "--int8",
@@ -57,39 +66,70 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.onnx, args.program):
         if path and not path.parent.is_dir():
             raise ExportError(f"{path}: there is no folder {path.parent}: make it first")
-    loaded = load(args.model, precision="fp32")
+    if args.head and args.model:
+        raise ExportError("--head and --model: a classifier's file holds its encoder, drop --model")
+    spec = f"wavebyol_hear:{args.head}" if args.head else args.model or "wavebyol_hear"
+    loaded = load(spec, precision="fp32")
     model = loaded.model
     if not isinstance(model, Embedder):
-        raise ExportError(f"{args.model} is no model of ours: only wavebyol_hear is exported")
+        raise ExportError(f"{spec} is no model of ours: only wavebyol_hear is exported")
+    if args.head and not isinstance(model, Classifier):
+        raise ExportError(f"{args.head} holds an encoder without a head: run `wavebyol train`")
     if model.precision != "fp32":
-        raise ExportError(f"{args.model}: an export computes in float32, leave precision out")
+        raise ExportError(f"{spec}: an export computes in float32, leave precision out")
     metadata = {
-        "model": args.model,
+        "model": spec,
         "weights_hash": loaded.weights_hash,
         "sample_rate": str(model.sample_rate),
-        "weights": "int8" if args.int8 else "float32",
     }
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # times are of one thread
     try:
-        write(args, model, metadata)
+        write(args, Exported(model, classify=bool(args.head)), metadata)
     finally:
         torch.set_num_threads(threads)
     return 0
 
 
-def write(args: argparse.Namespace, model: Embedder, metadata: dict[str, str]) -> None:
+class Exported:
+    """What is exported: a network, the runtime that it is compared with, and what it gives.
+
+    Args:
+        model: from `load_model`.
+        classify: whether the result is a classifier's probabilities, not embeddings.
+    """
+
+    def __init__(self, model: Embedder, *, classify: bool) -> None:
+        self.sample_rate = model.sample_rate
+        self.network: nn.Module
+        if classify:
+            assert isinstance(model, Classifier)
+            self.network, self.output, self.size = (
+                ClassNetwork(model),
+                "probabilities",
+                len(model.classes),
+            )
+            self.classes = json.dumps(model.classes)
+        else:
+            self.network, self.output = SceneNetwork(model), "embedding"
+            self.size, self.classes = model.scene_embedding_size, ""
+        self.reference = torch_runner(model, classify=classify)
+        self.seconds = seconds(self.reference)
+
+
+def write(args: argparse.Namespace, exported: Exported, metadata: dict[str, str]) -> None:
     """Write the files that are asked for."""
-    network = SceneNetwork(model)
-    time_torch = seconds(torch_runner(model))
+    metadata |= {"classes": exported.classes} if exported.classes else {}
     if args.program:
-        data = program_bytes(network, metadata | {"weights": "float32"})
-        deliver(args.program, data, model, program_runner, time_torch)
+        data = program_bytes(exported.network, {**metadata, "weights": "float32"})
+        deliver(args.program, data, exported, program_runner)
     if args.onnx:
-        proto = onnx_model(network, "embedding", metadata)
+        metadata["weights"] = "int8" if args.int8 else "float32"
+        proto = onnx_model(exported.network, exported.output, metadata)
         proto = with_int8_weights(proto) if args.int8 else proto
-        data = proto.SerializeToString()
-        deliver(args.onnx, data, model, one_thread, time_torch, exact=not args.int8)
+        deliver(args.onnx, proto.SerializeToString(), exported, one_thread, exact=not args.int8)
+        if exported.classes:  # for pages: JavaScript cannot read the metadata
+            write_text(args.onnx.with_suffix(".classes.json"), exported.classes + "\n")
 
 
 def one_thread(data: bytes) -> tuple[Run, dict[str, str]]:
@@ -97,18 +137,8 @@ def one_thread(data: bytes) -> tuple[Run, dict[str, str]]:
     return onnx_runner(data, threads=1)
 
 
-def torch_runner(model: Embedder) -> Run:
-    """Return the model as a runtime."""
-
-    def run(audio: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return model.scenes(torch.from_numpy(audio)).numpy()
-
-    return run
-
-
 def deliver(
-    path: Path, data: bytes, model: Embedder, runner: Runner, time_torch: float, exact: bool = True
+    path: Path, data: bytes, exported: Exported, runner: Runner, exact: bool = True
 ) -> None:
     """Compare what a file gives with torch, write the file and say how it compares.
 
@@ -116,19 +146,19 @@ def deliver(
         ExportError: the numbers differ by more than `TOLERANCE` where they are to be `exact`.
     """
     run, _ = runner(data)
-    comparison = compare(model, run)
+    comparison = compare(exported.reference, run)
     if exact:
         check_equal(comparison, str(path))
     with atomic_write(path) as file:
         file.write(data)
     kind = f"ONNX opset {OPSET}" if runner is one_thread else "torch.export program"
-    length = LENGTHS[-1] / model.sample_rate
+    rate, length = exported.sample_rate, LENGTHS[-1] / exported.sample_rate
     close = f"{TOLERANCE:g} allowed" if exact else f"cosine {comparison.cosine:.5f} or more"
     sys.stdout.write(
         f"{path}: {kind}, {len(data) / 1e6:.1f} MB\n"
-        f"  audio [batch, samples] at {model.sample_rate} Hz -> "
-        f"embedding [batch, {model.scene_embedding_size}]\n"
+        f"  audio [batch, samples] at {rate} Hz -> {exported.output} [batch, {exported.size}]\n"
         f"  against torch in float32, {len(LENGTHS)} lengths from 1 sample to {length:g} s: "
         f"maximum difference {comparison.difference:.1e} ({close})\n"
-        f"  {length:g} s of audio on one thread: {seconds(run):.3f} s, torch {time_torch:.3f} s\n"
+        f"  {length:g} s of audio on one thread: {seconds(run):.3f} s, torch "
+        f"{exported.seconds:.3f} s\n"
     )

@@ -5,6 +5,7 @@ folded copy; an exporter cannot follow any of it. Here the same numbers come of 
 convolutions and sums, for clips of any length.
 """
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from wavebyol_hear.classify.model import Classifier
 from wavebyol_hear.components import Components
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder
@@ -87,6 +89,27 @@ class SceneNetwork(nn.Module):
             # Exporters take the tiny floor for a zero and drop it: add 1 to a larger number.
             values["std"] = (variance / VARIANCE_FLOOR + 1).sqrt() * VARIANCE_FLOOR**0.5
         return [part.flatten(1) for part in self.pooling.parts(values, wanted)]
+
+
+class ClassNetwork(nn.Module):
+    """The probabilities of a classifier's classes, for export.
+
+    Args:
+        model: from `load_model`, of a file with a head; its weights are copied.
+
+    Shape:
+        [B, n] -> [B, classes].
+    """
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.scenes = SceneNetwork(model)
+        self.head = copy.deepcopy(model.head)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Return the probabilities; see the class."""
+        probabilities: Tensor = self.head(self.scenes(audio))
+        return probabilities
 
 
 class ScaledNorm(nn.Module):

@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import wavebyol_hear
 from wavebyol_hear import __main__ as command
 from wavebyol_hear import load_model
 from wavebyol_hear.export.check import ExportError
-from wavebyol_hear.export.command import deliver
+from wavebyol_hear.export.command import Exported, deliver
 from wavebyol_hear.export.runtime import ExportedModel
 from wavebyol_hear.export.runtime import load_model as load_exported
+
+SHIPPED = Path(wavebyol_hear.__file__).parent / "weights" / "slim.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,8 @@ from wavebyol_hear.export.runtime import load_model as load_exported
             "baselines.log_mel is no model of",
         ),
         (["--program", "a.pt2", "--model", "wavebyol_hear:no.file"], "no.file"),
+        (["--program", "a.pt2", "--model", "x", "--head", "y"], "drop --model"),
+        (["--program", "a.pt2", "--head", str(SHIPPED)], "holds an encoder without a head"),
         (["--program", "a.pt2", "--model", "wavebyol_hear?precision=bf16"], "float32"),
     ],
 )
@@ -50,7 +55,7 @@ def test_other_numbers_are_not_written(tmp_path: Path) -> None:
         return lambda audio: np.zeros((len(audio), model.scene_embedding_size), np.float32), {}
 
     with pytest.raises(ExportError, match=r"from torch, more than .*: nothing is written"):
-        deliver(tmp_path / "a.onnx", b"zeros", model, runner, 1.0)  # type: ignore[arg-type]
+        deliver(tmp_path / "a.onnx", b"zeros", Exported(model, classify=False), runner)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 

@@ -1,20 +1,24 @@
 """The network for export gives the model's numbers, and the model itself refuses to be recorded."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from wavebyol_hear import load_model
+from wavebyol_hear.classify.model import Classifier, save_classifier
 from wavebyol_hear.components import Components
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
-from wavebyol_hear.export.network import SceneNetwork
+from wavebyol_hear.export.network import ClassNetwork, SceneNetwork
 from wavebyol_hear.front_end import (
     BankFrontEndConfig,
     ConvFrontEndConfig,
     FrontEndConfig,
     GaborFrontEndConfig,
 )
+from wavebyol_hear.head import Head
 from wavebyol_hear.pooling import POOLINGS
 from wavebyol_hear.whitening import Whitening
 
@@ -83,6 +87,19 @@ def test_whitening_components_and_unit_norm_are_applied() -> None:
     assert result.shape == (2, 20)
     torch.testing.assert_close(result, model(clips(2, 5_000)).detach(), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(result.square().sum(1), torch.ones(2))
+
+
+def test_a_classifier_gives_its_probabilities(tmp_path: Path) -> None:
+    model = load_model(preset="slim", pooling="global")
+    weight = torch.randn(3, 512, generator=torch.Generator().manual_seed(0))
+    read_out = {"pooling": "global", "whiten": True, "dims": None, "normalize": False}
+    head = Head(weight, torch.zeros(3), ("a", "b", "c"), multilabel=False, read_out=read_out)
+    save_classifier(tmp_path / "mine", model, head, {})
+    classifier = load_model(str(tmp_path / "mine"), precision="fp32")
+    assert isinstance(classifier, Classifier)
+    audio = clips(2, 30_000)
+    wanted = torch.from_numpy(classifier.probabilities(audio.numpy(), 16_000))
+    torch.testing.assert_close(ClassNetwork(classifier)(audio), wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_silence_gives_finite_numbers() -> None:
