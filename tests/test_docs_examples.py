@@ -25,11 +25,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         wave = 0.1 * np.random.default_rng(seed).standard_normal(30_000)
         soundfile.write(name, wave, 16_000)
     np.save("vectors.npy", load_model().embed(list(NAMES)))
+    for label, hertz in (("dog", 300), ("rain", 3_000)):
+        Path("sounds", label).mkdir(parents=True)
+        for index in range(4):
+            wave = 0.3 * np.sin(np.arange(16_000) * 2 * np.pi * hertz * (1 + index / 20) / 16_000)
+            soundfile.write(f"sounds/{label}/{index}.wav", wave, 16_000)
     return tmp_path
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("page", ["python.md", "search.md"])
+@pytest.mark.parametrize("page", ["python.md", "search.md", "classify.md"])
 def test_a_page_s_examples_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, Any] = {}
     ran = 0
@@ -50,6 +55,10 @@ def test_a_page_s_examples_run(page: str, capsys: pytest.CaptureFixture[str]) ->
         assert first.split()[2] == "dog.wav"
         assert Path("map.html").is_file()
         assert namespace["rows"][0] == 2
+    elif page == "classify.md":
+        assert "cross-validated accuracy: 100.0 %" in capsys.readouterr().out
+        assert next(iter(namespace["model"].predict("sounds/rain/1.wav"))) == "rain"
+        assert len(Path("predictions.csv").read_text(encoding="utf-8").splitlines()) == 9
     else:
         assert namespace["vectors"].shape == (2, 7104)
         assert namespace["classifier"].predict(["rain.flac"]) == ["weather"]
