@@ -19,6 +19,8 @@ MAX_UPSAMPLING = 256
 """A rate this many times below the one asked for is an error: 88 kB would fill gigabytes."""
 NO_LENGTH = 1 << 62
 """From here on libsndfile's number of samples means that the header says none."""
+PCM_16 = np.float32(2**-15)
+"""Full scale 1 over that of 16-bit samples."""
 SYSTEM_ERROR = 2
 CONTENT_ERRORS = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.ENXIO)
 
@@ -133,15 +135,24 @@ def decoded_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
     size = max(1, BLOCK_SAMPLES // sound.channels)
     if sound.frames < size:
         size = sound.frames + 1
+    # 16-bit samples become floats several times faster here than in libsndfile, to the same bits.
+    narrow = sound.subtype == "PCM_16"
+    kind, read = (
+        ("short*", soundfile._snd.sf_readf_short)
+        if narrow
+        else ("float*", soundfile._snd.sf_readf_float)
+    )
     total = 0
     while True:
-        block = np.empty((size, sound.channels), np.float32)
-        pointer = soundfile._ffi.cast("float*", soundfile._ffi.from_buffer(block))
-        count = soundfile._snd.sf_readf_float(sound._file, pointer, size)
+        block = np.empty((size, sound.channels), np.int16 if narrow else np.float32)
+        count = read(
+            sound._file, soundfile._ffi.cast(kind, soundfile._ffi.from_buffer(block)), size
+        )
         soundfile._error_check(soundfile._snd.sf_error(sound._file))
         if count > 0:
             total += count
-            yield block[:count]
+            values = block[:count]
+            yield np.multiply(values, PCM_16, dtype=np.float32) if narrow else values
         if count < size:
             break
     if total < sound.frames < NO_LENGTH:
