@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     """Embed and return the exit status."""
     for module in ("pyarrow", "tqdm"):
         require(module, "files", "wavebyol embed")
-    from wavebyol_hear.files import embed_job
+    from wavebyol_hear.files import embed_job, embed_manifest
     from wavebyol_hear.files.sources import Listing
 
     check(args)
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dims:
         spec += f"{'&' if '?' in spec else '?'}dims={args.dims}"
     device = args.device or default_device(os.environ)
-    settings = embed_job.Settings(
+    settings = embed_manifest.Settings(
         sources=tuple(args.sources),
         out=args.out,
         model=spec,

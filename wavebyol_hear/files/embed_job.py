@@ -6,24 +6,22 @@ embedded again, and what no slice needs any more is removed at the end.
 """
 
 import errno
-import json
 import pickle
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from wavebyol_hear.files.atomic import PART, atomic_write, file_hash, lock, write_text
+from wavebyol_hear.files.atomic import PART, atomic_write, lock
+from wavebyol_hear.files.embed_manifest import OutputError, Settings, agree, check_folder
 from wavebyol_hear.files.embed_parts import (
     Failure,
     Options,
@@ -32,9 +30,8 @@ from wavebyol_hear.files.embed_parts import (
     failures_of,
     readable,
 )
-from wavebyol_hear.files.embed_ray import Cluster, run_on_ray
-from wavebyol_hear.files.hear_module import HearModel, load
-from wavebyol_hear.files.model_spec import parse_spec
+from wavebyol_hear.files.embed_ray import run_on_ray
+from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.parquet import (
     ERRORS,
     embedding_schema,
@@ -42,39 +39,9 @@ from wavebyol_hear.files.parquet import (
     merged_list,
 )
 from wavebyol_hear.files.sources import Listing, Part, SourceError
-from wavebyol_hear.files.weights_hash import tensors_hash
 
-MANIFEST = "manifest.json"
 SHOWN = 20
 """Errors that are named on the terminal; all are in errors.parquet."""
-NOISE_NUMBERS = 32
-TOLERANCE, TOLERANCE_16 = 1e-3, 3e-2
-"""Of the largest value: the same noise embedded again in 32 and in 16 bit."""
-
-
-class OutputError(ValueError):
-    """An output folder that cannot be used: one line with the folder and the remedy."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All of the command line but how sources are listed; see `embed_command`."""
-
-    sources: tuple[str, ...]
-    out: Path
-    model: str
-    device: str
-    precision: str
-    window: float
-    hop: float
-    timestamps: bool
-    format: str
-    dtype: str
-    batch_seconds: float
-    workers: int
-    part_size: int
-    share: tuple[int, int]
-    cluster: Cluster | None = None
 
 
 def embed(settings: Settings, listing: Listing) -> int:
@@ -189,121 +156,6 @@ def _unpickled(spool: BinaryIO, todo: Sequence[tuple[int, int]]) -> Iterator[tup
         for left in path.parent.glob(f"{path.name}.*{PART}"):  # by a run that was killed
             left.unlink(missing_ok=True)
         yield path, part
-
-
-def check_folder(settings: Settings) -> None:
-    """Raise an OutputError where a folder holds something else, before the model is loaded."""
-    out = settings.out
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is no folder; choose another --out")
-    made = read_manifest(out)
-    if made is None:
-        if out.is_dir() and any(not p.name.startswith(("in-use-", ".")) for p in out.iterdir()):
-            raise OutputError(f"{out}: holds other files; choose an empty or new --out")
-        return
-    for name, value in _options(settings).items():
-        if made["options"].get(name) != value:
-            raise OutputError(
-                f"{out}: was made with {name} {made['options'].get(name)!r}, not {value!r}; "
-                "choose another --out"
-            )
-    if made["model"] != settings.model:
-        raise OutputError(
-            f"{out}: was made with the model {made['model']!r}, not {settings.model!r}; "
-            "choose another --out"
-        )
-    if made["weights_file"] != _weights_file(settings.model):
-        raise OutputError(
-            f"{out}: the weights file of {settings.model} was another one when this was made; "
-            "choose another --out"
-        )
-    if not set(made["sources"]) <= set(map(readable, settings.sources)):
-        raise OutputError(
-            f"{out}: was made from {', '.join(made['sources'])[:200]}; name these too, or choose "
-            "another --out"
-        )
-
-
-def agree(settings: Settings, model: HearModel) -> dict[str, Any]:
-    """Return the metadata of the output, of the manifest where there is one already.
-
-    Raises:
-        OutputError: the model that is loaded is another one than the manifest's.
-    """
-    noise = model.noise_embedding[:NOISE_NUMBERS]
-    now = {
-        "model": settings.model,
-        "weights_hash": tensors_hash(model.model),
-        "weights_file": _weights_file(settings.model),
-        "precision": model.precision,
-        "sample_rate": model.sample_rate,
-        "options": _options(settings),
-    }
-    path = settings.out / MANIFEST
-    made = read_manifest(settings.out)
-    if made is not None:
-        for name in ("weights_hash", "precision"):
-            if made[name] != now[name]:
-                raise OutputError(
-                    f"{settings.out}: was made with another {name.replace('_', ' ')} "
-                    f"({made[name]}, not {now[name]}); choose another --out"
-                )
-        kept = np.array(made["noise"])
-        scale = max(float(np.abs(kept).max(initial=0)), 1e-12)
-        bound = TOLERANCE_16 if "16" in model.precision else TOLERANCE
-        if kept.shape != noise.shape or (np.abs(kept - noise) > bound * scale).any():
-            raise OutputError(
-                f"{settings.out}: the model embeds noise differently than it did; something that "
-                "it reads has changed: choose another --out"
-            )
-    sources = list(map(readable, settings.sources))
-    if made is None or made["sources"] != sources:
-        rest = {"sources": sources, "noise": [round(float(v), 6) for v in noise]}
-        write_text(path, json.dumps(now | rest, indent=1) + "\n")
-    return now
-
-
-def _weights_file(spec: str) -> str:
-    """Return the hash of the weights file that a model's specification names, "" for none."""
-    path = parse_spec(spec).weights
-    return file_hash(path) if Path(path).is_file() else ""
-
-
-def _options(settings: Settings) -> dict[str, Any]:
-    """Return the options that two runs with one folder must share."""
-    return {
-        "window": settings.window,
-        "hop": settings.hop,
-        "timestamps": settings.timestamps,
-        "dtype": settings.dtype,
-        "format": settings.format,
-        "part_size": settings.part_size,
-    }
-
-
-def read_manifest(out: Path) -> dict[str, Any] | None:
-    """Return what a folder says of its making; None where there is nothing.
-
-    Raises:
-        OutputError: the manifest is damaged.
-    """
-    path = out / MANIFEST
-    try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-        names = (
-            "model",
-            "weights_hash",
-            "weights_file",
-            "precision",
-            "options",
-            "sources",
-            "noise",
-        )
-        return {name: made[name] for name in names}
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise OutputError(f"{path}: is damaged; choose another --out") from error
 
 
 def finish(settings: Settings, names: Sequence[str]) -> int:
