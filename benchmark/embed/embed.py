@@ -17,7 +17,7 @@ from benchmark.data.corrupt import CorruptedClips, Corruption
 from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cache import EmbeddingArray, cache_folder, sole_use
 from benchmark.embed.cost import Cost, cost_of, note_arithmetic
-from benchmark.embed.embedder import Embedded, Embedder, EmbedError
+from benchmark.embed.embedder import Embedded, Embedder, EmbedError, facts
 from benchmark.embed.fingerprint import (
     UNAVAILABLE,
     contents,
@@ -88,8 +88,8 @@ def embed_task(
     corrupted = CorruptedClips(corruption, [c.clip_id for c in valid]) if corruption else None
     noise = model.noise_embedding  # first: a module may choose its precision at its first call
     key = array_key(model, sound_fingerprint(valid, hashes), corrupted)
-    del hashes
     path = cache_folder(cache_dir, model.spec, folder, **key)
+    del hashes
     with open_array(path, len(valid), model, noise) as array:
         embedder = Embedder(model, array, [f"{source.root}/{clip.path}" for clip in valid], stamps)
         if len(array.todo()):
@@ -103,7 +103,6 @@ def embed_task(
         reasons = array.progress.errors | array.failures
         errors += [(valid[row].clip_id, why) for row, why in sorted(reasons.items())]
         embeddings, rows = array.finished()
-        provenance = read_object(array.folder / PROVENANCE)
     if len(rows) == 0:
         raise EmbedError(f"{task.name}: no clip could be embedded; the first: {errors[0][1]}")
     progress = array.progress
@@ -111,14 +110,9 @@ def embed_task(
         embeddings=embeddings,
         **_columns(task, [valid[row] for row in rows]),
         errors=tuple(errors),
-        seconds=progress.seconds,
-        clips_per_second=progress.clips / progress.seconds if progress.seconds else 0.0,
-        encoder_calls=embedder.calls,
-        weights_hash=model.weights_hash,
-        data_hash=data_hash,
         cost=cost_of(progress, model),
-        precision=model.precision,
-        provenance=provenance,
+        provenance=read_object(array.folder / PROVENANCE),
+        **facts(model, data_hash, embedder.calls, progress.clips, progress.seconds),
     )
 
 
@@ -138,7 +132,7 @@ def _readable(
     return valid, [value for value in hashes if value != UNAVAILABLE], stamps[ready], errors
 
 
-def _columns(task: Task, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
+def _columns(task: Task, clips: Sequence[Clip]) -> dict[str, Any]:
     """Return what a probe needs of each clip: labels, splits, groups and clip_ids, `[n]`.
 
     Strings are the clips' own: numpy's would take four bytes a character of the longest.

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -41,6 +42,20 @@ class Embedded:
     encoder_calls: int  #: in this run, 0 when all came from the cache
     seconds: float  #: time the embedding took
     clips_per_second: float  #: in that time, decoding included; 0 where nothing was embedded
+
+
+def facts(
+    model: HearModel, data_hash: str, calls: int, clips: int, seconds: float
+) -> dict[str, Any]:
+    """Return the fields of `Embedded` for so many clips, embedded in so many calls and seconds."""
+    return {
+        "weights_hash": model.weights_hash,
+        "data_hash": data_hash,
+        "precision": model.precision,
+        "encoder_calls": calls,
+        "seconds": seconds,
+        "clips_per_second": clips / seconds if clips else 0.0,
+    }
 
 
 class Embedder:

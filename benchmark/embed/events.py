@@ -13,7 +13,7 @@ from benchmark.data.hear_catalogue import HearTaskError
 from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import array_key
-from benchmark.embed.embedder import Embedded, reading_ahead
+from benchmark.embed.embedder import Embedded, facts, reading_ahead
 from benchmark.embed.fingerprint import content_hashes, data_fingerprint
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.hear_module import EncodeError, HearModel
@@ -90,17 +90,8 @@ def embed_events(
                     np.savez(file, embeddings=values, timestamps=timestamps)
             bar.update(len(batch))
     seconds = time.monotonic() - start
-    return EventEmbeddings(
-        folder=folder,
-        clips=len(todo),
-        notes=notes,
-        weights_hash=model.weights_hash,
-        data_hash=data,
-        precision=model.precision,
-        encoder_calls=len(calls),
-        seconds=seconds,
-        clips_per_second=len(todo) / seconds if todo else 0.0,
-    )
+    made = facts(model, data, len(calls), len(todo), seconds)
+    return EventEmbeddings(folder=folder, clips=len(todo), notes=notes, **made)
 
 
 def _embed(
