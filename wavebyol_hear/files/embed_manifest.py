@@ -71,7 +71,7 @@ def check_folder(settings: Settings) -> None:
             f"{out}: the weights file of {settings.model} was another one when this was made; "
             "choose another --out"
         )
-    if not set(made["sources"]) <= set(map(readable, settings.sources)):
+    if not set(made["sources"]) <= set(_sources(settings)):
         raise OutputError(
             f"{out}: was made from {', '.join(made['sources'])[:200]}; name these too, or choose "
             "another --out"
@@ -110,11 +110,16 @@ def agree(settings: Settings, model: HearModel) -> dict[str, Any]:
                 f"{settings.out}: the model embeds noise differently than it did; something that "
                 "it reads has changed: choose another --out"
             )
-    sources = list(map(readable, settings.sources))
+    sources = _sources(settings)
     if made is None or made["sources"] != sources:
         rest = {"sources": sources, "noise": [round(float(v), 6) for v in noise]}
         write_text(path, json.dumps(now | rest, indent=1) + "\n")
     return now
+
+
+def _sources(settings: Settings) -> list[str]:
+    """Return the sources as they are kept: a folder's name without the slash at its end."""
+    return [readable(source.rstrip("/") or "/") for source in settings.sources]
 
 
 def _weights_file(spec: str) -> str:

@@ -7,6 +7,7 @@ same on every machine and in every run as long as the files are.
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,6 +139,7 @@ class Listing:
         """Yield the audio files, shards and tables below a folder, sorted by name in each."""
         inside = os.path.realpath(top)
         out = os.path.realpath(self.out) if self.out else ""
+        waiting: list[tuple[str, frozenset[tuple[int, int] | None]]]
         waiting = [(top, frozenset([_identity(top)]))]
         while waiting:
             folder, above = waiting.pop()
@@ -154,7 +156,8 @@ class Listing:
                     if os.path.realpath(entry.path) == out or (link and not self.follow_links):
                         continue
                     identity = _identity(entry.path)
-                    if identity not in above:  # a link to a folder above goes round for ever
+                    # A link to a folder above would go round for ever.
+                    if identity is not None and identity not in above:
                         folders.append((entry.path, above | {identity}))
                 elif not entry.name.lower().endswith((*SUFFIXES, *TAR_SUFFIXES, *TABLE_SUFFIXES)):
                     self.skipped += 1
@@ -167,20 +170,20 @@ class Listing:
 
     def _file(self, path: str) -> Iterator[Item]:
         """Yield a file of a folder; of tables those with an audio column."""
-        if path.lower().endswith(TABLE_SUFFIXES):
+        item = _item(path)
+        if path.lower().endswith(TABLE_SUFFIXES) and not item.error:
             from wavebyol_hear.files.audio_tables import has_audio
 
             if not has_audio(path):
                 self.skipped += 1
                 return
-        yield _item(path)
+        yield item
 
     def _listed(self, path: str) -> Iterator[Item]:
         """Yield the files of a list, one on each line, or between NULs as `find -print0` writes."""
         try:
             with open(path, "rb") as file:
-                nul = b"\0" in file.read(1 << 16)
-                file.seek(0)
+                nul = b"\0" in file.peek(1 << 16)
                 for line in _split(file, b"\0" if nul else b"\n"):
                     text = line if nul else line.removesuffix(b"\r")
                     if text:
@@ -263,6 +266,8 @@ def _item(path: str) -> Item:
         status = os.stat(path)
     except (OSError, ValueError):
         return Item(path, -1)
+    if not stat.S_ISREG(status.st_mode):  # a pipe or a device, which could wait for ever
+        return Item(path, error="no regular file; drop it from the list")
     return Item(path, status.st_size, status.st_mtime_ns)
 
 
@@ -274,9 +279,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _identity(path: str) -> tuple[int, int]:
-    """Return what a folder is, however it is reached."""
-    status = os.stat(path)
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what a folder is, however it is reached; None where it is gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
     return status.st_dev, status.st_ino
 
 

@@ -80,7 +80,7 @@ def test_one_array_and_an_index_hold_the_same_rows(tmp_path: Path, dtype: str) -
     options = ("--dtype", dtype, "--part-size", 5)
     assert embed(tmp_path / "a", "--out", tmp_path / "parts", *options) == 0
     for _ in range(2):  # the second time there is nothing to do
-        done = embed(tmp_path / "a", "--out", tmp_path / "one", "--format", "npy", *options)
+        done = embed(f"{tmp_path}/a/", "--out", tmp_path / "one", "--format", "npy", *options)
         assert done == 0
     names = {p.name for p in (tmp_path / "one").iterdir() if p.suffix != ".lock"}
     assert names == {"embeddings.npy", "index.parquet", "errors.parquet", "manifest.json"}

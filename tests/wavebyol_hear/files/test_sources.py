@@ -117,6 +117,24 @@ def test_links_are_followed_inside_the_folder_and_out_of_it_only_when_asked(
     ]
 
 
+def test_pipes_and_devices_are_never_opened(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.tar", "c.parquet"):
+        os.mkfifo(tmp_path / name)
+    reason = "!no regular file; drop it from the list"
+    names = [f"{tmp_path}/{name}" for name in ("a.wav", "b.tar", "c.parquet")]
+    assert listed(tmp_path) == [f"{name}{reason}" for name in names]
+    assert listed(*names, "/dev/zero") == [f"{name}{reason}" for name in (*names, "/dev/zero")]
+
+
+def test_a_list_may_come_from_a_pipe(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav")
+    reading, writing = os.pipe()
+    with open(writing, "w") as file:
+        file.write(f"{path}\n" * 3)
+    assert listed(f"@/dev/fd/{reading}") == [path] * 3
+    os.close(reading)
+
+
 def test_the_output_is_not_its_own_input(tmp_path: Path) -> None:
     write(tmp_path / "a.wav")
     write(tmp_path / "out/b.wav")
