@@ -56,7 +56,7 @@ class Whitening(nn.Module):
         Shape:
             mean [D], covariance [D, D].
         """
-        deviation = covariance.diagonal().sqrt()
+        deviation = covariance.diagonal().clamp_min(0).sqrt()  # of a constant, rounding may be < 0
         # Where most numbers never move (dead units), the median is of those that do.
         middle = deviation.median() or deviation[deviation > 0].median()
         deviation = deviation.clamp_min(LEAST_DEVIATION * float(middle))

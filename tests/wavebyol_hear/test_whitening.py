@@ -161,3 +161,9 @@ def test_clips_stand_apart_only_when_whitened(esc50_clips):
         likeness[whiten] = (values @ values.T)[~torch.eye(len(values), dtype=torch.bool)].mean()
     assert likeness[False] > 0.8
     assert likeness[True] < 0.3
+
+
+def test_a_number_that_never_moves_may_have_a_variance_below_zero_by_rounding():
+    covariance = torch.diag(torch.cat([torch.arange(1.0, 64), torch.tensor([-1e-16])]))
+    fit = Whitening.fit(torch.zeros(64), covariance)
+    assert all(value.isfinite().all() for value in fit.state_dict().values())
