@@ -86,6 +86,16 @@ def run_command(main: Callable[[], int], kept: str = KEPT) -> NoReturn:
     sys.exit(code)
 
 
+def printable(text: str) -> str:
+    r"""Return a text that a terminal shows as it is: control characters are written as `\x1b`.
+
+    Example:
+        >>> printable("a\x1b[31m\n.wav")
+        'a\\x1b[31m\\n.wav'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _quit(number: int, frame: FrameType | None) -> NoReturn:
     """End the process on the spot."""
     set_handlers(dict.fromkeys(SIGNALS, signal.SIG_IGN))

@@ -16,21 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from wavebyol_hear.files.atomic import PART, atomic_write, lock
+from wavebyol_hear.files.atomic import PART, lock
+from wavebyol_hear.files.command import printable
 from wavebyol_hear.files.embed_manifest import OutputError, Settings, agree, check_folder
-from wavebyol_hear.files.embed_parts import (
-    Failure,
-    Options,
-    PartDone,
-    Worker,
-    failures_of,
-    readable,
-)
+from wavebyol_hear.files.embed_parts import Options, PartDone, Worker
 from wavebyol_hear.files.embed_ray import run_on_ray
+from wavebyol_hear.files.failures import failures_of, readable, write_errors
 from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.parquet import (
     ERRORS,
@@ -187,32 +181,9 @@ def _remove_others(out: Path, names: Sequence[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_errors(path: Path, failures: Sequence[Failure]) -> None:
-    """Write the table of files without an embedding: path, reason, and whether to try again."""
-    table = pa.table(
-        {
-            "path": pa.array([f.path for f in failures], pa.string()),
-            "reason": pa.array([f.reason for f in failures], pa.string()),
-            "try_again": pa.array([f.passing for f in failures], pa.bool_()),
-        }
-    )
-    with atomic_write(path) as file:
-        pq.write_table(table, file)
-
-
 def _report(out: Path, failed: int, *, done: bool) -> int:
     """Say how it ended and return the exit status."""
     state = "done" if done else "this share is done, others are not yet"
     errors = f"; {failed} files are not embedded, see {out / ERRORS}" if failed else ""
     sys.stdout.write(f"{printable(readable(str(out)))}: {state}{errors}\n")
     return 1 if failed else 0
-
-
-def printable(text: str) -> str:
-    r"""Return a text on one line: what moves the cursor is written as an escape.
-
-    Example:
-        >>> printable("a\nb")
-        'a\\nb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

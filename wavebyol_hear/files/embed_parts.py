@@ -5,7 +5,6 @@ its own; nothing is shared but the output folder.
 """
 
 import json
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -15,19 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wavebyol_hear.audio import AudioError, AudioUnavailableError
 from wavebyol_hear.files.containers import Contents
 from wavebyol_hear.files.decode import Decoded, DiskWave, Header, decode, read_header
+from wavebyol_hear.files.failures import ERRORS, Failure, readable, reason_of
 from wavebyol_hear.files.hear_module import EncodeError, HearModel
 from wavebyol_hear.files.parquet import part_writer
 from wavebyol_hear.files.read_ahead import Unavailable, ahead, of_one_length, plan_batches
 from wavebyol_hear.files.row_store import RowStore
 from wavebyol_hear.files.sources import Part
-
-ERRORS = b"errors"
-"""Key of a part's metadata: JSON, a list of [path, reason, whether it may pass]."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +45,6 @@ class Options:
     dtype: str = "float32"
     batch_seconds: float = 64.0
     workers: int = 2
-
-
-class Failure(NamedTuple):
-    """A file without an embedding: path, reason, and whether the next run should try again."""
-
-    path: str
-    reason: str
-    passing: bool
 
 
 class PartDone(NamedTuple):
@@ -340,24 +328,3 @@ def window_starts(length: int, window: int, hop: int) -> list[int]:
     if starts[-1] + window < length:
         starts.append(length - window)
     return starts
-
-
-def readable(name: str) -> str:
-    r"""Return a file name as UTF-8 can hold it: bytes that are none are written as `\xff`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def reason_of(message: str, name: str) -> str:
-    """Return an error's message on one line, without the file's name at its begin."""
-    for begin in (f"{name}: ", "the audio: "):
-        message = message.removeprefix(begin)
-    return " ".join(readable(message).split())
-
-
-def failures_of(path: Path) -> list[Failure] | None:
-    """Return the failures that a finished part notes; None where there is no such part."""
-    try:
-        noted = (pq.read_metadata(path).metadata or {})[ERRORS]
-    except (OSError, pa.ArrowException, KeyError):
-        return None
-    return [Failure(*failure) for failure in json.loads(noted)]

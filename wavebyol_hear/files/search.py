@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from wavebyol_hear.audio import read_audio
+from wavebyol_hear.files.command import printable
 from wavebyol_hear.files.extras import require
 
 BLOCK_BYTES = 1 << 22
@@ -126,13 +127,3 @@ def _embed(query: str, folder: str, metadata: dict[str, Any], size: int, device:
     wave = read_audio(Path(query), model.sample_rate)
     embedding: np.ndarray = model.scenes(wave[None])[0]
     return embedding
-
-
-def printable(text: str) -> str:
-    r"""Return a text that a terminal shows as it is: control characters are written as `\x1b`.
-
-    Example:
-        >>> printable("a\x1b[31m\n.wav")
-        'a\\x1b[31m\\n.wav'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -12,7 +12,8 @@ import soundfile
 from wavebyol_hear import load_model
 from wavebyol_hear.__main__ import main
 from wavebyol_hear.files import parquet, search
-from wavebyol_hear.files.search import nearest, printable
+from wavebyol_hear.files.command import printable
+from wavebyol_hear.files.search import nearest
 from wavebyol_hear.files.weights_hash import tensors_hash
 
 SPEC = "wavebyol_hear?preset=slim"

@@ -1,0 +1,57 @@
+"""Files without an embedding: their names, the reasons, and where both are kept."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wavebyol_hear.files.atomic import atomic_write
+
+ERRORS = b"errors"
+"""Key of a part's metadata: JSON, a list of [path, reason, whether it may pass]."""
+
+
+class Failure(NamedTuple):
+    """A file without an embedding: path, reason, and whether the next run should try again."""
+
+    path: str
+    reason: str
+    passing: bool
+
+
+def readable(name: str) -> str:
+    r"""Return a file name as UTF-8 can hold it: bytes that are none are written as `\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def reason_of(message: str, name: str) -> str:
+    """Return an error's message on one line, without the file's name at its begin."""
+    for begin in (f"{name}: ", "the audio: "):
+        message = message.removeprefix(begin)
+    return " ".join(readable(message).split())
+
+
+def failures_of(path: Path) -> list[Failure] | None:
+    """Return the failures that a finished part notes; None where there is no such part."""
+    try:
+        noted = (pq.read_metadata(path).metadata or {})[ERRORS]
+    except (OSError, pa.ArrowException, KeyError):
+        return None
+    return [Failure(*failure) for failure in json.loads(noted)]
+
+
+def write_errors(path: Path, failures: Sequence[Failure]) -> None:
+    """Write the table of files without an embedding: path, reason, and whether to try again."""
+    table = pa.table(
+        {
+            "path": pa.array([f.path for f in failures], pa.string()),
+            "reason": pa.array([f.reason for f in failures], pa.string()),
+            "try_again": pa.array([f.passing for f in failures], pa.bool_()),
+        }
+    )
+    with atomic_write(path) as file:
+        pq.write_table(table, file)
