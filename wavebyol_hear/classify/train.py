@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from wavebyol_hear.classify.finetune import finetune_and_score
 from wavebyol_hear.classify.logistic import Selection, select
 from wavebyol_hear.classify.model import Classifier, save_classifier
 from wavebyol_hear.embed import Embedder
@@ -40,11 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="wavebyol_hear[:weights][?option=value&...], the encoder and its read-out "
         "(%(default)s)",
     )
+    add(
+        "--finetune",
+        type=int,
+        default=0,
+        metavar="EPOCHS",
+        help="then train encoder and head together for so many passes, twice: once without a fold "
+        "(or the part test), which gives a score, and once with all clips",
+    )
     add("--seed", type=int, default=0, help="of the drawn folds (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, say how well it does on unseen clips, and write; see the module."""
+    if args.finetune < 0:
+        raise ClassifyError(f"--finetune is {args.finetune}: give epochs, 1 or more")
     if args.out.is_dir():
         raise ClassifyError(f"--out {args.out} is a folder: name a file")
     if not args.out.parent.is_dir():
@@ -56,9 +67,7 @@ def run(args: argparse.Namespace) -> int:
         f"{args.labels}: {len(labeled.files)} clips, {len(labeled.classes)} classes; "
         f"{labeled.note}\n"
     )
-    model = load(args.model, precision="fp32").model
-    if not isinstance(model, Embedder) or isinstance(model, Classifier):
-        raise ClassifyError(f"{args.model} is no encoder of ours: give wavebyol_hear[:weights]")
+    model = load_encoder(args.model)
     features = embed(model, labeled)
     splits = [file.split for file in labeled.files]
     result = select(features, labeled.targets(), splits, fixed=labeled.fixed)
@@ -71,11 +80,34 @@ def run(args: argparse.Namespace) -> int:
         multilabel=labeled.multilabel,
         read_out=options,
     )
-    save_classifier(args.out, model, head, provenance(labeled, result))
-    sys.stdout.write(
-        summary(labeled, result) + f"\n{args.out}: {args.out.stat().st_size / 1e6:.1f} MB\n"
-    )
+    facts = provenance(labeled, result)
+    sys.stdout.write(f"{summary(labeled, result)}\n")
+    if args.finetune:
+        tuned = finetune_and_score(
+            lambda: load_encoder(args.model), labeled, features, head, result.l2, args.finetune
+        )
+        model, head = tuned.model, tuned.head
+        facts["finetune"] = {"epochs": args.finetune, "score": tuned.score, "of": tuned.held}
+        what = "mean average precision" if labeled.multilabel else "accuracy"
+        sys.stdout.write(
+            f"fine-tuned, epochs: {args.finetune}; {what} on {tuned.held}, left out for that: "
+            f"{100 * tuned.score:.1f} %, the head alone {100 * tuned.before:.1f} %\n"
+        )
+    save_classifier(args.out, model, head, facts)
+    sys.stdout.write(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB\n")
     return 0
+
+
+def load_encoder(spec: str) -> Embedder:
+    """Return the encoder of a specification.
+
+    Raises:
+        ClassifyError: it is none of ours.
+    """
+    model = load(spec, precision="fp32").model
+    if not isinstance(model, Embedder) or isinstance(model, Classifier):
+        raise ClassifyError(f"{spec} is no encoder of ours: give wavebyol_hear[:weights]")
+    return model
 
 
 def embed(model: Embedder, labeled: LabeledFiles) -> np.ndarray:
