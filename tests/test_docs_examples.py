@@ -44,7 +44,7 @@ def test_a_page_s_examples_run(page: str, capsys: pytest.CaptureFixture[str]) ->
         if language == "python":
             exec(compile(code, page, "exec"), namespace)
             ran += 1
-        for line in code.splitlines() if language == "bash" else ():
+        for line in code.replace("\\\n", " ").splitlines() if language == "bash" else ():
             words = shlex.split(line, comments=True)
             if words[:1] == ["wavebyol"]:
                 assert main(words[1:]) == 0, line
