@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.distributed.nn.functional import all_gather
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -137,15 +138,17 @@ def share(batch: int) -> slice:
 def parallel(network: Network, device: torch.device) -> tuple[Network, nn.Module]:
     """Return the network and what to call in its place: itself, or it over all processes.
 
-    On GPUs its BatchNorms become SyncBatchNorms, so that statistics are the global batch's; on
-    CPUs torch has none and each process keeps its own.
+    Its BatchNorms take their statistics over the global batch: SyncBatchNorm on GPUs, for which
+    torch has it, and `GatheringBatchNorm` on CPUs.
     """
     if world() == 1:
         return network, network
     if device.type == "cuda":
         network = _sync_batch_norm(network)
         return network, DistributedDataParallel(network, [device.index], broadcast_buffers=False)
-    return network, DistributedDataParallel(network)
+    for module in network.modules():
+        module.__class__ = _GATHERING.get(type(module), type(module))
+    return network, DistributedDataParallel(network, broadcast_buffers=False)
 
 
 class _SplitViews:
@@ -177,6 +180,50 @@ class SplitSyncBatchNorm(_SplitViews, nn.SyncBatchNorm):
     """SyncBatchNorm with the views apart."""
 
 
+class GatheringBatchNorm(_BatchNorm):
+    """BatchNorm whose statistics are gathered from all processes, on CPUs; equal parts of a batch.
+
+    Shape:
+        [B, C] or [B, C, ...] -> the same.
+    """
+
+    def _check_input_dim(self, batch: Tensor) -> None:
+        """Take any."""
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Return the normalized batch; in evaluation it is a plain BatchNorm."""
+        if not self.training:
+            return super().forward(batch)
+        values = batch.float()
+        over = [0, *range(2, values.ndim)]
+        shape = [1, -1] + [1] * (values.ndim - 2)
+        mean = gather(values.mean(over)[None])[0].mean(0)
+        centred = values - mean.view(shape)
+        variance = gather(centred.square().mean(over)[None])[0].mean(0)
+        if self.running_mean is not None and self.running_var is not None:
+            count = world() * values.numel() // len(mean)
+            rate = 0.1 if self.momentum is None else self.momentum
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, rate)
+                self.running_var.lerp_(variance * (count / (count - 1)), rate)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked += 1
+        out = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            out = out * self.weight.view(shape) + self.bias.view(shape)
+        return out.to(batch.dtype)
+
+
+class SplitGatheringBatchNorm(_SplitViews, GatheringBatchNorm):
+    """GatheringBatchNorm with the views apart."""
+
+
+_GATHERING: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: GatheringBatchNorm,
+    nn.BatchNorm2d: GatheringBatchNorm,
+    SplitBatchNorm1d: SplitGatheringBatchNorm,
+    SplitBatchNorm2d: SplitGatheringBatchNorm,
+}
 _SPLIT: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm1d: SplitBatchNorm1d,
     nn.BatchNorm2d: SplitBatchNorm2d,

@@ -1,34 +1,45 @@
-"""Thirty steps of a baseline's method, by one process or by each of two that a test starts."""
+"""Thirty steps of a method, by one process or by each of two that a test starts."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from pretrain.config import DeloresConfig, SsastConfig
+from pretrain.config import ByolConfig, DeloresConfig, SsastConfig
 from pretrain.distributed import parallel, process_group, rank, share
+from pretrain.methods.byol import Byol
 from pretrain.methods.delores import Delores, DeloresM, DeloresS
 from pretrain.methods.method import Method
 from pretrain.methods.ssast import Ssast
+from wavebyol_hear.encoder import PRESETS, Encoder
 
 STEPS, BATCH, RATE = 30, 8, 0.005
-METHODS = ("ssast", "delores_s", "delores_m")
-SAMPLES = {"ssast": 8_000, "delores_s": 5_120, "delores_m": 5_120}
+SAMPLES = {"ssast": 8_000, "delores_s": 5_120, "delores_m": 5_120, "byol": 2_560, "infonce": 2_560}
+METHODS = tuple(SAMPLES)
 DELORES = DeloresConfig(embedding=16, projector=12, key=8, queue=16, off_diagonal=0.05, barlow=0.1)
 
 
-def build(name: str) -> Method:
-    """Return a small method without what depends on the process: norms over the batch, dropout."""
+def build(name: Any) -> Method:
+    """Return a small method without what depends on the process: dropout, and drawn crops.
+
+    DeLoRes-S goes without norms: with them and eight clips, rounding doubles every other step.
+    """
     torch.manual_seed(0)
+    if name in ("byol", "infonce"):
+        encoder = replace(PRESETS["slim"], widths="4 P 8 P", crop_samples=SAMPLES[name])
+        return Byol(Encoder(encoder), ByolConfig(loss=name, projector=(16, 8), predictor=16))
     if name == "ssast":
         return Ssast(SsastConfig(width=64, depth=1), SAMPLES[name])
     method = DeloresS(DELORES) if name == "delores_s" else DeloresM(DELORES)
     method.images = partial(plain_views, method)  # type: ignore[method-assign]
     for parent in list(method.modules()):
         for child_name, child in parent.named_children():
-            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.Dropout):
+            norm = isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d)
+            if isinstance(child, nn.Dropout) or (norm and name == "delores_s"):
                 setattr(parent, child_name, nn.Identity())
     return method
 
