@@ -83,3 +83,13 @@ def test_commands_are_read_from_code_alone() -> None:
     text = f"To make sense, `make two`, and `python -m\npretrain`.\n{block}"
     assert targets(text) == ["one", "two"]
     assert run_modules(text) == ["benchmark.run", "pretrain"]
+
+
+def test_every_test_that_shows_a_promise_is_there() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)*)`", page)
+    assert len(named) > 20
+    for path, parts in named:
+        code = (ROOT / path).read_text(encoding="utf-8")
+        for part in filter(None, parts.split("::")):
+            assert re.search(rf"(def|class) {part}\b", code), f"{path} has no {part}"
