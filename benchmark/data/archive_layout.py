@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.clip import Clip, Task, TaskDataError, missing_data
+from wavebyol_hear.files.atomic import regular
 
 
 def locate(task: Task, root: Path, *markers: str) -> str:
@@ -30,7 +31,7 @@ def _text(path: Path) -> Iterator[None]:
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the line number and the named columns of each row of a CSV file with a header."""
-    with _text(path), open(path, newline="", encoding="utf-8-sig") as table:
+    with _text(path), open(path, newline="", encoding="utf-8-sig", opener=regular) as table:
         reader = csv.DictReader(table)
         absent = [name for name in columns if name not in (reader.fieldnames or ())]
         if absent:
@@ -45,14 +46,15 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
 
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a UTF-8 text file that are not blank, without surrounding space."""
-    with _text(path), open(path, encoding="utf-8-sig") as lines:
+    with _text(path), open(path, encoding="utf-8-sig", opener=regular) as lines:
         return [stripped for line in lines if (stripped := line.strip())]
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object of a JSON file."""
     try:
-        content = json.loads(path.read_bytes())
+        with open(path, "rb", opener=regular) as file:
+            content = json.load(file)
     except (ValueError, RecursionError) as error:
         raise TaskDataError(f"{path}: no valid JSON ({error}); fetch the file again") from error
     if not isinstance(content, dict):

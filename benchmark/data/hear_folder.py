@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmark.data.clip import FIXED
 from benchmark.data.hear_catalogue import HearTaskError
+from wavebyol_hear.files.atomic import regular
 
 METRICS = (
     *("top1_acc", "pitch_acc", "chroma_acc", "mAP", "d_prime", "aucroc", "segment_1s_er"),
@@ -97,7 +98,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_TEXT:
             raise HearTaskError(f"{path}: is larger than {LARGEST_TEXT} bytes; fetch it again")
-        content = json.loads(path.read_bytes())
+        with open(path, "rb", opener=regular) as file:
+            content = json.load(file)
     except OSError as error:
         raise HearTaskError(f"{path}: cannot be read ({error.strerror}); restore it") from error
     except (ValueError, RecursionError) as error:
@@ -110,7 +112,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_vocabulary(path: Path) -> tuple[str, ...]:
     """Return the labels by number."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as table:
+        with open(path, newline="", encoding="utf-8-sig", opener=regular) as table:
             rows = list(csv.DictReader(table))
         numbers = [int(row["idx"]) for row in rows]
         labels = [str(row["label"]) for row in rows]

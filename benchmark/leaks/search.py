@@ -21,6 +21,7 @@ from benchmark.leaks.fingerprint import (
     fingerprint,
 )
 from wavebyol_hear.audio import AudioError, read_audio
+from wavebyol_hear.files.atomic import regular
 
 MIN_SCORE = 3.0
 """Minimum score of a leak, see `Match`.
@@ -62,8 +63,9 @@ class StoreReader:
     def __init__(self, folder: Path) -> None:
         self.samples = folder / "samples.i16"
         try:
-            about = json.loads((folder / "store.json").read_text(encoding="utf-8"))
-            with open(folder / "index.csv", newline="", encoding="utf-8") as lines:
+            with open(folder / "store.json", encoding="utf-8", opener=regular) as file:
+                about = json.load(file)
+            with open(folder / "index.csv", newline="", encoding="utf-8", opener=regular) as lines:
                 rows = list(csv.DictReader(lines))
             size = self.samples.stat().st_size
         except (OSError, ValueError) as error:

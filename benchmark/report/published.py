@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmark.data.clip import BenchmarkError
 from benchmark.data.hear_catalogue import known_tasks
+from wavebyol_hear.files.atomic import regular
 
 FIGURES = Path(__file__).with_name("published.csv")
 LEADERBOARD = Path(__file__).parents[1] / "heareval" / "leaderboard.csv"
@@ -84,7 +85,7 @@ def read_leaderboard(path: Path = LEADERBOARD) -> list[PublishedRow]:
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the rows of a CSV file of certain columns, each with its file and line."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8", newline="", opener=regular) as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != tuple(columns):
             raise PublishedError(f"{path}: the columns must be {','.join(columns)}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.data.clip import BenchmarkError
 from benchmark.results.json_types import misfit
-from wavebyol_hear.files.atomic import write_text
+from wavebyol_hear.files.atomic import regular, write_text
 
 SCHEMA = 2
 """Of the files. In schema 1 heareval's scores were files of another form in a folder `hear`."""
@@ -208,7 +208,8 @@ def read_result(path: Path) -> Result:
         ResultError: the file is absent, damaged, of a newer schema, or contradicts itself.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        with open(path, encoding="utf-8", opener=regular) as file:
+            values = json.load(file, parse_constant=_refuse_constant)
     except OSError as error:
         raise ResultError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretrain.data.deb import PackageError
+from wavebyol_hear.files.atomic import regular
 
 LIST = Path(__file__).with_name("debian_bookworm.csv")
 KINDS = ("everyday", "speech", "music")
@@ -80,7 +81,7 @@ def read_list(path: Path = LIST) -> list[Package]:
         OSError: the list cannot be read.
     """
     packages = []
-    with path.open(newline="", encoding="utf-8") as lines:
+    with open(path, newline="", encoding="utf-8", opener=regular) as lines:
         for row in csv.DictReader(lines):
             try:
                 entries = (entry.partition("=") for entry in row["kinds"].split())

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pretrain.data.store_build import COLUMNS, FORMAT, SAMPLE_RATE
+from wavebyol_hear.files.atomic import regular
 
 __all__ = ["SAMPLE_RATE", "Store", "StoreError"]
 
@@ -75,7 +76,7 @@ class Store:
         if not isinstance(about, dict) or about.get("format") != FORMAT:
             raise StoreError(f"{seal}: is not of format {FORMAT!r}; delete the folder and rebuild")
         try:
-            with (folder / "index.csv").open(newline="", encoding="utf-8") as lines:
+            with open(folder / "index.csv", newline="", encoding="utf-8", opener=regular) as lines:
                 rows = list(csv.DictReader(lines))
             starts = np.array([int(row["start"]) for row in rows], np.int64)
             lengths = np.array([int(row["length"]) for row in rows], np.int32)

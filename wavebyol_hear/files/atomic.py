@@ -1,12 +1,14 @@
 """Files that appear whole or not at all, hashes of files, and locks between processes."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
 import secrets
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,13 +92,33 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def regular(path: str, flags: int) -> int:
+    """Open a regular file: what `open(path, opener=regular)` calls.
+
+    A pipe would be waited for, and a device may never end.
+
+    Raises:
+        OSError: it is none, or cannot be opened.
+
+    Example:
+        >>> open(os.devnull, opener=regular)
+        Traceback (most recent call last):
+        OSError: [Errno 22] no regular file: '/dev/null'
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file", path)
+    return descriptor
+
+
 def file_hash(path: str | Path) -> str:
     """Return the BLAKE2b hash of a file's bytes, 16 bytes in hexadecimal.
 
     Raises:
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         return hashlib.file_digest(
             file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)
         ).hexdigest()

@@ -5,6 +5,8 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from wavebyol_hear.files.atomic import regular
+
 DELIMITERS = ",;\t"
 BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -43,10 +45,10 @@ def read_table(
         >>> list(read_table(path, ("path", "label")))
         [(2, {'path': 'a, b.wav', 'label': 'dog'})]
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         start = file.read(2)
     encoding = BYTE_ORDER_MARKS.get(start, "utf-8-sig")
-    with open(path, newline="", encoding=encoding) as file:
+    with open(path, newline="", encoding=encoding, opener=regular) as file:
         try:
             header = file.readline()
             file.seek(0)

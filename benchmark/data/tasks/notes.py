@@ -44,8 +44,8 @@ LOCK_SECONDS = 600.0
 def listing() -> Iterator[tuple[int, int, int, Clip]]:
     """Yield program, pitch, velocity and clip of every note, in the order of rendering.
 
-    Neighbouring programs are often near-copies (two grand pianos), so pairs share a fold and a
-    fold tests instruments unlike those it was trained on.
+    Neighbouring programs are often near-copies (two grand pianos), so pairs share a fold, which
+    tests instruments unlike those it was trained on, and a group: they are one observation.
     """
     for program in range(PROGRAMS * len(FAMILIES)):
         family, member = FAMILIES[program // PROGRAMS], program % PROGRAMS
@@ -53,7 +53,8 @@ def listing() -> Iterator[tuple[int, int, int, Clip]]:
         for pitch in PITCHES:
             for velocity in VELOCITIES:
                 name = f"{program:03d}-{pitch}-{velocity}"
-                clip = Clip(name, f"{family}/{name}.wav", family, fold, f"program{program:03d}")
+                group = f"programs{program // 2 * 2:03d}"
+                clip = Clip(name, f"{family}/{name}.wav", family, fold, group)
                 yield program, pitch, velocity, clip
 
 

@@ -35,7 +35,7 @@ def test_folds_are_balanced_and_keep_programs_apart(rendered: Path) -> None:
     homes = defaultdict(set)
     for clip in clips:
         homes[clip.group].add(clip.split)
-    assert len(homes) == 96
+    assert len(homes) == 48  # near-copies come in pairs
     assert all(len(splits) == 1 for splits in homes.values())
 
 

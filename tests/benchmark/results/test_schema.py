@@ -178,3 +178,11 @@ def test_an_absent_file_and_an_empty_folder_are_errors(tmp_path: Path) -> None:
 def test_the_record_has_what_the_contract_asks_for() -> None:
     asked = {"task", "model", "protocol", "n_clips", "metrics", "folds", "provenance"}
     assert asked <= {field.name for field in dataclasses.fields(Result)}
+
+
+def test_a_pipe_among_results_is_left_out_and_not_waited_for(tmp_path: Path) -> None:
+    write_result(made("birds", "some.module", 0.5), tmp_path)
+    os.mkfifo(tmp_path / "birds--pipe--linear-1.json")
+    bad: list[str] = []
+    assert len(read_results(tmp_path, bad)) == 1
+    assert "no regular file" in bad[0]
