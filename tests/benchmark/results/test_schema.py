@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_the_record_has_what_the_contract_asks_for() -> None:
 
 
 def test_a_pipe_among_results_is_left_out_and_not_waited_for(tmp_path: Path) -> None:
-    write_result(made("birds", "some.module", 0.5), tmp_path)
+    write_result(made(), tmp_path)
     os.mkfifo(tmp_path / "birds--pipe--linear-1.json")
     bad: list[str] = []
     assert len(read_results(tmp_path, bad)) == 1
