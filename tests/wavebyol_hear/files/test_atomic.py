@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from wavebyol_hear.files.atomic import LockedError, atomic_write, file_hash, lock, write_text
+from wavebyol_hear.files.atomic import (
+    LockedError,
+    atomic_write,
+    file_hash,
+    lock,
+    regular,
+    write_text,
+)
 
 
 @pytest.mark.parametrize("fsync", [False, True])
@@ -167,7 +174,7 @@ def test_a_pipe_is_not_waited_for_and_a_device_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         with pytest.raises(OSError, match="no regular file"):
-            open(path, "rb", opener=regular)
+            open(path, "rb", opener=regular)  # noqa: SIM115
     (tmp_path / "file").write_bytes(b"1")
     with open(tmp_path / "file", "rb", opener=regular) as file:
         assert file.read() == b"1"
