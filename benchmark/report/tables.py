@@ -147,7 +147,7 @@ def summary(board: Leaderboard) -> str:
 
 
 def cost_table(results: Sequence[Result], order: Sequence[str]) -> Table:
-    """Return parameters, arithmetic, speed and memory, one row per model in this order."""
+    """Return parameters, arithmetic, speed and memory, one row per model that has a result."""
     costs = [r.provenance["cost"] for r in results if "cost" in r.provenance]
     shown = [n for n in COSTS if n != "gpu_bytes" or any(c.get(n) is not None for c in costs)]
     columns = [MODEL, Column("Dimensions"), *(COSTS[name][0] for name in shown)]
@@ -156,6 +156,8 @@ def cost_table(results: Sequence[Result], order: Sequence[str]) -> Table:
     for model in order:
         # One embedding serves all protocols of a task, so each task counts once.
         own = list({r.task: r.provenance for r in results if r.model == model}.values())
+        if not own:
+            continue  # it has no result, and the table of scores says why
         sizes = {size for p in own if (size := p.get("embedding_size"))}
         row = [text_cell(model), number(sizes.pop() if len(sizes) == 1 else None, 0)]
         row += [_cost(name, [p["cost"] for p in own if "cost" in p]) for name in shown]

@@ -288,3 +288,8 @@ def test_scores_in_hears_measures_have_a_section_of_their_own() -> None:
 def test_without_corruptions_and_figures_there_is_no_such_section() -> None:
     parts = sections(leaderboards(some()), [], {})
     assert [part.anchor for part in parts] == ["linear-1", "mlp-1", "cost", "provenance"]
+
+
+def test_a_model_without_a_result_has_no_row_of_cost() -> None:
+    table = cost_table([costing("a", "g", 5.0)], ["absent", "g"])
+    assert len(table.rows) == 1
