@@ -22,6 +22,7 @@ def listed(esc50_root: Path) -> list[dict[str, str]]:
 def call(tmp_path: Path, *more: str) -> int:
     """Run the benchmark of the log-mel baseline."""
     where = ["--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    where += ["--cache-dir", str(tmp_path / "cache")]  # the corpus is that of other tests, too
     return run.main([*where, "--models", LOG_MEL, "--workers", "0", "--device", "cpu", *more])
 
 
