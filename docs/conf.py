@@ -36,7 +36,10 @@ import numpy as np
 import torch
 from wavebyol_hear import get_scene_embeddings, get_timestamp_embeddings, load_model
 from wavebyol_hear.audio import *
+from wavebyol_hear.export.network import SceneNetwork
 from wavebyol_hear.files.search import nearest
 from wavebyol_hear.integrations.hub import save_pretrained
+from wavebyol_hear.integrations.mteb import MtebEncoder
+from wavebyol_hear.integrations.xares import WaveByolEncoder
 from wavebyol_hear.sklearn import Embedding
 """
