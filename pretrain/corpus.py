@@ -246,6 +246,9 @@ def main(arguments: list[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         with lock(args.out / ".lock", str(args.out), "choose another --out"):
             return debian(packages, args)
+    except (UnicodeDecodeError, csv.Error) as error:
+        sys.stderr.write(f"error: {args.list}: no CSV table in UTF-8 ({error})\n")
+        return 1
     except (PackageError, SourceError, LockedError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -68,12 +68,13 @@ class StoreReader:
             with open(folder / "index.csv", newline="", encoding="utf-8", opener=regular) as lines:
                 rows = list(csv.DictReader(lines))
             size = self.samples.stat().st_size
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, csv.Error, RecursionError) as error:
             raise StoreError(
                 f"{folder}: no finished store ({error}); make one with "
                 f"python -m pretrain.store SOURCE... --out {folder}"
             ) from error
         expected = {"format": FORMAT, "clips": len(rows), "samples": size // 2}
+        about = about if isinstance(about, dict) else {}
         stated = {name: about.get(name) for name in expected}
         if stated != expected or not rows:
             raise StoreError(f"{folder}: store.json says {stated}, not {expected}; rebuild it")

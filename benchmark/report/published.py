@@ -85,6 +85,14 @@ def read_leaderboard(path: Path = LEADERBOARD) -> list[PublishedRow]:
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the rows of a CSV file of certain columns, each with its file and line."""
+    try:
+        yield from _checked_rows(path, columns)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PublishedError(f"{path}: no CSV table in UTF-8 ({error})") from error
+
+
+def _checked_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield rows as `_rows` does; what is no text raises as it comes."""
     with open(path, encoding="utf-8", newline="", opener=regular) as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != tuple(columns):

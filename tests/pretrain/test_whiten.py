@@ -12,7 +12,14 @@ from baselines import whitened
 from pretrain.config import read_config
 from pretrain.data.store import Store
 from pretrain.train import train
-from pretrain.whiten import COLUMNS_APART, Moments, add_components, fit_whitenings, whiten_file
+from pretrain.whiten import (
+    COLUMNS_APART,
+    Moments,
+    add_components,
+    fit_whitenings,
+    whiten_file,
+    whiten_module,
+)
 from wavebyol_hear.checkpoint import load_encoder, load_weights, save_encoder
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder, EncoderConfig
@@ -217,3 +224,8 @@ def test_the_command_whitens_first_where_the_file_is_not(store, encoder, tmp_pat
         done = subprocess.run([*words, count], capture_output=True, text=True)
         assert done.returncode == 1
         assert what in done.stderr.splitlines()[-1]
+
+
+def test_a_module_that_is_no_hear_module_is_named(store, tmp_path):
+    with pytest.raises(ValueError, match="--module os is no HEAR module"):
+        whiten_module(tmp_path / "x.safetensors", Store.open(store), "os")

@@ -276,3 +276,16 @@ def test_a_stretch_that_only_one_clip_has_is_not_compared() -> None:
     assert best == -RATE
     assert correlation > EXACT
     assert align(wave, cut, 5 * RATE, 0, RATE) == (5 * RATE, 0.0)
+
+
+@pytest.mark.parametrize("seal", ["[]", "7", "[" * 100_000])
+def test_a_seal_of_another_shape_is_one_line(
+    seal: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "store.json").write_text(seal)
+    (tmp_path / "index.csv").write_text("clip_id,start,length,source\n")
+    (tmp_path / "samples.i16").touch()
+    assert leaks.main([str(tmp_path), "notes", "--data-dir", str(tmp_path / "x")]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path) in error
+    assert error.count("\n") == 1

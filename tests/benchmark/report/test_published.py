@@ -35,3 +35,10 @@ def test_fine_tuned_figures_have_a_table_of_their_own() -> None:
     }
     assert len(names.pop("Published: fine-tuned")) == 12
     assert not set.union(*names.values())
+
+
+def test_a_binary_file_is_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "figures.csv"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(PublishedError, match="no CSV table in UTF-8"):
+        read_published(path)
