@@ -12,6 +12,7 @@ Source: Niizumi et al. (arXiv 2103.06695) and nttcslab/byol-a, config.yaml.
 """
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -179,11 +180,20 @@ def load_model(
             settings = {"mean": NTT_MEAN, "std": NTT_STD}
         mean = finite_number("mean", settings.get("mean") if mean is None else mean)
         std = finite_number("std", settings.get("std") if std is None else std, positive=True)
-        bias = tensors.get("fc.0.bias")
-        if bias is None:
-            raise WeightsError(f"{path} lacks fc.0.bias: it is no AudioNTT2020 network")
-        network = fill(lambda: AudioNtt2020(bias.numel()), tensors, path)
+        network = filled(tensors, path)
     return ByolAModel(network, mean, std, pooling).eval()
+
+
+def filled(tensors: dict[str, Tensor], path: Path) -> AudioNtt2020:
+    """Return the network of a weights file's tensors.
+
+    Raises:
+        WeightsError: they are not those of an AudioNTT2020.
+    """
+    bias = tensors.get("fc.0.bias")
+    if bias is None:
+        raise WeightsError(f"{path} lacks fc.0.bias: it is no AudioNTT2020 network")
+    return fill(lambda: AudioNtt2020(bias.numel()), tensors, path)
 
 
 def get_scene_embeddings(audio: Tensor, model: ByolAModel) -> Tensor:

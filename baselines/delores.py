@@ -22,15 +22,14 @@ from baselines.base import (
     BaselineError,
     WeightsError,
     check_pooling,
-    fill,
     finite_number,
     read_state_dict,
     read_weights,
     weights_path,
 )
 from baselines.byol_a import (
-    AudioNtt2020,
     ByolAModel,
+    filled,
     get_scene_embeddings,
     get_timestamp_embeddings,
 )
@@ -91,10 +90,7 @@ def load_model(
                 )
         mean = finite_number("mean", settings.get("mean") if mean is None else mean)
         std = finite_number("std", settings.get("std") if std is None else std, positive=True)
-        bias = tensors.get("fc.0.bias")
-        if bias is None:
-            raise WeightsError(f"{path} lacks fc.0.bias: it is no AudioNTT2020 network")
-        network = fill(lambda: AudioNtt2020(bias.numel()), tensors, path)
+        network = filled(tensors, path)
     return DeloresModel(network, mean, std, pooling).eval()
 
 

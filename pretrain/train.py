@@ -166,6 +166,7 @@ class ViewSampler:
         self.device_generator = torch.Generator(device)
         self.layer = AugmentationLayer(config.views.augment).to(device)
         self.share = share(config.optim.batch)
+        self.store: Store | None = None
         if isinstance(data, Store):
             shares = dataclasses.asdict(config.views.sample)
             self.groups = groups_by_kind(data.kinds, shares, config.optim.batch)
@@ -190,7 +191,7 @@ class ViewSampler:
         if isinstance(self.data, Store):
             return mixed_batch(step, self.groups, self.config.seed)[self.share]
         store, clips = self.data.at(step)
-        if store is not getattr(self, "store", None):
+        if store is not self.store:
             self.hold(store)
         return clips
 

@@ -62,7 +62,7 @@ def load_model(
     Raises:
         WeightsError: the file cannot be used.
         ValueError: the preset, the pooling or the precision is unknown, `untrained` weights are
-            asked for beside a file, or `dims` are not to be had of these weights.
+            asked for beside a file, or these weights cannot give `dims`.
 
     Example:
         >>> model = load_model()

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pretrain.data.store_sources import Part, SourceError, as_utf8, parts_of
+from pretrain.data.store_sources import Part, SourceError, parts_of
 from pretrain.data.workers import blocked_signals, die_with_parent, stopping
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.files.atomic import lock, write_text
+from wavebyol_hear.files.command import readable
 
 FORMAT = "wavebyol-store/1"
 SAMPLE_RATE = 16_000
@@ -44,7 +45,7 @@ def decode(audio: Path | bytes) -> NDArray[np.int16]:
     Raises:
         AudioError: if it cannot be decoded, is cut off, is empty or holds a non-finite sample.
     """
-    if isinstance(audio, Path) and as_utf8(str(audio)) != str(audio):
+    if isinstance(audio, Path) and readable(str(audio)) != str(audio):
         audio = audio.read_bytes()  # libsndfile takes no name that is no UTF-8
     source = io.BytesIO(audio) if isinstance(audio, bytes) else audio
     mono = read_audio(source, SAMPLE_RATE)

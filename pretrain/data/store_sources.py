@@ -24,6 +24,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
+from wavebyol_hear.files.command import readable
+
 AUDIO_SUFFIXES = frozenset(
     {"wav", "flac", "ogg", "opus", "oga", "mp3", "aif", "aiff", "aifc", "au", "caf", "w64"}
 )
@@ -180,7 +182,7 @@ def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, str,
     file = archive.extractfile(member) if member.isreg() and name else None
     if name is None or file is None:
         return None
-    return as_utf8(name[1]), name[2].lower(), file.read()
+    return readable(name[1]), name[2].lower(), file.read()
 
 
 def _labels(sample: dict[str, Any]) -> str:
@@ -223,7 +225,7 @@ def parts_of(source: str) -> list[Part]:
             f"{source}: no audio and no *.tar in this folder; "
             f"audio is {', '.join(sorted(AUDIO_SUFFIXES))}"
         )
-    pairs = [(as_utf8(str(file.relative_to(path))), str(file)) for file in files]
+    pairs = [(readable(str(file.relative_to(path))), str(file)) for file in files]
     loose = _file_parts(str(path), pairs, {}, Meta(source=path.name))
     return [*map(_tar_part, tars), *loose]
 
@@ -260,11 +262,6 @@ def _audio_files(root: Path) -> list[Path]:
     for what, count in sorted(left_out.items()):
         log.warning("%s: %d files are left out: %s", root, count, what)
     return sorted(files)
-
-
-def as_utf8(name: str) -> str:
-    """Return a file's name as text that UTF-8 can hold, whatever its bytes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _stamp(*paths: str | Path) -> str:

@@ -24,7 +24,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pretrain.data.crops import CHOICE, ROUND, SHARDS, groups_by_kind, mixed_batch, step_seed
+from pretrain.data.crops import (
+    CHOICE,
+    ROUND,
+    SHARDS,
+    Groups,
+    groups_by_kind,
+    mixed_batch,
+    step_seed,
+)
 from pretrain.data.store import Store
 from pretrain.data.store_build import SAMPLE_RATE, decode
 from pretrain.data.store_sources import Meta, Part, Raw, SourceError, parts_of
@@ -112,6 +120,7 @@ class ShardStream:
         self.held = min(self.config.held_shards, max(1, len(self.shards) // world()))
         self._round = -1
         self._store: Store | None = None
+        self._groups: Groups = []
         self._loading: dict[int, Future[_Shard]] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="shards")
 

@@ -3,9 +3,6 @@
 import dataclasses
 import importlib.util
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from torch import nn
 from pretrain.config import ByolConfig
 from pretrain.methods.byol import Byol, cosine_loss, infonce, pool
 from pretrain.monitor import spread
+from tests.pretrain.processes import both_done
 from wavebyol_hear.encoder import PRESETS, Encoder
 
 _spec = importlib.util.spec_from_file_location(
@@ -107,30 +105,9 @@ def two(tmp_path_factory):
     """
     for _ in range(2):  # gloo stood still in 1 of some 90 tries: one more, and no third
         folder = tmp_path_factory.mktemp("two")
-        if both_done(folder):
+        if both_done("process_of_two.py", folder):  # a try takes 4 s
             break
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
-
-
-def both_done(folder):
-    """Run two processes; return whether they ended within a minute, where a try takes 4 s."""
-    command = [sys.executable, Path(__file__).with_name("process_of_two.py"), folder]
-    base = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}
-    started = [
-        subprocess.Popen(command, env={**base, "RANK": str(rank)}, stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    try:
-        for process in started:
-            _, said = process.communicate(timeout=60)
-            assert process.returncode == 0, said.decode()
-    except subprocess.TimeoutExpired:
-        return False
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-    return True
 
 
 @pytest.mark.parametrize("loss", process_of_two.LOSSES)

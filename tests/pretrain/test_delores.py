@@ -2,9 +2,6 @@
 
 import importlib.util
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import torch
 
 from pretrain.config import Config, DeloresConfig, OptimConfig
 from pretrain.methods.delores import DeloresM, DeloresS, barlow_loss
+from tests.pretrain.processes import both_done
 
 _spec = importlib.util.spec_from_file_location(
     "process_of_baselines", Path(__file__).with_name("process_of_baselines.py")
@@ -106,20 +104,7 @@ def test_a_batch_must_divide_the_queue():
 def two(tmp_path_factory):
     """What each of two processes has after thirty steps of every method."""
     folder = tmp_path_factory.mktemp("two")
-    command = [sys.executable, Path(__file__).with_name("process_of_baselines.py"), folder]
-    base = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}
-    started = [
-        subprocess.Popen(command, env={**base, "RANK": str(rank)}, stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    try:
-        for process in started:
-            _, said = process.communicate(timeout=300)
-            assert process.returncode == 0, said.decode()
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    assert both_done("process_of_baselines.py", folder, timeout=300)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

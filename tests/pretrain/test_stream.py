@@ -1,6 +1,5 @@
 """Shards read while training: a step has the same clips whenever it is asked for, and all come."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from pretrain.data.store import Store
 from pretrain.data.store_sources import SourceError
 from pretrain.data.stream import ShardStream
 from pretrain.train import open_stream, train
+from tests.pretrain.processes import both_done
 from tests.pretrain.synthetic_sources import sound, wav, write_tar
 from wavebyol_hear.checkpoint import load_weights
 
@@ -156,15 +156,8 @@ def test_the_command_trains_from_shards(shards: Path, tmp_path: Path) -> None:
 def test_two_processes_resume_from_what_the_first_one_sees(store: Path, tmp_path: Path) -> None:
     sets = [*SHORT, "optim.schedule=constant", "byol.loss=infonce"]
     train(config(*sets[len(SHORT) :], "optim.steps=2"), Store.open(store), tmp_path / "0", CPU)
-    script = Path(__file__).with_name("process_of_two_resume.py")
-    running = []
-    for number in range(2):
-        words = [sys.executable, *map(str, (script, tmp_path / "meet", store, tmp_path))]
-        words += [*sets, *STREAM]
-        world = {"RANK": str(number), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
-        world["OMP_NUM_THREADS"] = "1"
-        running.append(subprocess.Popen([*words, "optim.steps=4"], env={**os.environ, **world}))
-    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    arguments = [tmp_path / "meet", store, tmp_path, *sets, *STREAM, "optim.steps=4"]
+    assert both_done("process_of_two_resume.py", *arguments, timeout=120)
     for number in range(2):
         seen = torch.load(tmp_path / str(number) / "seen.pt", weights_only=True)
         assert seen == {"step": 4, "error": "only the first process saw this"}

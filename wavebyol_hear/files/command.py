@@ -96,6 +96,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def readable(name: str) -> str:
+    r"""Return a file name as UTF-8 can hold it: bytes that are none are written as `\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def _quit(number: int, frame: FrameType | None) -> NoReturn:
     """End the process on the spot."""
     set_handlers(dict.fromkeys(SIGNALS, signal.SIG_IGN))

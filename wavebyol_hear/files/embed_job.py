@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from wavebyol_hear.files.atomic import PART, lock
-from wavebyol_hear.files.command import printable
+from wavebyol_hear.files.command import printable, readable
 from wavebyol_hear.files.embed_manifest import OutputError, Settings, agree, check_folder
 from wavebyol_hear.files.embed_parts import Options, PartDone, Worker
 from wavebyol_hear.files.embed_ray import run_on_ray
-from wavebyol_hear.files.failures import failures_of, readable, write_errors
+from wavebyol_hear.files.failures import failures_of, write_errors
 from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.parquet import (
     ERRORS,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from wavebyol_hear.files.atomic import file_hash, write_text
+from wavebyol_hear.files.command import readable
 from wavebyol_hear.files.embed_ray import Cluster
-from wavebyol_hear.files.failures import readable
 from wavebyol_hear.files.hear_module import HearModel
 from wavebyol_hear.files.model_spec import parse_spec
 from wavebyol_hear.files.weights_hash import tensors_hash

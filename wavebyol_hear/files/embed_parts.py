@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from wavebyol_hear.audio import AudioError, AudioUnavailableError
+from wavebyol_hear.files.command import readable
 from wavebyol_hear.files.containers import Contents
 from wavebyol_hear.files.decode import Decoded, DiskWave, Header, decode, read_header
-from wavebyol_hear.files.failures import ERRORS, Failure, readable, reason_of
+from wavebyol_hear.files.failures import ERRORS, Failure, reason_of
 from wavebyol_hear.files.hear_module import EncodeError, HearModel
 from wavebyol_hear.files.parquet import part_writer
 from wavebyol_hear.files.read_ahead import Unavailable, ahead, of_one_length, plan_batches

@@ -1,7 +1,6 @@
 """Files without an embedding: their names, the reasons, and where both are kept."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.command import readable
 
 ERRORS = b"errors"
 """Key of a part's metadata: JSON, a list of [path, reason, whether it may pass]."""
@@ -21,11 +21,6 @@ class Failure(NamedTuple):
     path: str
     reason: str
     passing: bool
-
-
-def readable(name: str) -> str:
-    r"""Return a file name as UTF-8 can hold it: bytes that are none are written as `\xff`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def reason_of(message: str, name: str) -> str:
