@@ -9,6 +9,7 @@
 #   OUT=…          the folder of the results of make bench (results)
 #   DATA=…         the folder of the data sets of make results (~/.cache/wavebyol_hear)
 #   TASKS=… RESULTS=…  the tasks of make results, and the folder of theirs (build/results)
+#   STORE=…         the corpus of make whitenings: python -m pretrain.corpus debian makes one
 
 runs = $(shell $(1) -c 'import sys; print("$(1)" * (sys.version_info[:2] in ((3, 11), (3, 12), (3, 13))))' 2>/dev/null)
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(call runs,$(name))))
@@ -25,6 +26,11 @@ HEAR := .venv-hear/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := wavebyol_hear baselines pretrain benchmark
 ROWS := baselines.content_random,baselines.log_mel,baselines.cola,baselines.byol_a,baselines.ssast,baselines.delores,baselines.delores?variant=m,wavebyol_hear?untrained=true,wavebyol_hear?whiten=false,wavebyol_hear:baselines/weights/slim_333k.safetensors,wavebyol_hear
+empty :=
+comma := ,
+# Every encoder with one read-out: each stage pooled alike, whitened on the same clips.
+SAME := log_mel cola byol_a ssast delores_s delores_m untrained slim_333k wavebyol
+SAME_ROWS := $(subst $(empty) $(empty),$(comma),$(addprefix baselines.whitened:,$(SAME)))
 COVERAGE := 90
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
@@ -34,7 +40,7 @@ LEND_TORCH = $(shell $(PYTHON) -c "from importlib.metadata import version; \
 # The lines of one part of the lock.
 part = awk '/^\# == / { keep = ($$3 == "$(1):") } keep' $(LOCK) > .venv/$(1).txt
 
-.PHONY: env env-test env-hear env-docs bench results test lint types unit hear docs check-lock clean
+.PHONY: env env-test env-hear env-docs bench results whitenings test lint types unit hear docs check-lock clean
 
 env: .venv/.bench-stamp
 
@@ -80,12 +86,33 @@ bench: env
 	$(BIN)/python -m benchmark.run --models '$(ROWS)' --out $(OUT) $(ARGS)
 	$(BIN)/python -m benchmark.report $(OUT)
 
-# The tables of docs/results.md, from public downloads: python -m benchmark.download esc50
-# speech_commands. A folder that holds part of a data set is measured and marked.
+# The two tables of docs/results.md, models as they ship and with one read-out, from public downloads:
+# python -m benchmark.download esc50 speech_commands. Part of a data set is measured and marked.
 results: env
 	$(BIN)/python -m benchmark.run --tasks $(TASKS) --allow-partial \
 		--data-dir $(DATA) --out $(RESULTS) --models '$(ROWS)' --protocol linear,knn $(ARGS)
 	$(BIN)/python -m benchmark.report $(RESULTS)
+	$(BIN)/python -m benchmark.run --tasks $(TASKS) --allow-partial --data-dir $(DATA) \
+		--out $(RESULTS)/same_readout --models '$(SAME_ROWS)' --protocol linear,knn $(ARGS)
+	$(BIN)/python -m benchmark.report $(RESULTS)/same_readout
+	$(BIN)/python -m benchmark.compare $(RESULTS)/same_readout $(RESULTS)/same_readout \
+		--model-a baselines.whitened:wavebyol --model-b baselines.whitened:byol_a
+
+# The read-outs of the second table of make results, fitted on the clips of a store.
+fit = $(BIN)/python -m pretrain.whiten $(STORE) baselines/whitenings/$(1).safetensors \
+	--share everyday=.5 --share speech=.25 --share music=.25 --module
+whitenings: env-test
+	@test -n "$(STORE)" || { echo "make: say where a store is: make whitenings STORE=~/corpus/store"; exit 1; }
+	$(call fit,log_mel) baselines.log_mel
+	$(call fit,cola) baselines.cola --option pooling=contrast
+	$(call fit,byol_a) baselines.byol_a --option pooling=contrast
+	$(call fit,ssast) baselines.ssast --option pooling=contrast
+	$(call fit,delores_s) baselines.delores --option pooling=contrast
+	$(call fit,delores_m) baselines.delores --option variant=m --option pooling=contrast
+	$(call fit,untrained) wavebyol_hear --option untrained=true
+	$(call fit,slim_333k) wavebyol_hear --module-weights baselines/weights/slim_333k.safetensors \
+		--option whiten=false
+	$(call fit,wavebyol) wavebyol_hear --option whiten=false
 
 test: lint types unit docs hear
 

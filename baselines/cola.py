@@ -14,12 +14,20 @@ in Keras' EfficientNetB0, which google-research/cola uses.
 """
 
 import math
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
-from baselines.base import fill, prepare, read_weights, weights_path
+from baselines.base import (
+    check_pooling,
+    fill,
+    pool_stages,
+    prepare,
+    read_weights,
+    weights_path,
+)
 from wavebyol_hear.chunking import evaluating
 from wavebyol_hear.layers import pad_to
 
@@ -212,21 +220,43 @@ class EfficientNetB0(nn.Module):
         maps: Tensor = self.head(self.blocks(self.stem(image)))
         return maps
 
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """Return the image and the maps of the stem, of each of `STAGES` and of the head."""
+        maps = self.stem(image)
+        stages, blocks = [image, maps], iter(self.blocks)
+        for _, _, count, _, _ in STAGES:
+            for block in islice(blocks, count):
+                maps = block(maps)
+            stages.append(maps)
+        return [*stages, self.head(maps)]
+
 
 class ColaModel(nn.Module):
     """The HEAR model: log-mel, EfficientNet-B0, global maximum, mean over windows of 1 s.
 
+    Args:
+        network: with its weights.
+        pooling: of scenes: `published`, or `contrast`: maximum and deviation over time of the
+            log-mel and of every stage, over the whole clip, as ours pools.
+
     Shape:
-        [B, n] -> [B, 1280].
+        [B, n] -> [B, 1280], or [B, 13312] of `contrast`.
     """
 
     sample_rate = SAMPLE_RATE
-    scene_embedding_size = timestamp_embedding_size = FEATURES
+    timestamp_embedding_size = FEATURES
     forward_embeds_scenes = True
 
-    def __init__(self, network: EfficientNetB0) -> None:
+    def __init__(self, network: EfficientNetB0, pooling: str = "published") -> None:
         super().__init__()
-        self.log_mel, self.network = LogMel(), network
+        self.log_mel, self.network, self.pooling = LogMel(), network, pooling
+        rows = MELS // 2
+        total = MELS + STEM * rows
+        for _, outputs, _, stride, _ in STAGES:
+            rows //= stride
+            total += outputs * rows
+        total += FEATURES * rows
+        self.scene_embedding_size = FEATURES if pooling == "published" else 2 * total
 
     def forward(self, audio: Tensor) -> Tensor:
         """Return the mean over windows spread evenly over each clip; see the class.
@@ -234,6 +264,8 @@ class ColaModel(nn.Module):
         It can be trained through; `get_scene_embeddings` evaluates.
         """
         wave = pad_to(prepare(audio, self), CROP)
+        if self.pooling == "contrast":
+            return pool_stages(self.network.stages(self.log_mel(wave)))
         room = wave.shape[1] - CROP
         gaps = math.ceil(room / CROP)
         starts = [round(i * room / max(1, gaps)) for i in range(gaps + 1)]
@@ -254,19 +286,25 @@ class ColaModel(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-def load_model(model_file_path: str = "") -> ColaModel:
+def load_model(model_file_path: str = "", *, pooling: str = "published") -> ColaModel:
     """Return COLA with the shipped weights or those of a file.
+
+    Args:
+        model_file_path: our file; empty takes the shipped weights.
+        pooling: of scenes, `published` or `contrast`; see `ColaModel`.
 
     Raises:
         WeightsError: a file that is missing, damaged or of another network.
+        BaselineError: the pooling is unknown.
     """
+    check_pooling(pooling)
     with weights_path(model_file_path, "cola") as path:
         tensors, _, _ = read_weights(path, KIND)
-        return ColaModel(fill(EfficientNetB0, tensors, path)).eval()
+        return ColaModel(fill(EfficientNetB0, tensors, path), pooling).eval()
 
 
 def get_scene_embeddings(audio: Tensor, model: ColaModel) -> Tensor:
-    """Return the mean over windows of 1 s, without gradients: [B, n] -> [B, 1280]."""
+    """Return the mean over windows of 1 s, or the stages, without gradients: [B, n] -> [B, D]."""
     with evaluating(model):
         scenes: Tensor = model(audio)
     return scenes

@@ -2,7 +2,8 @@
 
 FILE is written by `python -m pretrain.whiten STORE FILE --module MODULE`; its header says which
 module it belongs to. With it every encoder has the read-out that ours ships with, fitted on the
-same clips, and what is left of a difference is the encoders'.
+same clips, and what is left of a difference is the encoders'. Those of `baselines/whitenings` are
+known by their names, as `baselines.whitened:byol_a`; `make whitenings` fits them.
 """
 
 import importlib
@@ -22,6 +23,7 @@ from wavebyol_hear.whitening import Whitening, from_tensors, to_tensors
 
 KIND = "wavebyol-hear-whitened/1"
 SCENE = "scene"
+SHIPPED = Path(__file__).with_name("whitenings")
 
 
 class WhitenedModel(nn.Module):
@@ -46,6 +48,8 @@ def save_whitened(
 ) -> None:
     """Write the whitening of a module's scene embeddings; the file appears whole or not at all.
 
+    Its directions are stored in half precision, as those of our weights files are.
+
     Args:
         path: of the file.
         whitening: of the embeddings.
@@ -54,7 +58,10 @@ def save_whitened(
         options: keyword arguments of its `load_model`.
     """
     config = {"module": module, "weights": weights, "options": options}
-    tensors = {name: value.contiguous() for name, value in to_tensors({SCENE: whitening}).items()}
+    tensors = {
+        name: (value.half() if value.dim() > 1 else value).contiguous()
+        for name, value in to_tensors({SCENE: whitening}).items()
+    }
     with atomic_write(path) as file:
         file.write(to_bytes(tensors, {"format": KIND, "config": json.dumps(config)}))
 
@@ -62,10 +69,16 @@ def save_whitened(
 def load_model(model_file_path: str = "") -> WhitenedModel:
     """Return the model that a file of `python -m pretrain.whiten --module` belongs to, whitened.
 
+    Args:
+        model_file_path: the file, or the name of one of `baselines/whitenings`.
+
     Raises:
         WeightsError: there is no such file, it is damaged, or of another number of embeddings.
     """
     path = Path(model_file_path)
+    shipped = SHIPPED / f"{model_file_path}.safetensors"
+    if shipped.is_file() and not path.is_file():
+        path = shipped
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}

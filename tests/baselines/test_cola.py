@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from baselines import base, cola
-from baselines.base import WeightsError, fill, read_weights, write_weights
+from baselines.base import BaselineError, WeightsError, fill, read_weights, write_weights
 from baselines.cola import FEATURES, Depthwise, EfficientNetB0, InvertedBottleneck
+from wavebyol_hear.layers import pad_to
 
 SECOND = 16_000
 
@@ -149,3 +150,21 @@ def test_wrong_files_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(base, "WEIGHTS", tmp_path)
     with pytest.raises(WeightsError, match="--preset cola"):
         cola.load_model()
+
+
+@pytest.mark.parametrize("samples", [100, SECOND, 2 * SECOND + 77])
+def test_every_stage_is_pooled_over_the_whole_clip(model, samples):
+    every = cola.ColaModel(model.network, pooling="contrast").eval()
+    clips = noise(2, samples)
+    scenes = cola.get_scene_embeddings(clips, every)
+    assert scenes.shape == (2, every.scene_embedding_size)
+    image = every.log_mel(pad_to(clips, SECOND))
+    with torch.no_grad():
+        head = model.network(image).flatten(1, 2)
+    expected = torch.cat([head.amax(-1), (head.var(-1, correction=0) + 1e-12).sqrt()], 1)
+    expected = expected.sign() * (10 * expected.abs()).log1p()
+    torch.testing.assert_close(scenes[:, -expected.shape[1] :], expected, atol=2e-2, rtol=1e-3)
+    widths = [64, 32 * 32, 16 * 32, 24 * 16, 40 * 8, 80 * 4, 112 * 4, 192 * 2, 320 * 2, 1280 * 2]
+    assert scenes.shape[1] == 2 * sum(widths)
+    with pytest.raises(BaselineError, match="give published or contrast"):
+        cola.load_model(pooling="stages")

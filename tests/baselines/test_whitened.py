@@ -53,7 +53,8 @@ def test_a_whitened_module_gives_its_embeddings_whitened(tmp_path):
     plain = byol_a.load_model(mean=-5.0)
     assert (model.sample_rate, model.scene_embedding_size) == (16_000, plain.scene_embedding_size)
     expected = fit(byol_a.get_scene_embeddings(sound(), plain))
-    torch.testing.assert_close(whitened.get_scene_embeddings(sound(), model), expected)
+    found = whitened.get_scene_embeddings(sound(), model)
+    torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-2)  # directions in half
     columns, times = whitened.get_timestamp_embeddings(sound(), model)
     assert torch.equal(columns, byol_a.get_timestamp_embeddings(sound(), plain)[0])
     assert times.shape == columns.shape[:2]
