@@ -121,8 +121,15 @@ def write(args: argparse.Namespace, exported: Exported, metadata: dict[str, str]
     """Write the files that are asked for."""
     metadata |= {"classes": exported.classes} if exported.classes else {}
     if args.program:
-        data = program_bytes(exported.network, {**metadata, "weights": "float32"})
-        deliver(args.program, data, exported, program_runner)
+        try:
+            data = program_bytes(exported.network, {**metadata, "weights": "float32"})
+            deliver(args.program, data, exported, program_runner)
+        except (RuntimeError, AssertionError) as error:  # older releases fix or bound the length
+            reason = " ".join(str(error).split())[:200]
+            raise ExportError(
+                f"torch {torch.__version__} cannot export audio of any length; torch 2.13 can "
+                f"({reason})"
+            ) from error
     if args.onnx:
         metadata["weights"] = "int8" if args.int8 else "float32"
         proto = onnx_model(exported.network, exported.output, metadata)

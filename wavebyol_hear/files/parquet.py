@@ -212,7 +212,7 @@ def blocks(paths: Sequence[Path]) -> Iterator[np.ndarray]:
 def write_array(path: Path, paths: Sequence[Path], rows: int) -> None:
     """Write the embeddings of Parquet parts to one .npy file that appears whole."""
     kind = pq.read_schema(paths[0]).field(EMBEDDING).type
-    dtype = np.dtype(kind.value_type.to_pandas_dtype())
+    dtype = pa.array([], kind.value_type).to_numpy(zero_copy_only=False).dtype
     with atomic_write(path) as file:
         head = {"descr": dtype.str, "fortran_order": False, "shape": (rows, kind.list_size)}
         np.lib.format.write_array_header_1_0(file, head)
