@@ -15,7 +15,6 @@ from wavebyol_hear.export.check import TOLERANCE, compare, synthetic_audio, torc
 from wavebyol_hear.export.to_program import program_runner
 from wavebyol_hear.files.hear_module import load
 
-
 pytestmark = pytest.mark.skipif(
     tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13),
     reason="torch.export of older releases fixes or bounds the length",
