@@ -133,7 +133,7 @@ def load_encoder(path: str | Path, preset: str | None = None) -> tuple[Encoder, 
     """Read an encoder in float32, in evaluation mode, and its provenance.
 
     Args:
-        path: a file of `save_encoder` or an authors' `.pt` file, told apart by content.
+        path: a file of `save_encoder` or an authors' `.pt` file, recognized by content.
         preset: for an authors' file, the name in `PRESETS` it must have the shapes of; without it
             the preset is the one whose shapes the file has.
 

@@ -1,10 +1,10 @@
-"""Embeddings evened out by what the training corpus showed.
+"""Whitening of embeddings by statistics of the training corpus.
 
 What most sounds share (level, tilt, density) fills a few directions of an embedding and hides what
 tells sounds apart: from cosines, and from heads that learn by gradient descent. So each number is
-centred and brought to unit deviation, and the strongest directions are brought to the deviation of
-the next. The statistics are those of the corpus that the encoder learned from, kept in its weights
-file: a clip's embedding depends on no other clip.
+centred and brought to unit deviation, and the strongest directions are attenuated to the deviation
+of the next. The statistics are those of the corpus that the encoder was trained on, kept in its
+weights file: a clip's embedding depends on no other clip.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ class Whitening(nn.Module):
         Args:
             mean: of every number.
             covariance: of every pair of numbers.
-            strongest: directions to be brought down; at most an eighth of the numbers.
+            strongest: directions to attenuate; at most an eighth of the numbers.
 
         Shape:
             mean [D], covariance [D, D].

@@ -63,7 +63,7 @@ def test_files_are_decoded_resampled_and_embedded_in_their_order(
     result = model.embed([*files[:3], *map(str, files[3:])])
     assert result.dtype == np.float32
     assert_same(result, wanted)
-    assert np.ptp(wanted, axis=0).max() > 1, "the files are told apart"
+    assert np.ptp(wanted, axis=0).max() > 1, "the files differ"
 
 
 def test_one_file_is_one_vector(files: list[Path], model: Embedder) -> None:

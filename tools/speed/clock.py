@@ -23,7 +23,7 @@ class Figure:
         ratio: to what `what` says it is compared with; None where there is nothing to compare.
         roof: share of the machine's matrix product in the same precision; None where it computes
             no products.
-        target: the least ratio (or largest value, where `at_most`); None where none is set.
+        target: the minimum ratio (or maximum value, where `at_most`); None where none is set.
         at_most: whether the target is a bound from above.
     """
 

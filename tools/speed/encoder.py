@@ -93,7 +93,7 @@ def _check(preset: str, precision: str, found: Tensor, expected: Tensor) -> None
     if cosine < LEAST_COSINE or (precision == "fp32" and error > TOLERANCE):
         raise SpeedError(
             f"{preset} in {precision} is off the plain network by {error:.1e} of its largest "
-            f"value, cosine {cosine:.5f}: mend it before its speed is measured"
+            f"value, cosine {cosine:.5f}: fix it before its speed is measured"
         )
 
 

@@ -23,7 +23,7 @@ H2_TASK, H2_CLIPS = "speech_commands_folds", 500
 
 
 def numbers(plan: Plan) -> list[Figure]:
-    """Return the least cosine of any clip between precisions, and accuracies under linear-1."""
+    """Return the minimum cosine of any clip between precisions, and accuracies under linear-1."""
     known, figures = load_tasks(), []
     for name in TASKS:
         try:

@@ -99,7 +99,7 @@ def check_equal(comparison: Comparison, what: str) -> None:
 
 
 def seconds(run: Run, samples: int = LENGTHS[-1]) -> float:
-    """Return how long one clip takes, in seconds: the least of some runs after a first one."""
+    """Return how long one clip takes, in seconds: the minimum of some runs after a first one."""
     audio = synthetic_audio(1, samples).numpy()
     run(audio)
     times = []

@@ -68,10 +68,10 @@ def test_a_damaged_row_is_found_and_embedded_again(
     content[-1] ^= 1  # one bit of the last row
     the_array(tmp_path).write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        mended = run(tmp_path, clips)
-    assert mended.encoder_calls == 1
+        repaired = run(tmp_path, clips)
+    assert repaired.encoder_calls == 1
     assert "1 damaged rows" in caplog.text
-    np.testing.assert_array_equal(mended.embeddings, whole)
+    np.testing.assert_array_equal(repaired.embeddings, whole)
 
 
 @pytest.mark.parametrize("name", ["embeddings.npy", "marks.npy", "progress.json"])

@@ -1,4 +1,4 @@
-"""heareval's runner in its own process: which Python, what it is told, and what it leaves."""
+"""heareval's runner in its own process: which Python, its arguments, and the files it leaves."""
 
 import json
 import sys

@@ -61,10 +61,10 @@ def test_a_file_that_cannot_be_read_is_named_and_passed_over(
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     files = [str(tmp_path / "bad.wav"), str(folders / "low" / "0.wav")]
     assert command.main(["predict", str(classifier), *files]) == 1
-    told = capsys.readouterr()
-    assert [row["label"] for row in table(told.out)] == ["low"]
-    assert "bad.wav" in told.err
-    assert told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert [row["label"] for row in table(printed.out)] == ["low"]
+    assert "bad.wav" in printed.err
+    assert printed.err.count("\n") == 1
 
 
 def test_bad_arguments_are_one_line(

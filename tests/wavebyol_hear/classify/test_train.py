@@ -51,9 +51,9 @@ def test_tables_of_all_sorts_are_read(
         command.main(["train", str(write(tmp_path, table, encoding)), "--out", str(out), *MODEL])
         == 0
     )
-    told = capsys.readouterr().out
-    assert "12 clips, 3 classes; labels.csv has no split: 4 folds were drawn" in told
-    assert "cross-validated accuracy: 100.0 %" in told
+    printed = capsys.readouterr().out
+    assert "12 clips, 3 classes; labels.csv has no split: 4 folds were drawn" in printed
+    assert "cross-validated accuracy: 100.0 %" in printed
     model = load_model(str(out))
     assert isinstance(model, Classifier)
     assert model.classes == CLASSES

@@ -131,7 +131,7 @@ def test_a_recording_of_the_model_itself_is_refused_in_one_sentence() -> None:
     audio = clips(1, 4_000)
     for record in (
         lambda: torch.jit.trace(model, audio, check_trace=False),
-        # Before torch 2.7 a model is not told that it is exported; then torch's own error comes.
+        # Before torch 2.7 a model does not know that it is exported; then torch's own error comes.
         *([lambda: torch.export.export(model, (audio,))] * hasattr(torch.compiler, "is_exporting")),
         lambda: torch.jit.trace(SceneNetwork(model), audio, check_trace=False),
     ):

@@ -74,7 +74,7 @@ def test_formats_that_need_pyav_say_so(tmp_path: Path, monkeypatch: pytest.Monke
         require("no_such_av", "av", "this format (M4A, AAC, WMA or WebM)")
 
     monkeypatch.setattr(foreign_codecs, "require", missing)
-    (tmp_path / "a.mp3").write_bytes(M4A)  # told apart by content
+    (tmp_path / "a.mp3").write_bytes(M4A)  # recognized by content
     with pytest.raises(AudioError) as caught:
         decode(str(tmp_path / "a.mp3"), 16_000, tmp_path)
     assert str(caught.value).endswith("pip install 'wavebyol-hear[av]'")

@@ -40,7 +40,7 @@ def listed(*sources: object, **options: object) -> list[str]:
     return [f"{item.path}!{item.error}" if item.error else item.path for item in items]
 
 
-def heard(folder: Path, *sources: object) -> dict[str, int]:
+def lengths_of(folder: Path, *sources: object) -> dict[str, int]:
     """Names of the clips that can be decoded, with the number that each sound was made of."""
     clips = {}
     for part in Listing().parts([str(s) for s in sources]):
@@ -201,7 +201,7 @@ def test_damaged_tables_are_one_line(tmp_path: Path, content: bytes) -> None:
 def test_members_of_tar_shards_are_read_where_they_lie(tmp_path: Path, mode: str) -> None:
     path = shard(tmp_path / f"s/0.tar{mode[2:] and '.gz'}", range(1, 4), mode)
     before = sorted(tmp_path.rglob("*"))
-    assert heard(tmp_path, tmp_path / "s") == members(path, range(1, 4))
+    assert lengths_of(tmp_path, tmp_path / "s") == members(path, range(1, 4))
     assert sorted(tmp_path.rglob("*")) == before  # nothing was unpacked under any name
 
 
@@ -249,7 +249,7 @@ def test_shards_come_by_url_with_braces_and_a_second_try(
     monkeypatch.setattr("wavebyol_hear.files.containers.RETRY_SECONDS", (0.0, 0.0))
     for number in range(2):
         shard(tmp_path / f"web/flaky-0{number}.tar", range(number, number + 1))
-    result = heard(tmp_path, server + "/flaky-{00..02}.tar?token=1")
+    result = lengths_of(tmp_path, server + "/flaky-{00..02}.tar?token=1")
     missing = f"{server}/flaky-02.tar?token=1"
     assert result.pop(missing) == -1
     assert sorted(result.values()) == [0, 0, 1, 1]
@@ -270,8 +270,8 @@ def test_tables_with_an_audio_column_are_read_row_by_row(tmp_path: Path) -> None
     name = f"{tmp_path}/d/a.parquet"
     expected = {f"{name}::{n}.wav": n for n in range(1, 6)}
     expected |= {f"{name}::beside.wav": 7, f"{name}::../secret.wav": -1, f"{name}::7": 9}
-    assert heard(tmp_path, name) == expected
-    assert heard(tmp_path, tmp_path / "d") == {f"{tmp_path}/d/beside.wav": 7} | expected
+    assert lengths_of(tmp_path, name) == expected
+    assert lengths_of(tmp_path, tmp_path / "d") == {f"{tmp_path}/d/beside.wav": 7} | expected
     parts = list(Listing(part_size=3).parts([name]))
     assert [part.groups for part in parts] == [(0, 1), (1, 2), (2, 3)]
     assert len({part.digest for part in parts}) == 3
@@ -285,12 +285,12 @@ def test_a_dataset_that_was_saved_to_disk_is_read(tmp_path: Path) -> None:
     path.parent.mkdir()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    assert heard(tmp_path, tmp_path) == {f"{path}::x.wav": 3}
+    assert lengths_of(tmp_path, tmp_path) == {f"{path}::x.wav": 3}
 
 
 def test_a_damaged_table_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
-    assert heard(tmp_path, tmp_path) == {str(tmp_path / "a.parquet"): -1}
+    assert lengths_of(tmp_path, tmp_path) == {str(tmp_path / "a.parquet"): -1}
 
 
 def test_patterns_and_sources_that_do_not_exist_are_one_line(tmp_path: Path) -> None:
@@ -306,4 +306,4 @@ def test_patterns_and_sources_that_do_not_exist_are_one_line(tmp_path: Path) -> 
 def test_compressed_shards_that_are_damaged_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
     path.write_bytes(gzip.compress(b"x" * 9999)[:-12])
-    assert heard(tmp_path, path) == {str(path): -1}
+    assert lengths_of(tmp_path, path) == {str(path): -1}

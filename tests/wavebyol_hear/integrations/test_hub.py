@@ -92,7 +92,7 @@ def test_the_card_is_in_the_hubs_format(shipped: Embedder, tmp_path: Path) -> No
     card = huggingface_hub.ModelCard(text)
     assert card.data.pipeline_tag == "feature-extraction"
     assert "scene.contrast" in card.text
-    assert '"steps"' in card.text, "the provenance is told"
+    assert '"steps"' in card.text, "the provenance is on the card"
     assert str(tmp_path) in card.text
     config = json.loads((tmp_path / "config.json").read_text())
     assert EncoderConfig.from_dict(config["encoder"]) == shipped.config
