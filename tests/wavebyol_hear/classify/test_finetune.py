@@ -42,8 +42,8 @@ def test_the_command_saves_the_trained_encoder(
     out = tmp_path / "mine"
     spec = ["--model", "wavebyol_hear?preset=slim&pooling=global"]
     assert command.main(["train", str(folders), "--out", str(out), "--finetune", "1", *spec]) == 0
-    output = capsys.readouterr().out
-    assert "fine-tuned, epochs: 1; accuracy on fold1, left out for that: 100.0 %, the head" in output
+    text = capsys.readouterr().out
+    assert "fine-tuned, epochs: 1; accuracy on fold1, left out for that: 100.0 %, the head" in text
     model = load_model(str(out))
     assert isinstance(model, Classifier)
     plain = load_model(preset="slim").encoder.state_dict()["features.0.weight"]
