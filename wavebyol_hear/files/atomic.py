@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from wavebyol_hear.files.stores import is_remote, uploaded
+
 PART = ".part"
 """How the name of a half-written file ends."""
 HASH_BYTES = 16
@@ -28,7 +30,8 @@ def atomic_write(path: str | Path, *, fsync: bool = False) -> Iterator[BinaryIO]
     Readers see the old file or the new one, never half of it. The file beside is created
     exclusively under a name of its own, so two writers never share one and a planted link is not
     followed; a link at `path` itself is replaced, not followed. If the block raises, also by an
-    interrupt, the file beside is removed and `path` stays as it was.
+    interrupt, the file beside is removed and `path` stays as it was. In an object store, which
+    shows an object once it is complete, the file is put when the block ends.
 
     Args:
         path: of the file; its folder must exist.
@@ -49,6 +52,10 @@ def atomic_write(path: str | Path, *, fsync: bool = False) -> Iterator[BinaryIO]
         >>> path.read_bytes()
         b'1 2 3'
     """
+    if is_remote(path):
+        with uploaded(path) as file:
+            yield file
+        return
     path = Path(path)
     # A name has at most 255 bytes: of a long one only the start is kept.
     beside = path.with_name(f"{path.name[:50]}.{os.getpid()}.{secrets.token_hex(4)}{PART}")
@@ -133,7 +140,8 @@ def lock(path: str | Path, what: str, remedy: str, *, timeout: float = 0.0) -> I
     """Hold an advisory lock between processes, on a file that says who holds it and that stays.
 
     The system releases it however the process ends, so there is nothing to clean up after a kill.
-    Where the file system has no locks, a warning is logged and the block runs.
+    Where the file system has no locks, a warning is logged and the block runs; in an object store,
+    which never has any, it runs.
 
     Args:
         path: of the lock file; its folder must exist.
@@ -151,6 +159,9 @@ def lock(path: str | Path, what: str, remedy: str, *, timeout: float = 0.0) -> I
         >>> with lock(path, "the run", "choose another folder"):
         ...     pass
     """
+    if is_remote(path):
+        yield
+        return
     import fcntl  # absent on Windows, where the rest of the package runs
 
     # Opened without truncating: what another process wrote is read for the message.

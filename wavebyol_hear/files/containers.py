@@ -6,6 +6,7 @@ a name that an archive chooses.
 
 import contextlib
 import os
+import shutil
 import tarfile
 import tempfile
 import time
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wavebyol_hear.files.decode import Blob, Source
-from wavebyol_hear.files.read_ahead import Unavailable
-from wavebyol_hear.files.sources import SUFFIXES, URL, Part
+from wavebyol_hear.files.read_ahead import Unavailable, ahead
+from wavebyol_hear.files.sources import SUFFIXES, WEB, Part
+from wavebyol_hear.files.stores import AT_ONCE, is_remote, location, named_errors
 
 COPY_BYTES = 1 << 20
 DOWNLOAD_SECONDS = 60.0
@@ -53,9 +55,34 @@ class Contents:
         self._open.close()
 
     def _files(self, part: Part) -> Iterator[Clip]:
-        """Yield files of their own."""
+        """Yield files of their own; those at URLs are copied to one file on disk."""
+        urls = [item.path for item in part.items if is_remote(item.path) and not item.error]
+        fetched = ahead(self._fetched, urls, AT_ONCE if urls else 0)
+        copies = self._temporary() if urls else None
         for item in part.items:
-            yield Clip(item.path, None if item.error else item.path, item.error)
+            if item.error or copies is None or not is_remote(item.path):
+                yield Clip(item.path, None if item.error else item.path, item.error)
+                continue
+            file = next(fetched)
+            if isinstance(file, Clip):
+                yield file
+                continue
+            with file:
+                start = copies.tell()
+                shutil.copyfileobj(file, copies, COPY_BYTES)
+                copies.flush()
+                yield Clip(item.path, Blob(copies.fileno(), start, copies.tell() - start))
+
+    def _fetched(self, url: str) -> BinaryIO | Clip:
+        """Return the content of a URL in a file without a name, or why there is none."""
+        file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115
+        try:
+            _download(url, file)
+        except OSError as error:
+            file.close()
+            return _unreadable(url, error)
+        file.seek(0)
+        return file
 
     def _tar(self, part: Part) -> Iterator[Clip]:
         """Yield the audio members of a tar shard, in its order."""
@@ -77,7 +104,7 @@ class Contents:
 
     def _tar_file(self, shard: str) -> BinaryIO:
         """Return an open tar without compression: the shard itself, or a copy."""
-        if URL.match(shard):
+        if is_remote(shard):
             file = self._temporary()
             _download(shard, file)
         else:
@@ -149,10 +176,14 @@ def _download(url: str, file: BinaryIO) -> None:
         try:
             file.seek(0)
             file.truncate()
-            with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
-                promised = response.headers.get("Content-Length")
-                while data := response.read(COPY_BYTES):
-                    file.write(data)
+            promised = None
+            if url.startswith(WEB):
+                with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
+                    promised = response.headers.get("Content-Length")
+                    shutil.copyfileobj(response, file, COPY_BYTES)
+            else:
+                with named_errors(url), location(url).open("rb") as content:
+                    shutil.copyfileobj(content, file, COPY_BYTES)
             file.flush()
             if promised is not None and file.tell() != int(promised):
                 raise OSError(f"{file.tell()} of {promised} bytes came")
@@ -160,6 +191,8 @@ def _download(url: str, file: BinaryIO) -> None:
         except urllib.error.HTTPError as error:
             if error.code < 500 or wait is None:
                 raise
+        except (FileNotFoundError, PermissionError):
+            raise
         except OSError:
             if wait is None:
                 raise

@@ -38,10 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="SOURCE",
         help="audio files; folders; @list.txt with one path per line; CSV files with a path "
-        "column; WebDataset tar shards, local or http, with {000..009} for several; Parquet files "
-        "with an audio column; folders of Hugging Face datasets",
+        "column; WebDataset tar shards with {000..009} for several; Parquet files with an audio "
+        "column; folders of Hugging Face datasets; files, shards and folders at s3://, gs://, ...",
     )
-    add("--out", type=Path, required=True, metavar="DIR", help="folder of the embeddings")
+    add(
+        "--out", required=True, metavar="DIR", help="folder of the embeddings, or s3://, gs://, ..."
+    )
     add("--model", default="wavebyol_hear", help="module[:weights][?key=value&...] (%(default)s)")
     add(
         "--dims",
@@ -93,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         require(module, "files", "wavebyol embed")
     from wavebyol_hear.files import embed_job, embed_manifest
     from wavebyol_hear.files.sources import Listing
+    from wavebyol_hear.files.stores import location
 
     check(args)
     if args.sbatch:
@@ -100,14 +103,15 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(f"submit it by: sbatch {shlex.quote(str(args.sbatch))}\n")
         return 0
     share = share_of(args.part, os.environ)
-    listing = Listing(args.path_column, args.follow_links, args.part_size, args.out)
+    out = location(args.out)
+    listing = Listing(args.path_column, args.follow_links, args.part_size, out)
     spec = args.model
     if args.dims:
         spec += f"{'&' if '?' in spec else '?'}dims={args.dims}"
     device = args.device or default_device(os.environ)
     settings = embed_manifest.Settings(
         sources=tuple(args.sources),
-        out=args.out,
+        out=out,
         model=spec,
         device=device,
         precision=args.precision,

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -32,7 +33,9 @@ from wavebyol_hear.files.parquet import (
     merge,
     merged_list,
 )
+from wavebyol_hear.files.read_ahead import ahead
 from wavebyol_hear.files.sources import Listing, Part, SourceError
+from wavebyol_hear.files.stores import is_remote, named_errors, names_in, scratch, threads_for
 
 SHOWN = 20
 """Errors that are named on the terminal; all are in errors.parquet."""
@@ -43,16 +46,20 @@ def embed(settings: Settings, listing: Listing) -> int:
 
     Raises:
         OutputError: the folder holds something else, or the disk is full.
+        OSError: an object store cannot be reached, or refuses.
         SourceError: a source cannot be listed, or holds no audio file.
         HearError: the model cannot be loaded.
         LockedError: the same command is running.
     """
     out, (index, count) = settings.out, settings.share
-    check_folder(settings)
-    out.mkdir(parents=True, exist_ok=True)
+    with named_errors(out):
+        check_folder(settings)
+    if not is_remote(out):
+        out.mkdir(parents=True, exist_ok=True)
     with (
+        named_errors(out),
         lock(out / f"in-use-{index}-of-{count}.lock", str(out), "choose another --out"),
-        tempfile.TemporaryFile(dir=out) as spool,
+        tempfile.TemporaryFile(dir=scratch(out)) as spool,
     ):
         names, todo = list_parts(settings, listing, spool)
         if not names:
@@ -83,13 +90,23 @@ def list_parts(
     index, count = settings.share
     names: list[str] = []
     todo: list[tuple[int, int]] = []
-    with closing(listing.parts(settings.sources)) as parts:
-        for part in tqdm(parts, desc="listing", unit="part", delay=2, leave=False):
-            names.append(f"part-{len(names):06d}-{part.digest}.parquet")
-            path = settings.out / names[-1]
-            if (len(names) - 1) % count == index and not is_done(path):
+    there = names_in(settings.out)
+
+    def checked(numbered: tuple[int, Part]) -> tuple[Part, str, bool]:
+        number, part = numbered
+        name = f"part-{number:06d}-{part.digest}.parquet"
+        own = number % count == index
+        return part, name, own and not (name in there and is_done(settings.out / name))
+
+    with (
+        closing(listing.parts(settings.sources)) as parts,
+        closing(ahead(checked, enumerate(parts), threads_for(settings.out))) as listed,
+    ):
+        for part, name, wanted in tqdm(listed, desc="listing", unit="part", delay=2, leave=False):
+            names.append(name)
+            if wanted:
                 todo.append((spool.tell(), len(part.items)))
-                pickle.dump((path, part), spool)
+                pickle.dump((settings.out / name, part), spool)
     spool.flush()
     if merged_list(settings.out) == names:  # to one array, and the parts are gone
         return names, []
@@ -98,7 +115,7 @@ def list_parts(
 
 def is_done(path: Path) -> bool:
     """Return whether a part is there and no file of it failed for a reason that may pass."""
-    failures = failures_of(path) if path.exists() else None
+    failures = failures_of(path)
     return failures is not None and not any(failure.passing for failure in failures)
 
 
@@ -115,7 +132,8 @@ def worker_of(settings: Settings) -> Worker:
         settings.workers,
     )
     size = model.timestamp_size if settings.timestamps else model.size
-    return Worker(model, options, embedding_schema(size, settings.dtype, metadata), settings.out)
+    schema = embedding_schema(size, settings.dtype, metadata)
+    return Worker(model, options, schema, scratch(settings.out))
 
 
 def _compute(settings: Settings, spool: BinaryIO, todo: Sequence[tuple[int, int]]) -> None:
@@ -147,8 +165,9 @@ def _unpickled(spool: BinaryIO, todo: Sequence[tuple[int, int]]) -> Iterator[tup
     for place, _ in todo:
         spool.seek(place)
         path, part = pickle.load(spool)  # written by this process
-        for left in path.parent.glob(f"{path.name}.*{PART}"):  # by a run that was killed
-            left.unlink(missing_ok=True)
+        if not is_remote(path):
+            for left in path.parent.glob(f"{path.name}.*{PART}"):  # by a run that was killed
+                left.unlink(missing_ok=True)
         yield path, part
 
 
@@ -161,11 +180,12 @@ def finish(settings: Settings, names: Sequence[str]) -> int:
             return _report(out, pq.read_metadata(out / ERRORS).num_rows, done=True)
         index, count = settings.share
         mine = [name for number, name in enumerate(names) if number % count == index]
-        missing = [name for name in names if not (out / name).exists()]
-        if missing:
-            failed = sum(len(failures_of(out / name) or ()) for name in mine)
-            return _report(out, failed, done=False)
-        failures = [f for name in names for f in failures_of(out / name) or ()]
+        whole = names_in(out).issuperset(names)
+        paths = [out / name for name in (names if whole else mine)]
+        noted = ahead(failures_of, paths, threads_for(out))
+        failures = [failure for some in noted for failure in some or ()]
+        if not whole:
+            return _report(out, len(failures), done=False)
         write_errors(out / ERRORS, failures)
         _remove_others(out, names)
         if settings.format == "npy":
@@ -175,10 +195,9 @@ def finish(settings: Settings, names: Sequence[str]) -> int:
 
 def _remove_others(out: Path, names: Sequence[str]) -> None:
     """Remove parts that are not among these, and what killed runs left of any."""
-    wanted = set(names)
-    for path in [*out.glob("part-*.parquet*"), *out.glob(f"*{PART}")]:
-        if path.name not in wanted:
-            path.unlink(missing_ok=True)
+    for name in names_in(out) - set(names):
+        if fnmatchcase(name, "part-*.parquet*") or name.endswith(PART):
+            (out / name).unlink(missing_ok=True)
 
 
 def _report(out: Path, failed: int, *, done: bool) -> int:

@@ -12,6 +12,7 @@ from wavebyol_hear.files.command import readable
 from wavebyol_hear.files.embed_ray import Cluster
 from wavebyol_hear.files.hear_module import HearModel
 from wavebyol_hear.files.model_spec import parse_spec
+from wavebyol_hear.files.stores import is_remote, names_in
 from wavebyol_hear.files.weights_hash import tensors_hash
 
 MANIFEST = "manifest.json"
@@ -50,9 +51,13 @@ def check_folder(settings: Settings) -> None:
     out = settings.out
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is no folder; choose another --out")
+    if is_remote(out) and settings.format == "npy":
+        raise OutputError(
+            f"{out}: --format npy needs a folder on disk; drop it, load() maps a copy"
+        )
     made = read_manifest(out)
     if made is None:
-        if out.is_dir() and any(not p.name.startswith(("in-use-", ".")) for p in out.iterdir()):
+        if any(not name.startswith(("in-use-", ".")) for name in names_in(out)):
             raise OutputError(f"{out}: holds other files; choose an empty or new --out")
         return
     for name, value in _options(settings).items():

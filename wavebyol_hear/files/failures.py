@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.command import readable
+from wavebyol_hear.files.stores import opened
 
 ERRORS = b"errors"
 """Key of a part's metadata: JSON, a list of [path, reason, whether it may pass]."""
@@ -33,7 +34,8 @@ def reason_of(message: str, name: str) -> str:
 def failures_of(path: Path) -> list[Failure] | None:
     """Return the failures that a finished part notes; None where there is no such part."""
     try:
-        noted = (pq.read_metadata(path).metadata or {})[ERRORS]
+        with opened(path) as file:
+            noted = (pq.read_metadata(file).metadata or {})[ERRORS]
     except (OSError, pa.ArrowException, KeyError):
         return None
     return [Failure(*failure) for failure in json.loads(noted)]

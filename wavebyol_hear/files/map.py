@@ -22,6 +22,7 @@ import torch
 
 from wavebyol_hear.files.atomic import write_text
 from wavebyol_hear.files.extras import require
+from wavebyol_hear.files.stores import is_remote
 
 FOLDER = Path(__file__).parent / "map_page"
 GROUPS = 9
@@ -39,7 +40,9 @@ class MapError(ValueError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `wavebyol map` takes."""
     parser.add_argument("folder", metavar="DIR", help="that `wavebyol embed --out DIR` wrote")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (DIR/map.html)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="page to write (DIR/map.html; of a URL ./map.html)"
+    )
     parser.add_argument(
         "--color",
         default="folder",
@@ -80,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     table = index.take(rows).to_pydict()
     labels = groups_of(table, args.color)
     points, how = project(np.asarray(array[rows], dtype=np.float32), args.method, args.seed)
-    out = args.out or Path(args.folder) / "map.html"
+    out = args.out or Path("" if is_remote(args.folder) else args.folder, "map.html")
     drawn = "" if len(rows) == len(array) else f" of {len(array):,}"
     caption = f"{len(rows):,}{drawn} clips by {read_metadata(index.schema).get('model')}; {how}"
     text = page(table, points, labels, out, caption=caption, color=args.color)

@@ -7,6 +7,7 @@ The schema's metadata says which model made the embeddings and how.
 import hashlib
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.read_ahead import ahead
+from wavebyol_hear.files.stores import (
+    is_remote,
+    location,
+    named_errors,
+    names_in,
+    opened,
+    threads_for,
+)
 
 METADATA = b"wavebyol"
 """Key of the schema's metadata: JSON with format, model, weights hash and options."""
@@ -135,11 +145,11 @@ def part_paths(folder: str | Path) -> list[Path]:
     Raises:
         EmbeddingsError: two parts have one number or one is missing: the run is not finished.
     """
-    numbered = []
-    for path in sorted(Path(folder).glob("part-*.parquet")):
-        match = PART_NAME.fullmatch(path.name)
+    numbered, folder = [], location(folder)
+    for name in sorted(names_in(folder)):
+        match = PART_NAME.fullmatch(name)
         if match:
-            numbered.append((int(match[1]), path))
+            numbered.append((int(match[1]), folder / name))
     numbered.sort()
     if [number for number, _ in numbered] != list(range(len(numbered))):
         raise EmbeddingsError(
@@ -154,10 +164,10 @@ def load(folder: str | Path) -> tuple[pa.Table, np.ndarray]:
 
     The array is mapped from disk, whichever the format: of Parquet parts, the first call writes it
     once to a hidden file in the folder (as large as the parts); where that cannot be written, the
-    array is held in memory.
+    array is held in memory. Of an object store each call fetches all to a temporary file.
 
     Args:
-        folder: the DIR of the command.
+        folder: the DIR of the command, or its URL.
 
     Returns:
         The index, a pyarrow table with the columns `path`, `start`, `end`, `duration` and
@@ -169,6 +179,7 @@ def load(folder: str | Path) -> tuple[pa.Table, np.ndarray]:
 
     Raises:
         EmbeddingsError: the folder holds no embeddings, or not yet all.
+        OSError: an object store cannot be reached, or refuses.
 
     Example:
         >>> import tempfile
@@ -181,7 +192,13 @@ def load(folder: str | Path) -> tuple[pa.Table, np.ndarray]:
         >>> index["path"].to_pylist(), array.tolist()
         (['a.wav'], [[1.0, 1.0]])
     """
-    folder = Path(folder)
+    folder = location(folder)
+    with named_errors(folder):
+        return _load(folder)
+
+
+def _load(folder: Path) -> tuple[pa.Table, np.ndarray]:
+    """Read embeddings as `load` does."""
     if (folder / EMBEDDINGS).is_file() and (folder / INDEX).is_file():
         index, array = pq.read_table(folder / INDEX), _mapped(folder / EMBEDDINGS)
         if index.num_rows != len(array):
@@ -191,17 +208,22 @@ def load(folder: str | Path) -> tuple[pa.Table, np.ndarray]:
     if not paths:
         raise EmbeddingsError(f"{folder}: holds no embeddings; make them with wavebyol embed")
     try:
-        names = INDEX_COLUMNS.names
-        index = pa.concat_tables([pq.read_table(path, columns=names) for path in paths])
+        index = pa.concat_tables(list(ahead(_index, paths, threads_for(folder))))
         return index, _array(folder, paths, index.num_rows)
     except pa.ArrowInvalid as error:
         raise EmbeddingsError(f"{folder}: a part is damaged ({error}); embed again") from error
 
 
+def _index(path: Path) -> pa.Table:
+    """Return the index columns of a part."""
+    with opened(path) as file:
+        return pq.read_table(file, columns=INDEX_COLUMNS.names)
+
+
 def blocks(paths: Sequence[Path]) -> Iterator[np.ndarray]:
     """Yield the embeddings of Parquet parts in blocks of rows, [n, D] each."""
     for path in paths:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with opened(path) as source, pq.ParquetFile(source, pre_buffer=False) as file:
             kind = file.schema_arrow.field(EMBEDDING).type
             step = max(1, BLOCK_BYTES // (4 * kind.list_size))
             for batch in file.iter_batches(step, columns=[EMBEDDING]):
@@ -211,7 +233,8 @@ def blocks(paths: Sequence[Path]) -> Iterator[np.ndarray]:
 
 def write_array(path: Path, paths: Sequence[Path], rows: int) -> None:
     """Write the embeddings of Parquet parts to one .npy file that appears whole."""
-    kind = pq.read_schema(paths[0]).field(EMBEDDING).type
+    with opened(paths[0]) as source:
+        kind = pq.read_schema(source).field(EMBEDDING).type
     dtype = pa.array([], kind.value_type).to_numpy(zero_copy_only=False).dtype
     with atomic_write(path) as file:
         head = {"descr": dtype.str, "fortran_order": False, "shape": (rows, kind.list_size)}
@@ -226,7 +249,7 @@ def merge(folder: Path, paths: Sequence[Path]) -> None:
     The index notes the parts' names last, see `merged_list`: a run that was stopped before that
     merges again.
     """
-    index = pa.concat_tables([pq.read_table(path, columns=INDEX_COLUMNS.names) for path in paths])
+    index = pa.concat_tables([_index(path) for path in paths])
     write_array(folder / EMBEDDINGS, paths, index.num_rows)
     names = json.dumps([path.name for path in paths]).encode()
     with atomic_write(folder / INDEX) as file:
@@ -237,6 +260,8 @@ def merge(folder: Path, paths: Sequence[Path]) -> None:
 
 def merged_list(folder: Path) -> list[str] | None:
     """Return the names of the parts that `merge` turned into one array; None where it did not."""
+    if is_remote(folder):  # is refused there
+        return None
     try:
         metadata = pq.read_schema(folder / INDEX).metadata or {}
         return list(json.loads(metadata[LIST])) if (folder / EMBEDDINGS).exists() else None
@@ -246,6 +271,10 @@ def merged_list(folder: Path) -> list[str] | None:
 
 def _array(folder: Path, paths: Sequence[Path], rows: int) -> np.ndarray:
     """Return the embeddings of parts, from the copy beside them, or in memory."""
+    if is_remote(folder):
+        with tempfile.TemporaryDirectory() as own:
+            write_array(Path(own, EMBEDDINGS), paths, rows)
+            return _mapped(Path(own, EMBEDDINGS))
     names = json.dumps([[path.name, path.stat().st_size] for path in paths])
     cache = folder / CACHE.format(_digest(names))
     if not cache.is_file():

@@ -11,8 +11,10 @@ import stat
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from wavebyol_hear.files.labels import AUDIO_SUFFIXES
+from wavebyol_hear.files.stores import is_remote, location, named_errors
 from wavebyol_hear.files.tables import TableError, read_table
 
 SUFFIXES = AUDIO_SUFFIXES | {".mp4", ".webm", ".mka", ".wv", ".voc", ".sf", ".mp2"}
@@ -23,7 +25,10 @@ LIST_SUFFIXES = (".csv", ".tsv")
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "wav")
 PART_BYTES = 1 << 30
 """A part ends when its files have this many bytes together: long recordings make many rows."""
-URL = re.compile(r"https?://")
+WEB = ("http://", "https://")
+"""URLs that are read without fsspec."""
+CHANGED = ("ETag", "etag", "md5Hash", "LastModified", "updated", "mtime", "created")
+"""What stores call the content's hash, or when it was written; the first that is there counts."""
 
 
 class SourceError(ValueError):
@@ -35,9 +40,9 @@ class Item:
     """One entry of the list.
 
     Attributes:
-        path: as the user's source leads to it; a URL for a remote shard.
-        size: bytes; -1 where the file is absent, 0 for a URL.
-        mtime_ns: when the file changed last.
+        path: as the user's source leads to it, or a URL.
+        size: bytes; -1 where the file is absent, 0 for a URL that was not listed.
+        mtime_ns: when the file changed last; a hash of what a store says of that.
         error: why it cannot be read, known before it is opened.
     """
 
@@ -93,11 +98,13 @@ class Listing:
         """Yield the parts of sources, in order.
 
         Args:
-            sources: files, folders, `@list.txt`, CSV files, tar shards (local or http, with
-                `{000..009}` or `{a,b}` for several), Parquet files with an audio column.
+            sources: files, folders, `@list.txt`, CSV files, tar shards, with `{000..009}` or
+                `{a,b}` for several, Parquet files with an audio column; URLs of files and shards,
+                and in object stores of folders and patterns with `*`.
 
         Raises:
             SourceError: a source does not exist or is none of these.
+            OSError: an object store cannot be reached, or refuses.
         """
         waiting: list[Item] = []
         size = 0
@@ -129,16 +136,21 @@ class Listing:
                     yield from self._csv(source)
                 else:
                     yield _item(source)
-            elif "{" in source or URL.match(source):
+            elif "{" in source or is_remote(source):
                 for name in expand_braces(source):
-                    yield _shard(name)
+                    if not is_remote(name):
+                        yield _shard(name)
+                    elif name.startswith(WEB) or _is_read(name):
+                        yield _by_url(name)
+                    else:
+                        yield from _stored(name)
             else:
                 raise SourceError(f"{source}: no such file or folder; correct the path")
 
     def _folder(self, top: str) -> Iterator[Item]:
         """Yield the audio files, shards and tables below a folder, sorted by name in each."""
         inside = os.path.realpath(top)
-        out = os.path.realpath(self.out) if self.out else ""
+        out = os.path.realpath(self.out) if self.out and not is_remote(self.out) else ""
         waiting: list[tuple[str, frozenset[tuple[int, int] | None]]]
         waiting = [(top, frozenset([_identity(top)]))]
         while waiting:
@@ -243,18 +255,42 @@ def expand_braces(pattern: str) -> Iterator[str]:
 
 def _kind(path: str) -> str:
     """Return how a file is read: by its suffix, since it may not be here yet."""
-    name = path.partition("?")[0].lower() if URL.match(path) else path.lower()
+    name = path.partition("?")[0].lower() if is_remote(path) else path.lower()
     if name.endswith(TAR_SUFFIXES):
         return "tar"
     return "table" if name.endswith(TABLE_SUFFIXES) else "files"
 
 
+def _is_read(path: str) -> bool:
+    """Return whether something in an object store is read: audio and shards, by their names."""
+    return path.lower().endswith((*SUFFIXES, *TAR_SUFFIXES)) and "*" not in path
+
+
+def _by_url(name: str) -> Item:
+    """Return a shard or an audio file at a URL, which is taken not to change."""
+    if not _is_read(name.partition("?")[0]):
+        raise SourceError(f"{name}: only tar shards and audio are read by URL; download it first")
+    return Item(name)
+
+
+def _stored(url: str) -> Iterator[Item]:
+    """Yield the audio files and shards below a folder of an object store, or of a pattern."""
+    place: Any = location(url)
+    with named_errors(url):
+        search = place.fs.glob if "*" in url else place.fs.find
+        found = search(place.path, detail=True)
+    if not found:
+        raise SourceError(f"{url}: there is nothing; correct the URL")
+    for path in sorted(found):
+        about, name = found[path], place.fs.unstrip_protocol(path)
+        changed = next((about[key] for key in CHANGED if about.get(key)), "")
+        digest = hashlib.blake2b(str(changed).encode(), digest_size=7).digest()
+        if _is_read(name):
+            yield Item(name, about["size"], int.from_bytes(digest))
+
+
 def _shard(name: str) -> Item:
-    """Return a shard of a pattern, which is a tar: local or by URL."""
-    if URL.match(name):
-        if _kind(name) != "tar":
-            raise SourceError(f"{name}: only tar shards are read by URL; download it first")
-        return Item(name)
+    """Return a shard of a pattern, which is a tar."""
     if not os.path.exists(name):
         raise SourceError(f"{name}: no such file; correct the pattern")
     return _item(name)
@@ -262,6 +298,9 @@ def _shard(name: str) -> Item:
 
 def _item(path: str) -> Item:
     """Return a file with its size and time; one that is absent is an entry, too."""
+    if is_remote(path):
+        table = _kind(path) == "table"
+        return Item(path, error="tables are read from disk only; download it" if table else "")
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -294,7 +333,9 @@ def _within(path: str, folder: str) -> bool:
 
 
 def _resolved(table: str, text: str) -> str:
-    """Return a path of a list: relative to the list's folder, or to the current one."""
+    """Return a path of a list: a URL, relative to the list's folder, or to the current one."""
+    if is_remote(text):
+        return text
     beside = os.path.join(os.path.dirname(table), text)
     return beside if os.path.lexists(beside) or not os.path.lexists(text) else text
 

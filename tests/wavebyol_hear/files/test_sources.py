@@ -254,7 +254,7 @@ def test_shards_come_by_url_with_braces_and_a_second_try(
     assert result.pop(missing) == -1
     assert sorted(result.values()) == [0, 0, 1, 1]
     with pytest.raises(SourceError, match="only tar shards"):
-        listed(f"{server}/a.wav")
+        listed(f"{server}/a.parquet")
 
 
 def test_tables_with_an_audio_column_are_read_row_by_row(tmp_path: Path) -> None:
