@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any, Self, cast
 
 from wavebyol_hear.files.command import readable
+from wavebyol_hear.files.stores import is_remote, location, named_errors
 
 AUDIO_SUFFIXES = frozenset(
     {"wav", "flac", "ogg", "opus", "oga", "mp3", "aif", "aiff", "aifc", "au", "caf", "w64"}
@@ -32,8 +33,8 @@ AUDIO_SUFFIXES = frozenset(
 UNREADABLE_SUFFIXES = frozenset({"m4a", "aac", "mp4", "wma", "wv", "ape", "amr", "m4b", "webm"})
 FILES_PER_PART = 500
 URL_SCHEMES = ("http://", "https://", "ftp://")
-COMMAND_SCHEMES = ("s3://", "gs://", "hf://", "pipe:")
-"""Read by a command that webdataset starts; taken from what the user types only."""
+COMMAND = "pipe:"
+"""Begins a command that webdataset starts; taken from what the user types only."""
 
 log = logging.getLogger(__name__)
 
@@ -154,9 +155,13 @@ def _open_stream(tar: str, remote: bool) -> io.BufferedReader:
         length = response.headers.get("Content-Length", "")
         size = int(length) if length.isdigit() else None
         return io.BufferedReader(_Checked(response, size), 1 << 20)
-    import webdataset
+    if tar.startswith(COMMAND):
+        import webdataset
 
-    return io.BufferedReader(_Checked(webdataset.gopen(tar), None), 1 << 20)
+        return io.BufferedReader(_Checked(webdataset.gopen(tar), None), 1 << 20)
+    with named_errors(tar):
+        file: Any = location(tar).open("rb")
+    return io.BufferedReader(_Checked(file, file.size), 1 << 20)
 
 
 def _samples(stream: io.BufferedReader) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -208,7 +213,7 @@ def parts_of(source: str) -> list[Part]:
     Raises:
         SourceError: if there is no such thing, or no audio in it.
     """
-    if source.startswith((*URL_SCHEMES, *COMMAND_SCHEMES)):
+    if is_remote(source) or source.startswith(COMMAND):
         return [Part(name=source, tar=source, remote=True, default=Meta(source=source))]
     path = Path(source).expanduser()
     if path.is_file() and ".tar" in path.suffixes:

@@ -87,8 +87,8 @@ class ShardStream:
     """Clips of WebDataset shards for the steps of a run.
 
     Args:
-        sources: tar shards, folders of them, or URLs (http, s3, gs, hf, `pipe:`), with braces as
-            in `shard-{0000..0099}.tar`.
+        sources: tar shards, folders of them, or URLs (http, `pipe:`, whatever fsspec reads), with
+            braces as in `shard-{0000..0099}.tar`.
         config: `stream` of a run.
         batch: clips of a step, over all processes.
         seed: of the run.

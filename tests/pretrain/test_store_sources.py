@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,6 +66,23 @@ def test_tar_shards_by_url_hold_what_the_local_ones_hold(tmp_path: Path) -> None
     assert far.labels == near.labels == ("3", "")
     assert torch.equal(far.samples, near.samples)
     assert near.lengths.tolist() == [700, 900]
+
+
+def test_shards_in_an_object_store_are_read_and_one_that_is_not_there_is_an_error() -> None:
+    pytest.importorskip("upath", reason="pip install 'wavebyol-hear[s3]'")
+    fsspec: Any = pytest.importorskip("fsspec")
+    shard = io.BytesIO()
+    with tarfile.open(fileobj=shard, mode="w") as archive:
+        data = wav(sound(1, 700))
+        member = tarfile.TarInfo("k1.wav")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    fsspec.filesystem("memory").pipe_file("/shards/x.tar", shard.getvalue())
+    (part,) = parts_of("memory://shards/x.tar")
+    assert [(raw.clip_id, raw.audio) for raw in part.clips()] == [("k1", data)]
+    (absent,) = parts_of("memory://shards/y.tar")
+    with pytest.raises(FileNotFoundError):
+        list(absent.clips())
 
 
 def test_the_index_beside_shards_describes_their_clips(tmp_path: Path) -> None:
