@@ -30,7 +30,7 @@ empty :=
 comma := ,
 # Every encoder with one read-out: each stage pooled alike, whitened on the same clips.
 SAME := log_mel cola byol_a ssast delores_s delores_m untrained slim_333k wavebyol
-SAME_ROWS := $(subst $(empty) $(empty),$(comma),$(addprefix baselines.whitened:,$(SAME)))
+SAME_ROWS := $(subst $(empty) $(empty),$(comma),$(addprefix baselines.whitened?encoder=,$(SAME)))
 COVERAGE := 90
 
 # A PYTHON that has the locked torch lends it to .venv: gigabytes that need not come twice.
@@ -90,13 +90,13 @@ bench: env
 # python -m benchmark.download esc50 speech_commands. Part of a data set is measured and marked.
 results: env
 	$(BIN)/python -m benchmark.run --tasks $(TASKS) --allow-partial \
-		--data-dir $(DATA) --out $(RESULTS) --models '$(ROWS)' --protocol linear,knn $(ARGS)
+		--data-dir $(DATA) --out $(RESULTS) --models '$(ROWS),wavebyol_hear?preset=slim' --protocol linear,knn $(ARGS)
 	$(BIN)/python -m benchmark.report $(RESULTS)
 	$(BIN)/python -m benchmark.run --tasks $(TASKS) --allow-partial --data-dir $(DATA) \
 		--out $(RESULTS)/same_readout --models '$(SAME_ROWS)' --protocol linear,knn $(ARGS)
 	$(BIN)/python -m benchmark.report $(RESULTS)/same_readout
 	$(BIN)/python -m benchmark.compare $(RESULTS)/same_readout $(RESULTS)/same_readout \
-		--model-a baselines.whitened:wavebyol --model-b baselines.whitened:byol_a
+		--model-a 'baselines.whitened?encoder=wavebyol' --model-b 'baselines.whitened?encoder=byol_a'
 
 # The read-outs of the second table of make results, fitted on the clips of a store.
 fit = $(BIN)/python -m pretrain.whiten $(STORE) baselines/whitenings/$(1).safetensors \

@@ -3,7 +3,7 @@
 FILE is written by `python -m pretrain.whiten STORE FILE --module MODULE`; its header says which
 module it belongs to. With it every encoder has the read-out that ours ships with, fitted on the
 same clips, and what is left of a difference is the encoders'. Those of `baselines/whitenings` are
-known by their names, as `baselines.whitened:byol_a`; `make whitenings` fits them.
+chosen by name, as `baselines.whitened?encoder=byol_a`; `make whitenings` fits them.
 """
 
 import importlib
@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from baselines.base import WeightsError
+from baselines.base import BaselineError, WeightsError
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.tensors import to_bytes
 from wavebyol_hear.whitening import Whitening, from_tensors, to_tensors
@@ -66,19 +66,23 @@ def save_whitened(
         file.write(to_bytes(tensors, {"format": KIND, "config": json.dumps(config)}))
 
 
-def load_model(model_file_path: str = "") -> WhitenedModel:
+def load_model(model_file_path: str = "", *, encoder: str = "") -> WhitenedModel:
     """Return the model that a file of `python -m pretrain.whiten --module` belongs to, whitened.
 
     Args:
-        model_file_path: the file, or the name of one of `baselines/whitenings`.
+        model_file_path: the file.
+        encoder: name of a file of `baselines/whitenings`, where none is given.
 
     Raises:
+        BaselineError: there is no such encoder.
         WeightsError: there is no such file, it is damaged, or of another number of embeddings.
     """
     path = Path(model_file_path)
-    shipped = SHIPPED / f"{model_file_path}.safetensors"
-    if shipped.is_file() and not path.is_file():
-        path = shipped
+    if encoder:
+        path = SHIPPED / f"{encoder}.safetensors"
+        names = sorted(file.stem for file in SHIPPED.glob("*.safetensors"))
+        if model_file_path or encoder not in names:
+            raise BaselineError(f"encoder is {encoder!r}: give no file and one of {names}")
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
@@ -93,7 +97,10 @@ def load_model(model_file_path: str = "") -> WhitenedModel:
             "`python -m pretrain.whiten STORE FILE --module MODULE`"
         ) from error
     module = importlib.import_module(config["module"])
-    model = module.load_model(config["weights"], **config["options"])
+    weights = config["weights"]
+    if encoder and weights:  # shipped too: from the repository's root
+        weights = str(SHIPPED.parents[1] / weights)
+    model = module.load_model(weights, **config["options"])
     if whitening.size != model.scene_embedding_size:
         raise WeightsError(
             f"{path} whitens {whitening.size} numbers, but {config['module']} has "

@@ -66,6 +66,21 @@ def test_a_whitened_module_gives_its_embeddings_whitened(tmp_path):
         whitened.load_model(str(wrong))
 
 
+@pytest.mark.parametrize("path", sorted(whitened.SHIPPED.glob("*")), ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("ignore:.*UNTRAINED")
+def test_every_shipped_whitening_fits_its_encoder(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = whitened.load_model(encoder=path.stem)
+    scenes = whitened.get_scene_embeddings(sound(2), model)
+    assert scenes.shape == (2, model.scene_embedding_size)
+    assert scenes.isfinite().all()
+
+
+def test_an_unknown_encoder_is_one_line():
+    with pytest.raises(BaselineError, match=r"encoder is 'bert': give no file and one of \["):
+        whitened.load_model(encoder="bert")
+
+
 @pytest.mark.parametrize("content", [None, b"no tensors"])
 def test_a_file_that_is_no_whitening_is_one_line(tmp_path, content):
     path = tmp_path / "x.safetensors"
