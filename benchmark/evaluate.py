@@ -19,6 +19,7 @@ from benchmark.data.hear_folder import HearTask
 from benchmark.data.registry import data_folder
 from benchmark.data.task_clips import BAD_SHARE, TaskClips, read_clips
 from benchmark.embed.embed import EmbeddedTask, embed_task
+from benchmark.embed.embedder import Embedder
 from benchmark.embed.events import EventEmbeddings, embed_events
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
@@ -68,6 +69,7 @@ class Settings:
     hear_grid: str = "default"  #: of heareval
     hear_points: int = POINTS  #: of the grid that are tried
     hear_linear: bool = False  #: whether our own probes score HEAR tasks too
+    fill: Callable[..., None] = Embedder.fill  #: embeds what the cache lacks of a task
 
     @property
     def torch_device(self) -> str:
@@ -82,7 +84,7 @@ class Settings:
     @property
     def embedding(self) -> dict[str, Any]:
         """Arguments of whatever embeds."""
-        return {"cache_dir": self.cache, "workers": self.workers}
+        return {"cache_dir": self.cache, "workers": self.workers, "fill": self.fill}
 
     @property
     def heareval(self) -> str:
@@ -199,6 +201,7 @@ def _embed_hear(
     source, how["batch_seconds"] = replace(source, root=root, clips=clips), HEAR_BATCH_SECONDS
     notes = faintness(hear, root, clips)
     if hear.embedding == "event":
+        del how["fill"]  # each clip is a file of its own
         events = embed_events(source, model, **how)
         return events, notes + events.notes
     embedded = embed_task(source, model, pad_short=True, **how)

@@ -2,11 +2,13 @@
 
 All nodes see the data, the cache of embeddings and the folder of results under the same paths, as
 on the file system of a cluster. Each Ray task does what `evaluate` does for its pair, so results
-are those of one process; locks keep two from filling one array of the cache.
+are those of one process; locks keep two from filling one array of the cache. What the cluster has
+room for besides helps to embed; see `benchmark.embed.spread`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +98,13 @@ def _evaluate_pair(
     """Evaluate one model on one task, in a worker of the cluster."""
     import torch
 
+    from benchmark.embed import spread
+
     torch.set_num_threads(cores)
-    return evaluate([task], [model], settings)
+    device = settings.torch_device
+    gpus = int(device.startswith("cuda"))
+    helpers = spread.Helpers(cores, gpus, RETRIES, device, settings.precision)
+    return evaluate([task], [model], replace(settings, fill=partial(spread.fill, helpers=helpers)))
 
 
 def _absolute(path: Path | None) -> Path | None:

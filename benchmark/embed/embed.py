@@ -4,7 +4,7 @@ import datetime
 import itertools
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +63,7 @@ def embed_task(
     batch_seconds: float = 64.0,
     corruption: Corruption | None = None,
     pad_short: bool = False,
+    fill: Callable[..., None] = Embedder.fill,
 ) -> EmbeddedTask:
     """Embed the clips of a task with a HEAR module, or take what the cache holds.
 
@@ -75,6 +76,7 @@ def embed_task(
         corruption: of every clip; None embeds clips as they are.
         pad_short: whether clips that the model itself would pad to one length are padded here, so
             that short clips of all lengths share batches.
+        fill: embeds what is missing, as `Embedder.fill`.
 
     Raises:
         HearError: where the module returns other shapes than it says.
@@ -94,8 +96,8 @@ def embed_task(
         embedder = Embedder(model, array, [f"{source.root}/{clip.path}" for clip in valid], stamps)
         if len(array.todo()):
             name = f", {corruption.name}" if corruption else ""
-            embedder.fill(
-                *(workers, batch_seconds, f"{task.name}, {model.spec}{name}", corrupted),
+            fill(
+                *(embedder, workers, batch_seconds, f"{task.name}, {model.spec}{name}", corrupted),
                 min_samples=model.pads_scenes_to if pad_short else 0,
             )
         if not corruption and note_arithmetic(array.progress, model):

@@ -78,15 +78,18 @@ class Embedder:
         transform: Transform | None = None,
         *,
         min_samples: int = 0,
+        rows: Sequence[int] | None = None,
     ) -> None:
         """Embed all rows that are not done, with a progress bar; an interruption loses nothing.
 
         Files are read as `read_batches` says, which knows all arguments but the bar's title.
+        `rows` are embedded in place of all.
 
         Raises:
             EmbedError: where there is no memory to read ahead.
         """
-        array, progress, todo = self.array, self.array.progress, self.array.todo()
+        array, progress = self.array, self.array.progress
+        todo = array.todo() if rows is None else np.array(rows)
         peak, other = PeakMemory(self.model.device), OtherLoad()
         start = saved = time.monotonic()
         before = progress.seconds

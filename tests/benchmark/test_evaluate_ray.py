@@ -3,9 +3,11 @@
 Skipped without Ray, which `make test` does not install: pip install 'ray[data]'.
 """
 
+import shutil
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from benchmark import run
 from benchmark.results.schema import read_results
@@ -28,6 +30,24 @@ def load_model(path=""):
 """
 
 
+SLOW = """
+import os, pathlib, time
+from baselines import log_mel
+from baselines.log_mel import get_timestamp_embeddings, load_model
+def get_scene_embeddings(audio, model):
+    if len(audio) > 1:  # a batch of clips, not the noise that tells models apart
+        pids = pathlib.Path(__file__).with_name("pids")
+        with open(pids, "a") as file:
+            file.write(f"{os.getpid()}\\n")
+        if pids.with_name("slowly").exists():
+            if len(set(pids.read_text().split())) == 3 and not pids.with_name("lost").exists():
+                pids.with_name("lost").touch()  # the first helper
+                os._exit(1)
+            time.sleep(2)
+    return log_mel.get_scene_embeddings(audio, model)
+"""
+
+
 def call(esc50_root: Path, out: Path, *more: str) -> int:
     """Evaluate the synthetic corpus."""
     where = ["--data-dir", str(esc50_root.parent), "--cache-dir", str(out / "cache")]
@@ -47,6 +67,36 @@ def test_a_cluster_scores_what_one_process_scores(
         assert several[one.model].metrics == one.metrics
         assert several[one.model].predictions == one.predictions
     assert several["dies_at_load"].predictions == several["baselines.log_mel"].predictions
+
+
+def test_helpers_embed_what_one_process_embeds(
+    esc50_root: Path,
+    tmp_path: Path,
+    ray_cluster: str,
+    ray_modules: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twelve lengths make twelve batches; the model is slow, and the first helper is lost."""
+    shutil.copytree(esc50_root, tmp_path / "data/esc50")
+    for number, path in enumerate(sorted((tmp_path / "data").rglob("*.wav"))):
+        wave, rate = soundfile.read(path)
+        soundfile.write(path, wave[: len(wave) - 100 * (number % 12)], rate)
+    (ray_modules / "slow_model.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(str(ray_modules))
+    root = tmp_path / "data/esc50"
+    assert call(root, tmp_path / "one", "--models", "slow_model") == 0
+    (alone,) = set((ray_modules / "pids").read_text().split())
+    (ray_modules / "slowly").touch()
+    on_ray = ["--engine", "ray", "--ray-address", ray_cluster, "--models", "slow_model"]
+    assert call(root, tmp_path / "ray", *on_ray) == 0
+    assert len(set((ray_modules / "pids").read_text().split()) - {alone}) >= 3
+    (one,), (several,) = (read_results(tmp_path / name / "results") for name in ("one", "ray"))
+    assert several.metrics == one.metrics
+    assert several.predictions == one.predictions
+    (first,), (second,) = (
+        tmp_path.glob(f"{name}/cache/*/*/embeddings.npy") for name in ("one", "ray")
+    )
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_a_model_that_cannot_be_loaded_costs_only_itself(

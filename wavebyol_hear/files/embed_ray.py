@@ -53,7 +53,7 @@ def connect(address: str) -> Any:  # noqa: ANN401  (an optional package without 
     """Connect to a cluster, or start one on this machine, and return the module `ray`.
 
     Args:
-        address: as of `ray.init`; "" for a cluster of its own.
+        address: as of `ray.init`; "" for that of RAY_ADDRESS, else for a cluster of its own.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -71,8 +71,10 @@ def connect(address: str) -> Any:  # noqa: ANN401  (an optional package without 
             ) from error
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    own = {} if address else {"include_dashboard": False}
-    ray.init(address=address or None, log_to_driver=False, logging_level="error", **own)
+    # Ray's default takes any cluster that was started here, one that was killed, too.
+    address = address or os.environ.get("RAY_ADDRESS", "local")
+    own = {"include_dashboard": False} if address == "local" else {}
+    ray.init(address=address, log_to_driver=False, logging_level="error", **own)
     return ray
 
 

@@ -175,6 +175,21 @@ def with_progress(rows: Iterable[int], what: str, unit: str = "clip") -> Iterabl
     return bar
 
 
+def planned_batches(
+    paths: Sequence[str],
+    rows: Sequence[int] | np.ndarray,
+    sample_rate: int,
+    batch_seconds: float,
+    min_samples: int = 0,
+) -> Iterator[list[int]]:
+    """Yield the batches of `read_batches`; of some of them in a row, it makes the same again."""
+    look = with_progress(rows, "reading lengths")
+    lengths = np.fromiter(
+        (max(min_samples, length_after(paths[row], sample_rate)) for row in look), np.int64
+    )
+    return plan_batches(np.asarray(rows), lengths, int(batch_seconds * sample_rate))
+
+
 def read_batches(
     paths: Sequence[str],
     rows: Sequence[int] | np.ndarray,
@@ -196,11 +211,7 @@ def read_batches(
         min_samples: samples to which the model itself pads a shorter clip, evenly on both sides: it
             is done here, so that short clips of all lengths share batches.
     """
-    look = with_progress(rows, "reading lengths")
-    lengths = np.fromiter(
-        (max(min_samples, length_after(paths[row], sample_rate)) for row in look), np.int64
-    )
-    plan = plan_batches(np.asarray(rows), lengths, int(batch_seconds * sample_rate))
+    plan = planned_batches(paths, rows, sample_rate, batch_seconds, min_samples)
     # All threads share each batch: the first comes soon, and none is alone with the last.
     parts = max(1, workers)
     pieces = (
