@@ -1,4 +1,4 @@
-"""wavebyol embed: its throughput against the encoder alone, and its peak memory."""
+"""wavebyol embed: its throughput against the encoder alone, its peak memory, and Ray's overhead."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 
 import numpy as np
 import soundfile
@@ -18,6 +18,7 @@ from wavebyol_hear.files.embed_parts import Options, Worker
 from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.parquet import embedding_schema
 from wavebyol_hear.files.sources import Listing
+from wavebyol_hear.files.threads import usable_cores
 
 SECONDS = 5
 MEASURE = """
@@ -94,13 +95,7 @@ def embed_memory(plan: Plan) -> list[Figure]:
         peaks = []
         for count in (few, many):
             source = Path(folder, f"{count}")
-            source.mkdir()
-            for number in range(count):
-                path = source / f"{number}.wav"
-                if number < WRITTEN:
-                    write_noise(path, RATE // 10, RATE, number)
-                else:
-                    path.hardlink_to(source / f"{number % WRITTEN}.wav")
+            _many(source, count, RATE // 10)
             peaks.append(_peak(source, "--model", "baselines.content_random"))
         for count, peak in zip((few, many), peaks, strict=True):
             more, target = peak / peaks[0], 1.1 if count == many and not plan.small else None
@@ -122,6 +117,50 @@ def embed_memory(plan: Plan) -> list[Figure]:
                 Figure("embed-memory", what, peak / 2**20, "MiB", target=target, at_most=True)
             )
     return figures
+
+
+def embed_ray(plan: Plan) -> list[Figure]:
+    """Return the time of many clips of 1 s on a Ray cluster of this machine against the plain run.
+
+    All is counted, from the start of the command to its end: Ray's own start, too.
+    """
+    few, many = (20, 40) if plan.small else (1_000, 20_000)
+    cores = usable_cores()
+    plain = ("--threads", f"{cores}", "--workers", f"{cores}")
+    on_ray = ("--threads", "1", "--workers", "1", "--engine", "ray")
+    seconds, peaks = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for count, options in ((few, on_ray), (many, on_ray), (many, plain)):
+            source = Path(folder, f"{count}")
+            if not source.exists():
+                _many(source, count, RATE)
+            begin = perf_counter()
+            peaks.append(_peak(source, "--device", "cpu", *options))
+            seconds.append(perf_counter() - begin)
+    part, what = "embed-ray", f"{many} clips of 1 s, {cores} cores"
+    time, memory = (None, None) if plan.small else (1.3, 1.1)
+    growth, peak = peaks[1] / peaks[0], peaks[1] / 2**20
+    driver = f"the driver's peak memory, {many} clips against {few}"
+    return [
+        Figure(part, f"{what}, one process", seconds[2], "s"),
+        Figure(
+            *(part, f"{what}, --engine ray against it", seconds[1], "s", seconds[1] / seconds[2]),
+            target=time,
+            at_most=True,
+        ),
+        Figure(part, driver, peak, "MiB", growth, target=memory, at_most=True),
+    ]
+
+
+def _many(folder: Path, count: int, samples: int) -> None:
+    """Make a folder of many short files, of which the first are written and the others links."""
+    folder.mkdir()
+    for number in range(count):
+        path = folder / f"{number}.wav"
+        if number < WRITTEN:
+            write_noise(path, samples, RATE, number)
+        else:
+            path.hardlink_to(folder / f"{number % WRITTEN}.wav")
 
 
 def _write_long(path: Path, hours: float) -> None:
