@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from benchmark.data.clip import BenchmarkError, Task, missing_data
+from benchmark.data.clip import BenchmarkError, Task, TaskDataError, missing_data
 from benchmark.data.corrupt import Corruption
-from benchmark.data.hear_catalogue import HearTaskError
 from benchmark.data.hear_folder import HearTask
 from benchmark.data.registry import data_folder
 from benchmark.data.task_clips import BAD_SHARE, TaskClips, read_clips
@@ -206,7 +205,7 @@ def _embed_hear(
         return events, notes + events.notes
     embedded = embed_task(source, model, pad_short=True, **how)
     if embedded.errors:
-        raise HearTaskError(f"{embedded.errors[0][0]}: {embedded.errors[0][1]}")
+        raise TaskDataError(f"{embedded.errors[0][0]}: {embedded.errors[0][1]}")
     return embedded, notes
 
 

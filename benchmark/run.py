@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.data.clip import TaskDataError
 from benchmark.data.corrupt import CorruptionError, parse_all
-from benchmark.data.hear_catalogue import PREFIX, HearTaskError, known_tasks, resolve
+from benchmark.data.hear_catalogue import PREFIX, known_tasks, resolve
 from benchmark.data.hear_catalogue import catalogue as hear_listing
 from benchmark.data.own_labels import own_tasks
 from benchmark.data.registry import data_folder, load_tasks, near, unknown
@@ -285,7 +285,7 @@ def main(arguments: Sequence[str] | None = None, journal: "Journal | None" = Non
     tasks: list[Task | Path] = [*own, *(known[name] for name in asked if name in known)]
     try:
         folders, absent = resolve(hear, args.hear_dir) if hear else ([], {})
-    except HearTaskError as error:
+    except TaskDataError as error:
         folders, absent = [], dict.fromkeys(hear, str(error))
     absent = {f"{PREFIX}{name}": why for name, why in absent.items()}
     work = [*tasks, *folders], args.models, settings, absent

@@ -10,15 +10,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from benchmark.data.clip import BenchmarkError
+from benchmark.data.clip import TaskDataError
 
 PREFIX = "hear:"
 TABLE = Path(__file__).with_name("hear_tasks.csv")
 SOURCE = "https://hearbenchmark.com/hear-tasks.html"
-
-
-class HearTaskError(BenchmarkError):
-    """A HEAR task that cannot be used; one line with the path and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def tasks_folder(hear_dir: Path) -> Path:
     HEAR's archives unpack to `hear-<version>/tasks`, which may lie below `hear_dir` too.
     """
     if not hear_dir.is_dir():
-        raise HearTaskError(
+        raise TaskDataError(
             f"{hear_dir}: no such folder; unpack HEAR's tasks there ({SOURCE}) or give --hear-dir"
         )
     inside = [hear_dir / "tasks", *sorted(hear_dir.glob("hear-*/tasks"), reverse=True)]
@@ -72,7 +68,7 @@ def present(hear_dir: Path) -> list[str]:
     """Return the names of the task folders that are there, sorted; [] where there is no folder."""
     try:
         folder = tasks_folder(hear_dir)
-    except HearTaskError:
+    except TaskDataError:
         return []
     return sorted(path.parent.name for path in folder.glob("*/task_metadata.json"))
 
@@ -86,7 +82,7 @@ def resolve(names: Sequence[str], hear_dir: Path) -> tuple[list[Path], dict[str,
         hear_dir: of --hear-dir.
 
     Raises:
-        HearTaskError: there is no folder of tasks.
+        TaskDataError: there is no folder of tasks.
     """
     folder, there = tasks_folder(hear_dir), present(hear_dir)
     known = known_tasks()

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.clip import FIXED
-from benchmark.data.hear_catalogue import HearTaskError
+from benchmark.data.clip import FIXED, TaskDataError
 from wavebyol_hear.files.atomic import regular
 
 METRICS = (
@@ -56,21 +55,21 @@ def read_task(folder: Path) -> HearTask:
     prediction = _field(path, metadata, "prediction_type", ("multiclass", "multilabel"))
     mode = _field(path, metadata, "split_mode", MODES)
     if embedding == "event" and prediction != "multilabel":
-        raise HearTaskError(f"{path}: an event task must be multilabel; fix prediction_type")
+        raise TaskDataError(f"{path}: an event task must be multilabel; fix prediction_type")
     metrics = _names(path, metadata, "evaluation")
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
-        raise HearTaskError(f"{path}: evaluation names {unknown[0]!r}, which heareval has not")
+        raise TaskDataError(f"{path}: evaluation names {unknown[0]!r}, which heareval has not")
     duration = metadata.get("sample_duration", "absent")
     if duration is not None and not (_is_number(duration) and duration > 0):
-        raise HearTaskError(f"{path}: sample_duration is {duration!r}; give seconds or null")
+        raise TaskDataError(f"{path}: sample_duration is {duration!r}; give seconds or null")
     splits = _names(path, metadata, "splits")
     for split in splits:
         _check_name(path, split)
     if mode == "trainvaltest" and set(splits) != set(FIXED):
-        raise HearTaskError(f"{path}: splits are {', '.join(splits)}, not {', '.join(FIXED)}")
+        raise TaskDataError(f"{path}: splits are {', '.join(splits)}, not {', '.join(FIXED)}")
     if len(splits) < 3 or len(set(splits)) < len(splits):
-        raise HearTaskError(f"{path}: needs three different splits or more, has {splits}")
+        raise TaskDataError(f"{path}: needs three different splits or more, has {splits}")
     labels = _read_vocabulary(folder / "labelvocabulary.csv")
     clips = {split: _read_split(folder / f"{split}.json", embedding) for split in splits}
     kind = (embedding, prediction, mode, tuple(metrics))
@@ -89,7 +88,7 @@ def _postprocessing(path: Path, metadata: dict[str, Any]) -> tuple[tuple[float, 
     values: list[Any] = [grid.get(name) for name in GRID] if isinstance(grid, dict) else [None]
     for one in values:
         if not isinstance(one, list) or not one or not all(_is_number(x) and x >= 0 for x in one):
-            raise HearTaskError(f"{path}: event_postprocessing_grid lacks lists of {GRID}")
+            raise TaskDataError(f"{path}: event_postprocessing_grid lacks lists of {GRID}")
     return tuple((filter_ms, duration) for filter_ms, duration in itertools.product(*values))
 
 
@@ -97,15 +96,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object of a file."""
     try:
         if path.stat().st_size > LARGEST_TEXT:
-            raise HearTaskError(f"{path}: is larger than {LARGEST_TEXT} bytes; fetch it again")
+            raise TaskDataError(f"{path}: is larger than {LARGEST_TEXT} bytes; fetch it again")
         with open(path, "rb", opener=regular) as file:
             content = json.load(file)
     except OSError as error:
-        raise HearTaskError(f"{path}: cannot be read ({error.strerror}); restore it") from error
+        raise TaskDataError(f"{path}: cannot be read ({error.strerror}); restore it") from error
     except (ValueError, RecursionError) as error:
-        raise HearTaskError(f"{path}: is no valid JSON ({error}); fetch it again") from error
+        raise TaskDataError(f"{path}: is no valid JSON ({error}); fetch it again") from error
     if not isinstance(content, dict):
-        raise HearTaskError(f"{path}: holds no JSON object; fetch it again")
+        raise TaskDataError(f"{path}: holds no JSON object; fetch it again")
     return content
 
 
@@ -117,15 +116,15 @@ def _read_vocabulary(path: Path) -> tuple[str, ...]:
         numbers = [int(row["idx"]) for row in rows]
         labels = [str(row["label"]) for row in rows]
     except OSError as error:
-        raise HearTaskError(f"{path}: cannot be read ({error.strerror}); restore it") from error
+        raise TaskDataError(f"{path}: cannot be read ({error.strerror}); restore it") from error
     except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise HearTaskError(
+        raise TaskDataError(
             f"{path}: is no table of idx and label ({error}); fetch it again"
         ) from error
     if len(rows) < 2 or sorted(numbers) != list(range(len(rows))):
-        raise HearTaskError(f"{path}: idx must count from 0, two labels or more; fetch it again")
+        raise TaskDataError(f"{path}: idx must count from 0, two labels or more; fetch it again")
     if len(set(labels)) < len(labels):
-        raise HearTaskError(f"{path}: a label comes twice; fetch it again")
+        raise TaskDataError(f"{path}: a label comes twice; fetch it again")
     return tuple(label for _, label in sorted(zip(numbers, labels, strict=True)))
 
 
@@ -133,14 +132,14 @@ def _read_split(path: Path, embedding: str) -> dict[str, list[Any]]:
     """Return the labels or events of a split's clips."""
     split = _read_json(path)
     if not split:
-        raise HearTaskError(f"{path}: lists no clip; fetch it again")
+        raise TaskDataError(f"{path}: lists no clip; fetch it again")
     for name, content in split.items():
         _check_name(path, name)
         if not isinstance(content, list):
-            raise HearTaskError(f"{path}: {name} has no list but {content!r:.60}; fetch it again")
+            raise TaskDataError(f"{path}: {name} has no list but {content!r:.60}; fetch it again")
         for event in content if embedding == "event" else ():
             if not _is_event(event):
-                raise HearTaskError(
+                raise TaskDataError(
                     f"{path}: {name} has {event!r:.80}; an event needs label, start and end in ms"
                 )
     return split
@@ -163,18 +162,18 @@ def _check_labels(task: HearTask) -> None:
             labels = [x["label"] for x in content] if task.embedding == "event" else content
             for label in labels:
                 if str(label) not in known:
-                    raise HearTaskError(
+                    raise TaskDataError(
                         f"{path}: {name} has the label {label!r:.60}, which labelvocabulary.csv "
                         "has not; fix one of them"
                     )
             if task.prediction == "multiclass" and len(labels) != 1:
-                raise HearTaskError(f"{path}: {name} has {len(labels)} labels, not one; fix it")
+                raise TaskDataError(f"{path}: {name} has {len(labels)} labels, not one; fix it")
 
 
 def _check_name(path: Path, name: str) -> None:
     """Raise unless a name is that of something directly in a folder."""
     if not name or name in (".", "..") or any(c in "/\\" or c < " " for c in name):
-        raise HearTaskError(f"{path}: the name {name!r:.80} is no plain file name; fix it")
+        raise TaskDataError(f"{path}: the name {name!r:.80} is no plain file name; fix it")
 
 
 def _is_number(value: object) -> bool:
@@ -187,7 +186,7 @@ def _field(path: Path, metadata: dict[str, Any], key: str, choices: Sequence[str
     value = metadata.get(key)
     if not isinstance(value, str) or not value or (choices and value not in choices):
         wanted = f"not {' or '.join(choices)}" if choices else "not a text"
-        raise HearTaskError(f"{path}: {key} is {value!r:.60}, {wanted}; fix it")
+        raise TaskDataError(f"{path}: {key} is {value!r:.60}, {wanted}; fix it")
     return value
 
 
@@ -195,5 +194,5 @@ def _names(path: Path, metadata: dict[str, Any], key: str) -> list[str]:
     """Return the texts of a key, one or more."""
     value = metadata.get(key)
     if not isinstance(value, list) or not value or not all(isinstance(x, str) for x in value):
-        raise HearTaskError(f"{path}: {key} is {value!r:.60}; give a list of names")
+        raise TaskDataError(f"{path}: {key} is {value!r:.60}; give a list of names")
     return value

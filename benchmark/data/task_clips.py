@@ -40,8 +40,7 @@ def read_clips(
         allow_partial: whether a part of the data set will do.
 
     Raises:
-        HearTaskError: a HEAR folder is not what it should be.
-        TaskDataError: the data is missing, or partial without leave.
+        TaskDataError: the data is missing or malformed, or partial without leave.
         SplitError: the listed clips do not make the task's split, whatever files are there.
     """
     if isinstance(task, Path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmark.data.hear_catalogue import HearTaskError
+from benchmark.data.clip import TaskDataError
 from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import array_key
@@ -50,7 +50,7 @@ def embed_events(
     """Embed the clips of an event task, or take what the cache holds; arguments as of `embed_task`.
 
     Raises:
-        HearTaskError: a file cannot be read.
+        TaskDataError: a file cannot be read.
         HearError: the module fails, or returns other shapes than it says, NaN or infinite values,
             or timestamps that do not rise regularly to the clip's end.
         EmbedError: there is no memory to read ahead.
@@ -72,7 +72,7 @@ def embed_events(
         read = []
         for row, wave in batch:
             if isinstance(wave, str):
-                raise HearTaskError(wave)
+                raise TaskDataError(wave)
             read.append((row, wave))
         lengths = of_one_length(read)
         return [x for rows, waves in lengths for x in _embed(model, rows, waves, calls, notes)]

@@ -9,8 +9,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from benchmark.data.clip import Clip
-from benchmark.data.hear_catalogue import HearTaskError
+from benchmark.data.clip import Clip, TaskDataError
 from benchmark.data.hear_folder import HearTask
 from benchmark.embed.fingerprint import content_hashes
 from wavebyol_hear.audio import AudioError, read_audio
@@ -44,7 +43,7 @@ def audio_at(
         a folder and the clips with their paths below it.
 
     Raises:
-        HearTaskError: a file is at no rate, cannot be read, or is not what its folder says.
+        TaskDataError: a file is at no rate, cannot be read, or is not what its folder says.
     """
     own = hear.folder / str(rate)
     if all((own / clip.path).exists() for clip in clips):
@@ -56,7 +55,7 @@ def audio_at(
     for clip in clips:
         rates = [r for r in there if (hear.folder / str(r) / clip.path).exists()]
         if not rates:
-            raise HearTaskError(
+            raise TaskDataError(
                 f"{own / clip.path}: no such file, nor at another rate; fetch the task again"
             )
         sources.append(dataclasses.replace(clip, path=f"{rates[0]}/{clip.path}"))
@@ -74,7 +73,7 @@ def audio_at(
     try:
         _each(workers, f"{hear.folder.name} to {rate} Hz", list(todo.values()))
     except OSError as error:
-        raise HearTaskError(
+        raise TaskDataError(
             f"{root}: cannot be written ({error.strerror}); make room or choose another --cache-dir"
         ) from error
     return root, copies
@@ -93,7 +92,7 @@ def _resample(source: Path, target: Path, rate: int) -> None:
     try:
         wave = read_audio(source, rate)
     except AudioError as error:
-        raise HearTaskError(str(error)) from error
+        raise TaskDataError(str(error)) from error
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(target) as file:
         soundfile.write(file, wave, rate, subtype="FLOAT", format="WAV")
@@ -105,9 +104,9 @@ def _check(path: Path, rate: int) -> None:
         info = soundfile.info(path)
     except (soundfile.SoundFileError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise HearTaskError(f"{path}: is no audio ({reason}); fetch the task again") from error
+        raise TaskDataError(f"{path}: is no audio ({reason}); fetch the task again") from error
     if info.samplerate != rate or info.channels != 1 or info.frames == 0:
-        raise HearTaskError(
+        raise TaskDataError(
             f"{path}: has {info.frames} samples, {info.channels} channels and {info.samplerate} Hz "
             f"in a folder of one channel at {rate} Hz; fetch the task again"
         )

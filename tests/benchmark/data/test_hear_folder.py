@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark.data.hear_catalogue import HearTaskError, resolve
+from benchmark.data.clip import TaskDataError
+from benchmark.data.hear_catalogue import resolve
 from benchmark.data.hear_folder import read_task
 
 METADATA = {
@@ -87,7 +88,7 @@ def test_a_broken_folder_is_one_line_with_the_file(
 ) -> None:
     folder = write(tmp_path / "beeps-1.0-small", small())
     damage(folder)
-    with pytest.raises(HearTaskError, match=message) as caught:
+    with pytest.raises(TaskDataError, match=message) as caught:
         read_task(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -110,7 +111,7 @@ def test_a_broken_folder_is_one_line_with_the_file(
 )
 def test_metadata_that_make_no_sense_are_named(tmp_path: Path, changes: dict, message: str) -> None:
     folder = write(tmp_path / "beeps-1.0-small", small(), **changes)
-    with pytest.raises(HearTaskError, match=message):
+    with pytest.raises(TaskDataError, match=message):
         read_task(folder)
 
 
@@ -129,7 +130,7 @@ def test_an_event_needs_a_label_and_a_span(tmp_path: Path, event: object) -> Non
     folder = write(tmp_path / "beeps-1.0-small", small(), **EVENTS)
     for split in ("train", "valid", "test"):
         (folder / f"{split}.json").write_text(json.dumps({"a.wav": [event]}))
-    with pytest.raises(HearTaskError, match=r"a\.wav has .*; an event needs"):
+    with pytest.raises(TaskDataError, match=r"a\.wav has .*; an event needs"):
         read_task(folder)
 
 
@@ -152,7 +153,7 @@ def test_names_find_folders_and_never_leave_the_tasks(tmp_path: Path) -> None:
     }
     assert resolve(["all"], tmp_path / "tasks")[0] == resolve(["all"], tmp_path)[0]
     assert "libricount-*-full" in resolve(["libricount"], tmp_path)[1]["libricount"]
-    with pytest.raises(HearTaskError, match="no such folder"):
+    with pytest.raises(TaskDataError, match="no such folder"):
         resolve(["all"], tmp_path / "nowhere")
 
 

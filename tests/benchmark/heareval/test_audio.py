@@ -8,8 +8,7 @@ import pytest
 import soundfile
 import soxr
 
-from benchmark.data.clip import Clip
-from benchmark.data.hear_catalogue import HearTaskError
+from benchmark.data.clip import Clip, TaskDataError
 from benchmark.data.hear_folder import HearTask, read_task
 from benchmark.data.task_clips import hear_source
 from benchmark.heareval.audio import audio_at, faintness
@@ -134,7 +133,7 @@ def test_audio_that_is_not_what_the_folder_says_is_named(
 ) -> None:
     folder = write(tmp_path / "beeps-1.0-small", small())
     damage(folder)
-    with pytest.raises(HearTaskError, match=message) as caught:
+    with pytest.raises(TaskDataError, match=message) as caught:
         copies(read_task(folder), rate, tmp_path / "cache")
     assert "valid/b.wav" in str(caught.value)
     assert "\n" not in str(caught.value)
