@@ -19,18 +19,19 @@ def main() -> int:
         return 2
     source, target = map(Path, sys.argv[1:])
     try:
-        encoder, provenance, whitenings, components = load_weights(source)
+        weights = load_weights(source)
     except WeightsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     target.parent.mkdir(parents=True, exist_ok=True)
     save_encoder(
         target,
-        encoder,
-        provenance,
+        weights.encoder,
+        weights.provenance,
         dtype=torch.float16,
-        whitenings=whitenings,
-        components=components,
+        whitenings=weights.whitenings,
+        components=weights.components,
+        head=weights.head,
     )
     target.chmod(0o644)
     sys.stdout.write(f"{target}: {target.stat().st_size / 1e6:.1f} MB\n")
