@@ -1,64 +1,64 @@
-"""Reading the files of an official archive: its top folder, its tables, its lists."""
+"""Reading the files of an official archive: its tables, its lists, its folders of audio."""
 
-import csv
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmark.data.clip import Clip, Task, TaskDataError, missing_data
+from wavebyol_hear.files import tables
 from wavebyol_hear.files.atomic import regular
 
-
-def locate(task: Task, root: Path, *markers: str) -> str:
-    """Return what precedes the archive's own paths: "" or its top folder with a slash."""
-    for prefix in (f"{task.top}/", ""):
-        if any((root / (prefix + marker)).exists() for marker in markers):
-            return prefix
-    raise missing_data(task, root / task.top / markers[0], f"{markers[0]} is absent")
+LARGEST_JSON = 1 << 30
+"""Bytes above which a file is no task's."""
 
 
-@contextmanager
-def _text(path: Path) -> Iterator[None]:
-    """Raise TaskDataError where a file read inside is no text, e.g. because it was packed."""
-    try:
-        yield
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TaskDataError(f"{path}: no UTF-8 text ({error}); fetch the file again") from error
+def top_of(task: Task, root: Path) -> str:
+    """Return the archive's own top folder, with a slash, where it lies in the root; else ""."""
+    return f"{task.top}/" if task.top and (root / task.top).is_dir() else ""
+
+
+def existing(task: Task, root: Path, *names: str, hint: str = "") -> Path:
+    """Return the first of some files or folders that is there; the error names the first one."""
+    for path in (root / name for name in names):
+        if path.exists():
+            return path
+    raise missing_data(task, root / names[0], f"{names[0]} is absent{hint}")
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line number and the named columns of each row of a CSV file with a header."""
-    with _text(path), open(path, newline="", encoding="utf-8-sig", opener=regular) as table:
-        reader = csv.DictReader(table)
-        absent = [name for name in columns if name not in (reader.fieldnames or ())]
-        if absent:
-            raise TaskDataError(f"{path}: lacks the column {', '.join(absent)}; restore the file")
-        for row in reader:
-            line = reader.line_num
+    """Yield the line number and the named columns of each row of a CSV file; none is empty."""
+    try:
+        for line, row in tables.read_table(path, columns):
             for name in columns:
                 if not row[name]:
                     raise TaskDataError(f"{path}, line {line}: no {name}; repair the line")
             yield line, row
+    except tables.TableError as error:
+        raise TaskDataError(f"{error}; fetch the file again") from error
 
 
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a UTF-8 text file that are not blank, without surrounding space."""
-    with _text(path), open(path, encoding="utf-8-sig", opener=regular) as lines:
-        return [stripped for line in lines if (stripped := line.strip())]
+    try:
+        with open(path, encoding="utf-8-sig", opener=regular) as lines:
+            return [stripped for line in lines if (stripped := line.strip())]
+    except UnicodeDecodeError as error:
+        raise TaskDataError(f"{path}: no text in UTF-8 ({error}); fetch the file again") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object of a JSON file."""
+    if path.stat().st_size > LARGEST_JSON:
+        raise TaskDataError(f"{path}: is larger than {LARGEST_JSON} bytes; fetch it again")
     try:
         with open(path, "rb", opener=regular) as file:
             content = json.load(file)
     except (ValueError, RecursionError) as error:
-        raise TaskDataError(f"{path}: no valid JSON ({error}); fetch the file again") from error
+        raise TaskDataError(f"{path}: is no valid JSON ({error}); fetch it again") from error
     if not isinstance(content, dict):
-        raise TaskDataError(f"{path}: holds no JSON object; fetch the file again")
+        raise TaskDataError(f"{path}: holds no JSON object; fetch it again")
     return content
 
 
@@ -77,13 +77,6 @@ def listed_path(table: Path, text: str) -> str:
     return path
 
 
-def fold_name(path: Path, line: int, value: str, folds: int) -> str:
-    """Return "fold01" for "1" and so on."""
-    if not value.isdecimal() or not 1 <= int(value) <= folds:
-        raise TaskDataError(f"{path}, line {line}: fold {value!r} is not 1 to {folds}; repair it")
-    return f"fold{int(value):02d}"
-
-
 def clips_of_folds(
     table: Path, folder: str, *, name: str, label: str, recording: str, folds: int
 ) -> list[Clip]:
@@ -100,20 +93,16 @@ def clips_of_folds(
         label: column of the labels.
         recording: column of the recordings that the clips were cut from.
         folds: number of folds.
-
-    Raises:
-        TaskDataError: where the table is malformed.
     """
-    return [
-        Clip(
-            clip_id=row[name],
-            path=folder.format(fold=row["fold"]) + listed_path(table, row[name]),
-            label=row[label],
-            split=fold_name(table, line, row["fold"], folds),
-            group=f"{row[recording]}/fold{row['fold']}",
-        )
-        for line, row in read_table(table, (name, "fold", label, recording))
-    ]
+    clips = []
+    for line, row in read_table(table, (name, "fold", label, recording)):
+        fold = row["fold"]
+        if not fold.isdecimal() or not 1 <= int(fold) <= folds:
+            raise TaskDataError(f"{table}, line {line}: fold {fold!r} is not 1 to {folds}; fix it")
+        path = folder.format(fold=fold) + listed_path(table, row[name])
+        group = f"{row[recording]}/fold{fold}"
+        clips.append(Clip(row[name], path, row[label], f"fold{int(fold):02d}", group))
+    return clips
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -124,10 +113,15 @@ def subfolders(folder: Path) -> list[str]:
         return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
 
 
-def sound_files(folder: Path) -> list[str]:
-    """Return the names of the WAV files in a folder, sorted; [] if absent.
+def wav_files(root: Path, folders: str) -> list[str]:
+    """Return the WAV files in the folders that match a pattern, relative to the root, sorted.
 
-    macOS's `._name` shadows and other hidden files are left out.
+    macOS's `._name` shadows and other hidden files and folders are left out.
     """
-    names = os.listdir(folder) if folder.is_dir() else []
-    return sorted(name for name in names if name.lower().endswith(".wav") and name[0] != ".")
+    paths: list[str] = []
+    for folder in sorted(root.glob(folders)):
+        inside = folder.relative_to(root).as_posix()
+        if folder.is_dir() and "/." not in f"/{inside}":
+            names = sorted(n for n in os.listdir(folder) if n.lower().endswith(".wav"))
+            paths += [f"{inside}/{name}" for name in names if name[0] != "."]
+    return paths

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from benchmark.data.archive_layout import clips_of_folds, locate
+from benchmark.data.archive_layout import clips_of_folds, existing, top_of
 from benchmark.data.clip import Clip, Source, Task
 
 # In the order of the column `target` of meta/esc50.csv.
-CATEGORIES = """
+NAMES = """
     dog rooster pig cow frog cat hen insects sheep crow
     rain sea_waves crackling_fire crickets chirping_birds water_drops wind pouring_water
     toilet_flush thunderstorm
@@ -16,23 +16,18 @@ CATEGORIES = """
     vacuum_cleaner clock_alarm clock_tick glass_breaking
     helicopter chainsaw siren car_horn engine train church_bells airplane fireworks hand_saw
 """
-CLASSES = tuple(CATEGORIES.split())
+CLASSES = tuple(NAMES.split())
 # Counted in the official table: 131943 and 134049 in folds 2 and 3, 209698 and 234879 in 4 and 5.
 NOTE = "As published, 4 of 1,524 recordings have clips in two folds (9 of 2,000 clips)."
 
 
 def index(root: Path) -> list[Clip]:
     """List the clips of meta/esc50.csv; the group is the Freesound recording within its fold."""
-    top = locate(TASK, root, "meta/esc50.csv")
-    locate(TASK, root, "audio")
-    return clips_of_folds(
-        root / f"{top}meta/esc50.csv",
-        f"{top}audio/",
-        name="filename",
-        label="category",
-        recording="src_file",
-        folds=5,
-    )
+    top = top_of(TASK, root)
+    table = existing(TASK, root / top, "meta/esc50.csv")
+    existing(TASK, root / top, "audio")
+    columns = {"name": "filename", "label": "category", "recording": "src_file"}
+    return clips_of_folds(table, f"{top}audio/", **columns, folds=5)
 
 
 TASK = Task(

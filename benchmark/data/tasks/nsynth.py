@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from benchmark.data.archive_layout import read_json
-from benchmark.data.clip import FIXED, Clip, Source, Task, TaskDataError, missing_data
+from benchmark.data.archive_layout import existing, read_json
+from benchmark.data.clip import FIXED, Clip, Source, Task, TaskDataError
 
 # In the order of `instrument_family` in examples.json.
-NAMES = """
-    bass brass flute guitar keyboard mallet organ reed string synth_lead vocal
-"""
+NAMES = "bass brass flute guitar keyboard mallet organ reed string synth_lead vocal"
 FAMILIES = tuple(NAMES.split())
 URL = "http://download.magenta.tensorflow.org/datasets/nsynth"
 
@@ -23,9 +21,7 @@ def index(root: Path) -> list[Clip]:
     clips = []
     for split in FIXED:
         folder = f"nsynth-{split}"
-        table = root / folder / "examples.json"
-        if not table.is_file():
-            raise missing_data(TASK, table, f"{folder}/examples.json is absent")
+        table = existing(TASK, root, f"{folder}/examples.json")
         for key, note in read_json(table).items():
             try:
                 family = note["instrument_family_str"]
@@ -34,8 +30,8 @@ def index(root: Path) -> list[Clip]:
                     f"{table}: {key} has no instrument_family_str; fetch the file again"
                 ) from error
             instrument = key.rsplit("-", 2)[0]  # then pitch and velocity
-            group = f"{split}/{instrument}"
-            clips.append(Clip(key, f"{folder}/audio/{key}.wav", family, split, group))
+            path = f"{folder}/audio/{key}.wav"
+            clips.append(Clip(key, path, family, split, f"{split}/{instrument}"))
     return clips
 
 

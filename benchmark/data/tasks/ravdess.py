@@ -9,29 +9,25 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark.data.archive_layout import sound_files, subfolders
+from benchmark.data.archive_layout import top_of, wav_files
 from benchmark.data.clip import Clip, Source, Task, missing_data
 
 # In the order of the third field of the file name, from 01.
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 FOLDS = 6
-TOP = "Audio_Speech_Actors_01-24"
 
 
 def spoken_sentences(task: Task, root: Path) -> Iterator[tuple[str, str, int]]:
     """Yield path, emotion and actor of every speech file, songs and videos left out."""
     count = 0
-    top = f"{TOP}/" if (root / TOP).is_dir() and not (root / "Actor_01").is_dir() else ""
-    names = [name for name in subfolders(root / top) if name.startswith("Actor_")]
-    for folder in (top + name for name in names):
-        for name in sound_files(root / folder):
-            fields = name[: -len(".wav")].split("-")
-            if len(fields) != 7 or not all(f.isdecimal() for f in fields) or fields[1] != "01":
-                continue
-            emotion, actor = int(fields[2]), int(fields[6])
-            known = EMOTIONS[emotion - 1] if 1 <= emotion <= len(EMOTIONS) else f"code {emotion}"
-            count += 1
-            yield f"{folder}/{name}", known, actor
+    for path in wav_files(root, f"{top_of(task, root)}Actor_*"):
+        fields = Path(path).stem.split("-")
+        if len(fields) != 7 or not all(f.isdecimal() for f in fields) or fields[1] != "01":
+            continue
+        emotion, actor = int(fields[2]), int(fields[6])
+        known = EMOTIONS[emotion - 1] if 1 <= emotion <= len(EMOTIONS) else f"code {emotion}"
+        count += 1
+        yield path, known, actor
     if not count:
         raise missing_data(task, root, "no speech file in a folder Actor_<nn> is there")
 
@@ -85,7 +81,7 @@ TASK = Task(
     ),
     layout="Actor_01/ to Actor_24/ with 03-01-<emotion>-...-<actor>.wav",
     index=index,
-    top=TOP,
+    top="Audio_Speech_Actors_01-24",
     note="No split is published: six folds of four actors each, no actor in two.",
 )
 

@@ -9,14 +9,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark.data.archive_layout import listed_path, read_lines, sound_files, subfolders
+from benchmark.data.archive_layout import (
+    existing,
+    listed_path,
+    read_lines,
+    subfolders,
+    top_of,
+    wav_files,
+)
 from benchmark.data.clip import Clip, Source, Task, TaskDataError, missing_data
 
-WORDS = """
+NAMES = """
     backward bed bird cat dog down eight five follow forward four go happy house learn left
     marvin nine no off on one right seven sheila six stop three tree two up visual wow yes zero
 """
-CLASSES = tuple(WORDS.split())
+CLASSES = tuple(NAMES.split())
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 FOLDS = 5
 # Clips of each command word in V2 (arXiv:1804.03209, section 7; the 35 counts add up to 105,829).
@@ -24,38 +31,24 @@ KEYWORD_COUNTS = {
     "down": 3917, "go": 3880, "left": 3801, "no": 3941, "off": 3745,
     "on": 3845, "right": 3778, "stop": 3872, "up": 3723, "yes": 4044,
 }  # fmt: skip
-TOP = "speech_commands_v0.02"
-
-
-def top_of(root: Path) -> str:
-    """Return the folder of the archive's name that some unpackers make, with a slash, or ""."""
-    if (root / TOP).is_dir() and not set(subfolders(root)) & set(CLASSES):
-        return f"{TOP}/"
-    return ""
 
 
 def spoken_words(task: Task, root: Path) -> Iterator[tuple[str, str, str]]:
     """Yield path, word and speaker of every clip, the noise recordings left out."""
-    top = top_of(root)
-    words = [name for name in subfolders(root / top) if name[0] != "_"]
-    if not set(words) & set(CLASSES):
+    folder = root / top_of(task, root)
+    if not set(subfolders(folder)) & set(CLASSES):
         raise missing_data(task, root, "no folder of words is there")
-    for word in words:
-        for name in sound_files(root / top / word):
-            yield f"{word}/{name}", word, name.split("_nohash_")[0]
+    for path in wav_files(folder, "[!_]*"):
+        word, _, name = path.partition("/")
+        yield path, word, name.split("_nohash_")[0]
 
 
 def read_lists(root: Path) -> dict[str, dict[str, str]]:
     """Return by part of the split the paths of its list: as written there, by lower case."""
-    listed, folder = {}, root / top_of(root)
+    listed = {}
+    hint = "; the task speech_commands_folds runs on a copy without lists"
     for part, name in LISTS.items():
-        table = folder / name
-        if not table.is_file():
-            raise missing_data(
-                TASK,
-                table,
-                f"{name} is absent; the task speech_commands_folds runs on a copy without lists",
-            )
+        table = existing(TASK, root / top_of(TASK, root), name, hint=hint)
         listed[part] = {listed_path(table, line).lower(): line for line in read_lines(table)}
     return listed
 
@@ -64,7 +57,7 @@ def index(root: Path) -> list[Clip]:
     """List the clips of all word folders, split by the two published lists; groups are speakers."""
     lists = read_lists(root)
     split = {path: part for part, paths in lists.items() for path in paths}
-    top = top_of(root)
+    top = top_of(TASK, root)
     clips = [
         Clip(path, top + path, word, split.get(path.lower(), "train"), speaker)
         for path, word, speaker in spoken_words(TASK, root)
@@ -90,7 +83,7 @@ def index_folds(root: Path) -> list[Clip]:
 
     It is SHA-256 of the speaker's name modulo five, the same on any copy.
     """
-    top, clips = top_of(root), []
+    top, clips = top_of(IN_FOLDS, root), []
     for path, word, speaker in spoken_words(IN_FOLDS, root):
         digest = hashlib.sha256(speaker.encode(errors="surrogateescape")).digest()
         fold = f"fold{int.from_bytes(digest[:8], 'big') % FOLDS + 1:02d}"
@@ -117,7 +110,7 @@ TASK = Task(
     ),
     layout="validation_list.txt, testing_list.txt and <word>/<speaker>_nohash_<n>.wav",
     index=index,
-    top=TOP,
+    top="speech_commands_v0.02",
     convention=convention,
 )
 

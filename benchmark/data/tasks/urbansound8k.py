@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.data.archive_layout import clips_of_folds, locate, sound_files
+from benchmark.data.archive_layout import clips_of_folds, existing, top_of
 from benchmark.data.clip import Clip, Source, Task
 
 # In the order of the column `classID` of metadata/UrbanSound8K.csv.
@@ -25,23 +25,13 @@ def index(root: Path) -> list[Clip]:
     Other copies are known too: the table and the folders of folds in one folder, and all clips
     in one folder.
     """
-    top = locate(TASK, root, "metadata/UrbanSound8K.csv", "UrbanSound8K.csv")
-    table = root / f"{top}metadata/UrbanSound8K.csv"
-    if not table.is_file():
-        table = root / f"{top}UrbanSound8K.csv"
-    for audio in ("audio/", ""):
-        if (root / f"{top}{audio}fold1").is_dir():
-            folder = f"{top}{audio}fold{{fold}}/"
-            break
-        if sound_files(root / f"{top}{audio}"):
-            folder = f"{top}{audio}"
-            break
-    else:
-        locate(TASK, root, "audio")
-        folder = f"{top}audio/fold{{fold}}/"
-    return clips_of_folds(
-        table, folder, name="slice_file_name", label="class", recording="fsID", folds=10
-    )
+    top = top_of(TASK, root)
+    table = existing(TASK, root / top, "metadata/UrbanSound8K.csv", "UrbanSound8K.csv")
+    folders = ("audio/fold1/", "audio/", "fold1/", "")
+    folder = next((f for f in folders if any((root / top / f).glob("[!.]*.wav"))), folders[0])
+    existing(TASK, root / top, folder.rstrip("/"), "audio")
+    columns = {"name": "slice_file_name", "label": "class", "recording": "fsid"}
+    return clips_of_folds(table, top + folder.replace("1", "{fold}"), **columns, folds=10)
 
 
 TASK = Task(

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.data.archive_layout import listed_path, locate, read_lines, subfolders
-from benchmark.data.clip import Clip, Source, Task, TaskDataError, missing_data
+from benchmark.data.archive_layout import existing, listed_path, read_lines, subfolders
+from benchmark.data.clip import Clip, Source, Task, TaskDataError
 
 SPLITS = {"1": "train", "2": "valid", "3": "test"}
 ARCHIVES = (("dev", "test"), ("vox1_dev_wav", "vox1_test_wav"))
@@ -20,8 +20,8 @@ def folder_of(root: Path) -> Callable[[str], str]:
             if (root / top / dev / "wav").is_dir() or (root / top / test / "wav").is_dir():
                 tested = set(subfolders(root / top / test / "wav"))
                 return lambda name: f"{top}{test if name in tested else dev}/wav/"
-    top = locate(TASK, root, "wav")
-    return lambda name: f"{top}wav/"
+    merged = existing(TASK, root, "vox1/wav", "wav").relative_to(root).as_posix()
+    return lambda name: f"{merged}/"
 
 
 def index(root: Path) -> list[Clip]:
@@ -31,9 +31,7 @@ def index(root: Path) -> list[Clip]:
     no reason to refuse the set. The audio is in `wav`, the merged content of the dev and test
     archives, or in these as they unpack, `dev/wav` and `test/wav`.
     """
-    table = root / "iden_split.txt"
-    if not table.is_file():
-        raise missing_data(TASK, table, "iden_split.txt is absent")
+    table = existing(TASK, root, "iden_split.txt")
     folder = folder_of(root)
     clips = []
     for line, text in enumerate(read_lines(table), 1):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.archive_layout import listed_path, read_table, sound_files, subfolders
+from benchmark.data.archive_layout import listed_path, read_table, subfolders, wav_files
 from benchmark.data.clip import FIXED, Clip, Source, Task, TaskDataError, missing_data
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "ru")
@@ -49,18 +49,17 @@ def index_folders(root: Path) -> list[Clip]:
     Some archives hold FLAC instead. TFDS (and EVAR) leave that out, but TFDS deals its speakers
     with the others: without them the splits would be other ones.
     """
-    listed, speakers = [], []
-    for language in LANGUAGES:
-        for archive in subfolders(root / language):
-            # <speaker>-<yyyymmdd>-<xxx>; many are "anonymous".
-            speakers.append(archive.split("-")[0])
-            folder = f"{language}/{archive}/wav"
-            for name in sound_files(root / folder):
-                listed.append((f"{folder}/{name}", language, speakers[-1]))
-    if not listed:
+    # <speaker>-<yyyymmdd>-<xxx>; many are "anonymous".
+    archives = [name for language in LANGUAGES for name in subfolders(root / language)]
+    splits = speaker_splits([name.split("-")[0] for name in archives])
+    clips = []
+    for path in [path for language in LANGUAGES for path in wav_files(root, f"{language}/*/wav")]:
+        language, archive, *_ = path.split("/")
+        speaker = archive.split("-")[0]
+        clips.append(Clip(path, path, language, splits[speaker], speaker))
+    if not clips:
         raise missing_data(TASK, root, "neither voxforge.csv nor a folder of archives is there")
-    splits = speaker_splits(speakers)
-    return [Clip(path, path, lang, splits[speaker], speaker) for path, lang, speaker in listed]
+    return clips
 
 
 def index(root: Path) -> list[Clip]:

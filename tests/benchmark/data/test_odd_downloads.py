@@ -32,11 +32,7 @@ def test_ravdess_may_lie_in_a_folder_of_the_archives_name(tmp_path: Path) -> Non
     assert all((tmp_path / clip.path).is_file() for clip in clips)
     # Some mirrors hold all actors twice, flat and in that folder: each sentence counts once.
     TREES["ravdess"](tmp_path)
-    assert [clip.path.split("/")[0][:6] for clip in TASKS["ravdess"].index(tmp_path)][::47] == [
-        "Actor_",
-        "Actor_",
-    ]
-    assert len(TASKS["ravdess"].index(tmp_path)) == 48
+    assert TASKS["ravdess"].index(tmp_path) == clips
 
 
 def test_voxforge_leaves_flac_out_and_deals_its_speakers_as_tfds_does(tmp_path: Path) -> None:
