@@ -15,8 +15,7 @@ import torch
 from benchmark.data.clip import BenchmarkError, Task, TaskDataError, missing_data
 from benchmark.data.corrupt import Corruption
 from benchmark.data.hear_folder import HearTask
-from benchmark.data.registry import data_folder
-from benchmark.data.task_clips import BAD_SHARE, TaskClips, read_clips
+from benchmark.data.registry import BAD_SHARE, TaskClips, data_folder, read_clips
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.embedder import Embedder
 from benchmark.embed.events import EventEmbeddings, embed_events

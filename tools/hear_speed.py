@@ -30,7 +30,7 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
 
 def embed_ours(task_folder: Path, out: Path, workers: int) -> None:
     """Embed as `python -m benchmark.run --tasks hear:...` does."""
-    from benchmark.data.task_clips import read_clips
+    from benchmark.data.registry import read_clips
     from benchmark.evaluate import Settings, embed
 
     settings = Settings(out, cache_dir=out, workers=workers)

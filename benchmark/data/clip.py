@@ -1,7 +1,8 @@
 """The records of data: a clip, its archive and its task; and the check of what a task lists."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -53,12 +54,16 @@ class Source:
 class Corpus:
     """A data set that can be downloaded."""
 
-    name: str  #: of the set and, unless a task says otherwise, of its data folder
+    name: str
     title: str  #: for readers
     licence: str  #: of the audio
     citation: str  #: the publication to cite
     sources: tuple[Source, ...]  #: the official archives
     layout: str  #: what to put where below the folder, as one line
+    _: KW_ONLY
+    folder: str = ""  #: name of the data folder where it is another set's; "" means `name`
+    top: str = ""  #: name of the folder that the archive itself unpacks to, "" for none
+    by_hand: str = ""  #: how to get the data where no command can fetch the sources, as one line
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,8 @@ class Task(Corpus):
     clip_seconds: float | None
     #: lists the clips below a root; raises TaskDataError where it cannot
     index: Callable[[Path], list[Clip]]
-    folder: str = ""  #: name of the data folder where it is another task's; "" means `name`
-    top: str = ""  #: name of the folder that the archive itself unpacks to, "" for none
     #: what a reader of the scores must know, e.g. that a split is not the published one
     note: str = ""
-    by_hand: str = ""  #: how to get the data where no command can fetch the sources, as one line
     #: where `index` chooses between splits by what is there, or a published list has exceptions,
     #: says which; the answer belongs in the result
     convention: Callable[[Path], str] | None = None
@@ -99,11 +101,9 @@ class Task(Corpus):
 
 def missing_data(task: Task, looked_in: Path, what: str) -> TaskDataError:
     """The error of a task whose data is not there, with the folder, the remedy and the source."""
-    source = f"; official source: {task.source}" if task.sources else ""
     fetch = f"run {task.download_command}, or " if task.download_command else ""
-    return TaskDataError(
-        f"{task.name}: {what} (looked in {looked_in}); {fetch}put there {task.layout}{source}"
-    )
+    text = f"{task.name}: {what} (looked in {looked_in}); {fetch}put there {task.layout}"
+    return TaskDataError(f"{text}; official source: {task.source}" if task.sources else text)
 
 
 def split_valid_clips(
@@ -114,13 +114,9 @@ def split_valid_clips(
     Raises:
         TaskDataError: where two clips share an id or no clip is left.
     """
-    seen: set[str] = set()
-    for clip in clips:
-        if clip.clip_id in seen:
-            raise TaskDataError(
-                f"{task.name}: the clip {clip.clip_id} is listed twice; fix the list"
-            )
-        seen.add(clip.clip_id)
+    twice = [name for name, n in Counter(clip.clip_id for clip in clips).items() if n > 1]
+    if twice:
+        raise TaskDataError(f"{task.name}: the clip {twice[0]} is listed twice; fix the list")
     known = set(task.classes)
     valid = [clip for clip in clips if clip.label in known]
     none = f"is none of the {len(known)} classes of {task.name}; fix the list"

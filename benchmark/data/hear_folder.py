@@ -1,16 +1,16 @@
-"""One HEAR task folder, read strictly: it may come from anyone; its audio at a model's rate."""
+"""One HEAR task folder, read strictly, as it may come from anyone, and listed as a task."""
 
-import csv
 import itertools
 import json
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.clip import FIXED, TaskDataError
-from wavebyol_hear.files.atomic import regular
+from benchmark.data.archive_layout import read_json, read_table
+from benchmark.data.clip import FIXED, Clip, Task, TaskDataError
 
 METRICS = (
     *("top1_acc", "pitch_acc", "chroma_acc", "mAP", "d_prime", "aucroc", "segment_1s_er"),
@@ -19,8 +19,8 @@ METRICS = (
 """What heareval 2021.1.3 can measure (heareval/score.py, `available_scores`)."""
 MODES = ("trainvaltest", "presplit_kfold", "new_split_kfold")
 GRID = ("median_filter_ms", "min_duration")
-LARGEST_TEXT = 1 << 30
-"""Bytes of a text file above which it is no task's."""
+SEED = 0
+"""Of the order of clips within a split; one generator goes through all splits of a task."""
 
 
 @dataclass(frozen=True)
@@ -48,35 +48,87 @@ class HearTask:
 
 
 def read_task(folder: Path) -> HearTask:
-    """Read a task folder's metadata, vocabulary and splits; no audio is read."""
+    """Read a task folder's metadata, vocabulary and splits; no audio is read.
+
+    Raises:
+        TaskDataError: a file cannot be read or is not as HEAR describes it.
+    """
     path = folder / "task_metadata.json"
-    metadata = _read_json(path)
-    embedding = _field(path, metadata, "embedding_type", ("scene", "event"))
-    prediction = _field(path, metadata, "prediction_type", ("multiclass", "multilabel"))
-    mode = _field(path, metadata, "split_mode", MODES)
-    if embedding == "event" and prediction != "multilabel":
-        raise TaskDataError(f"{path}: an event task must be multilabel; fix prediction_type")
-    metrics = _names(path, metadata, "evaluation")
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown:
-        raise TaskDataError(f"{path}: evaluation names {unknown[0]!r}, which heareval has not")
-    duration = metadata.get("sample_duration", "absent")
-    if duration is not None and not (_is_number(duration) and duration > 0):
-        raise TaskDataError(f"{path}: sample_duration is {duration!r}; give seconds or null")
-    splits = _names(path, metadata, "splits")
-    for split in splits:
-        _check_name(path, split)
-    if mode == "trainvaltest" and set(splits) != set(FIXED):
-        raise TaskDataError(f"{path}: splits are {', '.join(splits)}, not {', '.join(FIXED)}")
-    if len(splits) < 3 or len(set(splits)) < len(splits):
-        raise TaskDataError(f"{path}: needs three different splits or more, has {splits}")
-    labels = _read_vocabulary(folder / "labelvocabulary.csv")
-    clips = {split: _read_split(folder / f"{split}.json", embedding) for split in splits}
-    kind = (embedding, prediction, mode, tuple(metrics))
-    name, grid = _field(path, metadata, "task_name"), _postprocessing(path, metadata)
-    task = HearTask(folder, name, *kind, labels, clips, grid)
-    _check_labels(task)
-    return task
+    try:
+        metadata = read_json(path)
+        embedding = _text(path, metadata, "embedding_type", ("scene", "event"))
+        prediction = _text(path, metadata, "prediction_type", ("multiclass", "multilabel"))
+        mode = _text(path, metadata, "split_mode", MODES)
+        name, metrics = _text(path, metadata, "task_name"), _texts(path, metadata, "evaluation")
+        splits = _texts(path, metadata, "splits")
+        unknown = [metric for metric in metrics if metric not in METRICS]
+        duration = metadata.get("sample_duration", "absent")
+        if embedding == "event" and prediction != "multilabel":
+            raise TaskDataError(f"{path}: an event task must be multilabel; fix prediction_type")
+        if unknown:
+            raise TaskDataError(f"{path}: evaluation names {unknown[0]!r}, which heareval has not")
+        if duration is not None and not (_is_number(duration) and duration > 0):
+            raise TaskDataError(f"{path}: sample_duration is {duration!r}; give seconds or null")
+        for split in splits:
+            _check_name(path, split)
+        if mode == "trainvaltest" and set(splits) != set(FIXED):
+            raise TaskDataError(f"{path}: splits are {', '.join(splits)}, not {', '.join(FIXED)}")
+        if len(splits) < 3 or len(set(splits)) < len(splits):
+            raise TaskDataError(f"{path}: needs three different splits or more, has {splits}")
+        labels = _vocabulary(folder / "labelvocabulary.csv")
+        kind = embedding, prediction
+        clips = {split: _clips(folder / f"{split}.json", *kind, labels) for split in splits}
+        grid = _postprocessing(path, metadata)
+    except OSError as error:
+        raise TaskDataError(
+            f"{error.filename}: cannot be read ({error.strerror}); restore it"
+        ) from error
+    return HearTask(folder, name, *kind, mode, tuple(metrics), labels, clips, grid)
+
+
+def clip_order(hear: HearTask) -> dict[str, list[str]]:
+    """Return the order in which heareval stores the clips of each split."""
+    generator = random.Random(SEED)
+    order = {}
+    for split, clips in hear.clips.items():
+        order[split] = list(clips)
+        generator.shuffle(order[split])
+    return order
+
+
+def hear_source(hear: HearTask) -> Task:
+    """Return a HEAR task as a record of our own, which lists clips in heareval's order.
+
+    A clip's label is its one label; where it has several, or events, it is their JSON text, and the
+    classes are the texts there are.
+    """
+    single = hear.embedding == "scene" and hear.prediction == "multiclass"
+
+    def text(split: str, name: str) -> str:
+        labels = hear.clips[split][name]
+        return str(labels[0]) if single else json.dumps(labels, sort_keys=True)
+
+    def index(root: Path) -> list[Clip]:
+        return [
+            Clip(f"{split}/{name}", f"{split}/{name}", text(split, name), split, f"{split}/{name}")
+            for split, names in clip_order(hear).items()
+            for name in names
+        ]
+
+    classes = hear.labels if single else tuple(dict.fromkeys(c.label for c in index(hear.folder)))
+    return Task(
+        name=hear.folder.name,
+        title=f"HEAR: {hear.name}",
+        classes=classes,
+        split_policy="fixed" if hear.split_mode == "trainvaltest" else "folds",
+        n_clips=hear.count,
+        clip_seconds=None,
+        licence="see the task's source",
+        citation="J. Turian et al., HEAR: Holistic Evaluation of Audio Representations, 2022",
+        sources=(),
+        layout="the folder as HEAR publishes it",
+        index=index,
+    )
 
 
 def _postprocessing(path: Path, metadata: dict[str, Any]) -> tuple[tuple[float, float], ...]:
@@ -92,45 +144,21 @@ def _postprocessing(path: Path, metadata: dict[str, Any]) -> tuple[tuple[float, 
     return tuple((filter_ms, duration) for filter_ms, duration in itertools.product(*values))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object of a file."""
-    try:
-        if path.stat().st_size > LARGEST_TEXT:
-            raise TaskDataError(f"{path}: is larger than {LARGEST_TEXT} bytes; fetch it again")
-        with open(path, "rb", opener=regular) as file:
-            content = json.load(file)
-    except OSError as error:
-        raise TaskDataError(f"{path}: cannot be read ({error.strerror}); restore it") from error
-    except (ValueError, RecursionError) as error:
-        raise TaskDataError(f"{path}: is no valid JSON ({error}); fetch it again") from error
-    if not isinstance(content, dict):
-        raise TaskDataError(f"{path}: holds no JSON object; fetch it again")
-    return content
-
-
-def _read_vocabulary(path: Path) -> tuple[str, ...]:
+def _vocabulary(path: Path) -> tuple[str, ...]:
     """Return the labels by number."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig", opener=regular) as table:
-            rows = list(csv.DictReader(table))
-        numbers = [int(row["idx"]) for row in rows]
-        labels = [str(row["label"]) for row in rows]
-    except OSError as error:
-        raise TaskDataError(f"{path}: cannot be read ({error.strerror}); restore it") from error
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise TaskDataError(
-            f"{path}: is no table of idx and label ({error}); fetch it again"
-        ) from error
-    if len(rows) < 2 or sorted(numbers) != list(range(len(rows))):
+    rows = [row for _, row in read_table(path, ("idx", "label"))]
+    if sorted(row["idx"] for row in rows) != sorted(map(str, range(max(2, len(rows))))):
         raise TaskDataError(f"{path}: idx must count from 0, two labels or more; fetch it again")
-    if len(set(labels)) < len(labels):
+    if len({row["label"] for row in rows}) < len(rows):
         raise TaskDataError(f"{path}: a label comes twice; fetch it again")
-    return tuple(label for _, label in sorted(zip(numbers, labels, strict=True)))
+    return tuple(row["label"] for row in sorted(rows, key=lambda row: int(row["idx"])))
 
 
-def _read_split(path: Path, embedding: str) -> dict[str, list[Any]]:
+def _clips(
+    path: Path, embedding: str, prediction: str, vocabulary: Sequence[str]
+) -> dict[str, list[Any]]:
     """Return the labels or events of a split's clips."""
-    split = _read_json(path)
+    split, known = read_json(path), set(vocabulary)
     if not split:
         raise TaskDataError(f"{path}: lists no clip; fetch it again")
     for name, content in split.items():
@@ -142,6 +170,15 @@ def _read_split(path: Path, embedding: str) -> dict[str, list[Any]]:
                 raise TaskDataError(
                     f"{path}: {name} has {event!r:.80}; an event needs label, start and end in ms"
                 )
+        labels = [event["label"] for event in content] if embedding == "event" else content
+        for label in labels:
+            if str(label) not in known:
+                raise TaskDataError(
+                    f"{path}: {name} has the label {label!r:.60}, which labelvocabulary.csv has "
+                    "not; fix one of them"
+                )
+        if prediction == "multiclass" and len(labels) != 1:
+            raise TaskDataError(f"{path}: {name} has {len(labels)} labels, not one; fix it")
     return split
 
 
@@ -153,23 +190,6 @@ def _is_event(event: object) -> bool:
     return _is_number(start) and _is_number(end) and bool(0 <= start <= end)
 
 
-def _check_labels(task: HearTask) -> None:
-    """Raise where a clip has a label outside the vocabulary, or not one where one is wanted."""
-    known = set(task.labels)
-    for split, clips in task.clips.items():
-        path = task.folder / f"{split}.json"
-        for name, content in clips.items():
-            labels = [x["label"] for x in content] if task.embedding == "event" else content
-            for label in labels:
-                if str(label) not in known:
-                    raise TaskDataError(
-                        f"{path}: {name} has the label {label!r:.60}, which labelvocabulary.csv "
-                        "has not; fix one of them"
-                    )
-            if task.prediction == "multiclass" and len(labels) != 1:
-                raise TaskDataError(f"{path}: {name} has {len(labels)} labels, not one; fix it")
-
-
 def _check_name(path: Path, name: str) -> None:
     """Raise unless a name is that of something directly in a folder."""
     if not name or name in (".", "..") or any(c in "/\\" or c < " " for c in name):
@@ -177,11 +197,10 @@ def _check_name(path: Path, name: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    """Return whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _field(path: Path, metadata: dict[str, Any], key: str, choices: Sequence[str] = ()) -> str:
+def _text(path: Path, metadata: dict[str, Any], key: str, choices: Sequence[str] = ()) -> str:
     """Return the text of a key, which is one of some where there are choices."""
     value = metadata.get(key)
     if not isinstance(value, str) or not value or (choices and value not in choices):
@@ -190,7 +209,7 @@ def _field(path: Path, metadata: dict[str, Any], key: str, choices: Sequence[str
     return value
 
 
-def _names(path: Path, metadata: dict[str, Any], key: str) -> list[str]:
+def _texts(path: Path, metadata: dict[str, Any], key: str) -> list[str]:
     """Return the texts of a key, one or more."""
     value = metadata.get(key)
     if not isinstance(value, list) or not value or not all(isinstance(x, str) for x in value):

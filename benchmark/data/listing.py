@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.data.clip import Task, TaskDataError
-from benchmark.data.registry import completeness, list_clips, task_root
+from benchmark.data.registry import absent_files, completeness, list_clips, task_root
 
 WIDTH = 160
 """Columns of a table that is not for a terminal."""
@@ -23,7 +23,7 @@ def presence(task: Task, root: Path) -> str:
         if not root.is_dir():
             return f"absent: {root} is no folder; put there {task.layout}"
         clips = list_clips(task, root)
-        lack = completeness(task, clips, root)
+        lack = completeness(task, clips, absent_files(clips, root))
     except TaskDataError as error:
         return f"absent: {error}"
     except OSError as error:

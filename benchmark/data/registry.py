@@ -1,4 +1,4 @@
-"""All tasks, discovered: those of every module of `benchmark.data.tasks` with `TASK` or `TASKS`."""
+"""All tasks, those of every module of `benchmark.data.tasks`, and the clips that they list."""
 
 import contextlib
 import difflib
@@ -7,25 +7,30 @@ import os
 import pkgutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.data.clip import Clip, Task, TaskDataError
+import numpy as np
+
+from benchmark.data.clip import Clip, Corpus, Task, TaskDataError, missing_data
+from benchmark.data.hear_folder import HearTask, hear_source, read_task
+from benchmark.data.split import make_folds
 
 DATA_VARIABLE = "WAVEBYOL_DATA"
 POINTER = b"version https://git-lfs.github.com/spec/"
 """How a file begins that Git LFS left in place of the content."""
 LARGEST_POINTER = 1024
+BAD_SHARE = 0.01
+"""Share of listed clips that may be unusable before the data counts as partial."""
 
 
 def load_tasks() -> dict[str, Task]:
     """Import every task module and return its tasks by name, in the order of the names."""
     tasks: dict[str, Task] = {}
-    folder = Path(__file__).parent / "tasks"
-    for info in pkgutil.iter_modules([str(folder)]):
+    for info in pkgutil.iter_modules([str(Path(__file__).parent / "tasks")]):
         module = importlib.import_module(f"benchmark.data.tasks.{info.name}")
-        own = getattr(module, "TASKS", None) or tuple(filter(None, [getattr(module, "TASK", None)]))
-        if own and own[0].name != info.name:
+        own: tuple[Task, ...] = getattr(module, "TASKS", None) or (module.TASK,)
+        if own[0].name != info.name:
             raise ValueError(
                 f"benchmark/data/tasks/{info.name}.py holds the task {own[0].name!r}: "
                 "give task and file one name"
@@ -66,27 +71,65 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
         raise TaskDataError(f"{chosen}: {error}; set HOME, or give --data-dir") from error
 
 
-def task_root(task: Task, data_dir: str | Path | None = None) -> Path:
-    """Return the folder of one task in the data folder.
+def task_root(data: Corpus, data_dir: str | Path | None = None) -> Path:
+    """Return the folder of one set in the data folder.
 
-    It is `task.folder` or, without one, the task's name; where that is absent and the archive was
+    It is `data.folder` or, without one, the set's name; where that is absent and the archive was
     unpacked next to it, the archive's own top folder.
     """
     folder = data_folder(data_dir)
-    root = folder / (task.folder or task.name)
-    if not root.exists() and task.top and (folder / task.top).is_dir():
-        return folder / task.top
+    root = folder / (data.folder or data.name)
+    if not root.exists() and data.top and (folder / data.top).is_dir():
+        return folder / data.top
     return root
+
+
+@dataclass(frozen=True)
+class TaskClips:
+    """A task and its clips."""
+
+    task: Task
+    clips: list[Clip]  #: that the task lists
+    root: Path  #: of the task's data
+    partial: str | None = None  #: what the data lacks of the official set
+    hear: HearTask | None = None  #: the task folder where it is one of HEAR's
+
+
+def read_clips(
+    task: Task | Path, data_dir: Path | None = None, *, allow_partial: bool = False
+) -> TaskClips:
+    """List the clips of a task, or of a HEAR task folder, and check them before any work.
+
+    Args:
+        task: a data set, or the folder of a HEAR task.
+        data_dir: folder of the data sets; None takes the default.
+        allow_partial: whether a part of the data set will do.
+
+    Raises:
+        TaskDataError: the data is missing or malformed, or partial without leave.
+        SplitError: the listed clips do not make the task's split, whatever files are there.
+    """
+    if isinstance(task, Path):
+        hear = read_task(task)
+        record = hear_source(hear)
+        return TaskClips(record, record.index(task), task, hear=hear)
+    root = task_root(task, data_dir)
+    clips = list_clips(task, root)
+    absent = absent_files(clips, root)
+    lack = completeness(task, clips, absent if len(absent) > BAD_SHARE * len(clips) else ())
+    if lack and not allow_partial:
+        raise missing_data(task, root, f"{lack} (--allow-partial evaluates on what is there)")
+    # Before hours of embedding; once more after it, on the clips that could be read.
+    splits, groups = (np.array([getattr(c, name) for c in clips]) for name in ("split", "group"))
+    make_folds(task.split_policy, splits, groups)
+    return TaskClips(task, clips, root, lack)
 
 
 def list_clips(task: Task, root: Path) -> list[Clip]:
     """List the clips below a task's root, their files' names as the disk writes them.
 
     Lists and archives differ in capitals, as after a copy through a disk that does not tell them
-    apart.
-
-    Raises:
-        TaskDataError: as of the task's `index`.
+    apart. Raises TaskDataError as the task's `index` does.
     """
     clips = task.index(root)
     there: dict[str, set[str]] = {}
@@ -106,23 +149,26 @@ def list_clips(task: Task, root: Path) -> list[Clip]:
     return clips
 
 
-def completeness(task: Task, clips: Sequence[Clip], root: Path | None = None) -> str | None:
-    """Say what a listing lacks of the complete official set, or None where nothing is missing."""
+def completeness(task: Task, clips: Sequence[Clip], absent: Sequence[str] = ()) -> str | None:
+    """Say what clips lack of the complete official set, or None where nothing is missing.
+
+    `absent` are the paths of those without a file, see `absent_files`.
+    """
     missing = []
     if len(clips) != task.n_clips:
         missing.append(f"{len(clips)} of {task.n_clips} clips are listed")
     several = task.labels or {}
     present = Counter(label for clip in clips for label in several.get(clip.clip_id, (clip.label,)))
-    absent = [label for label in task.classes if label not in present]
-    if absent:
-        shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-        missing.append(f"{len(absent)} of {len(task.classes)} classes have no clip ({shown})")
+    unseen = [label for label in task.classes if label not in present]
+    if unseen:
+        shown = ", ".join(unseen[:5]) + (", ..." if len(unseen) > 5 else "")
+        missing.append(f"{len(unseen)} of {len(task.classes)} classes have no clip ({shown})")
     unknown = sorted(set(present) - set(task.classes))
     if unknown:
         missing.append(f"labels outside the vocabulary: {', '.join(unknown[:5])}")
-    gone = absent_files(clips, root) if root is not None else []
-    if gone:
-        missing.append(f"{len(gone)} listed files are absent, the first is {gone[0]}")
+    if absent:
+        count = f"{len(absent)} of {len(clips)} listed files are absent"
+        missing.append(f"{count}, the first is {absent[0]}")
     return "; ".join(missing) or None
 
 

@@ -21,16 +21,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.data.clip import BenchmarkError, Corpus, Source, Task, TaskDataError
+from benchmark.data.clip import BenchmarkError, Corpus, Source, Task
 from benchmark.data.listing import presence
-from benchmark.data.registry import (
-    completeness,
-    data_folder,
-    list_clips,
-    load_tasks,
-    task_root,
-    unknown,
-)
+from benchmark.data.registry import load_tasks, task_root, unknown
 from benchmark.download.extract import ExtractError, archives, unpack
 from benchmark.download.transfer import DownloadError, fetch
 from wavebyol_hear.files.atomic import LockedError, lock
@@ -64,13 +57,6 @@ DONE = ".downloaded.json"
 """Stands in a folder that this command filled, with the sources and what was remarked."""
 
 
-def root_of(data: Corpus, data_dir: Path | None) -> Path:
-    """Return the folder a set belongs in."""
-    if isinstance(data, Task):
-        return task_root(data, data_dir)
-    return data_folder(data_dir) / data.name
-
-
 def is_there(data: Corpus, root: Path) -> bool:
     """Say whether a set is complete, brought by this command or otherwise.
 
@@ -81,16 +67,11 @@ def is_there(data: Corpus, root: Path) -> bool:
         return True
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
-    lack: str | None = "it was not put there by this command"
-    if isinstance(data, Task):
-        try:
-            lack = completeness(data, list_clips(data, root), root)
-        except TaskDataError as error:
-            lack = str(error)
-        if lack is None:
-            return True
+    state = "it was not put there by this command"
+    if isinstance(data, Task) and (state := presence(data, root)).startswith("there"):
+        return True
     raise DownloadError(
-        f"{data.name}: {root} holds something already ({lack}); move it away or choose another "
+        f"{data.name}: {root} holds something already ({state}); move it away or choose another "
         "folder with --data-dir"
     )
 
@@ -103,7 +84,7 @@ def bring(data: Corpus, data_dir: Path | None = None) -> list[str]:
         ExtractError: an archive must not or cannot be unpacked.
         OSError: the disk is full or may not be written.
     """
-    root = root_of(data, data_dir)
+    root = task_root(data, data_dir)
     work = root.with_name(f"{root.name}.download")
     remarks: list[str] = []
     if not is_there(data, root):
@@ -162,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = known[name]
         try:
             if isinstance(data, Task) and data.by_hand:
-                root = root_of(data, args.data_dir)
+                root = task_root(data, args.data_dir)
                 sys.stdout.write(f"{name}: {data.by_hand}; into {root}: {data.layout}\n")
                 status = 1 if not presence(data, root).startswith("there") else status
                 continue

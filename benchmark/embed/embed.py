@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmark.data.clip import Clip, Task, split_valid_clips
 from benchmark.data.corrupt import CorruptedClips, Corruption
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed.cache import EmbeddingArray, cache_folder, sole_use
 from benchmark.embed.cost import Cost, cost_of, note_arithmetic
 from benchmark.embed.embedder import Embedded, Embedder, EmbedError, facts

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmark.data.clip import TaskDataError
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import array_key
 from benchmark.embed.embedder import Embedded, facts, reading_ahead

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.data.registry import TaskClips
 from benchmark.data.split import Fold
-from benchmark.data.task_clips import TaskClips
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask
 from benchmark.finetune.config import FinetuneConfig

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.hear_folder import HearTask
-from benchmark.data.task_clips import clip_order
+from benchmark.data.hear_folder import HearTask, clip_order
 from benchmark.embed.events import EventEmbeddings
 
 TAIL_MS = 0.0001

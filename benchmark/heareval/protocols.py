@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.hear_folder import HearTask
+from benchmark.data.hear_folder import HearTask, clip_order
 from benchmark.data.split import make_folds
-from benchmark.data.task_clips import clip_order
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask, array_key
 from benchmark.embed.events import EventEmbeddings

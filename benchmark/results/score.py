@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmark.data.clip import Task
 from benchmark.data.hear_catalogue import known_name
+from benchmark.data.registry import TaskClips
 from benchmark.data.split import make_folds
-from benchmark.data.task_clips import TaskClips
 from benchmark.embed.embed import EmbeddedTask
 from benchmark.embed.embedder import Embedded
 from benchmark.probes import protocols

@@ -13,8 +13,8 @@ from benchmark import evaluate as evaluation
 from benchmark.data import corrupt as names
 from benchmark.data.clip import Clip, Source, SplitPolicy, Task
 from benchmark.data.corrupt import CorruptedClips, parse
+from benchmark.data.registry import TaskClips
 from benchmark.data.split import make_folds
-from benchmark.data.task_clips import TaskClips
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.evaluate import Settings, embed, embed_corrupted, score_classes
 from benchmark.finetune.protocol import no_head

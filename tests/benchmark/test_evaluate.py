@@ -14,8 +14,8 @@ from benchmark import evaluate as module
 from benchmark import run
 from benchmark.data.clip import Clip, Task
 from benchmark.data.corrupt import parse
-from benchmark.data.hear_folder import read_task
-from benchmark.data.task_clips import TaskClips, hear_source
+from benchmark.data.hear_folder import hear_source, read_task
+from benchmark.data.registry import TaskClips
 from benchmark.embed import events as frames
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.events import embed_events

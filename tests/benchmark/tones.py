@@ -6,7 +6,7 @@ from typing import Any
 import soundfile
 
 from benchmark.data.clip import Clip, Source, Task
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from tests.synth import noisy_tone
 from wavebyol_hear.files.hear_module import load

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from benchmark.data.hear_folder import HearTask, read_task
-from benchmark.data.task_clips import TaskClips, clip_order, hear_source
+from benchmark.data.hear_folder import HearTask, clip_order, hear_source, read_task
+from benchmark.data.registry import TaskClips
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.events import EventEmbeddings, embed_events
 from benchmark.heareval.heareval_format import labels_at, write_events, write_scenes

@@ -12,7 +12,7 @@ import soxr
 import torch
 
 from benchmark.data.clip import Clip, Task
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed.embed import embed_task
 from tools.speed.clock import Figure, Plan, interleaved
 from wavebyol_hear.files.hear_module import load

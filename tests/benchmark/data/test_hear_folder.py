@@ -80,7 +80,7 @@ def text(name: str, content: str) -> Callable[[Path], object]:
         (text("train.json", '{"a.wav": ["low", "high"]}'), "a.wav has 2 labels"),
         (text("labelvocabulary.csv", "idx,label\n0,low\n2,high\n"), "idx must count from 0"),
         (text("labelvocabulary.csv", "idx,label\n0,low\n1,low\n"), "a label comes twice"),
-        (text("labelvocabulary.csv", "name\nlow\n"), "no table of idx and label"),
+        (text("labelvocabulary.csv", "name\nlow\n"), "lacks the column idx, label"),
     ],
 )
 def test_a_broken_folder_is_one_line_with_the_file(

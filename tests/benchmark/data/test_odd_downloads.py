@@ -260,7 +260,7 @@ def test_pointers_and_links_that_lead_nowhere_are_absent(tmp_path: Path) -> None
     paths[4].unlink()
     gone = absent_files(clips, tmp_path)
     assert gone == [clips[i].path for i in (0, 1, 2, 4)]
-    assert "4 listed files are absent" in str(completeness(TASKS["esc50"], clips, tmp_path))
+    assert "4 of 30 listed files are absent" in str(completeness(TASKS["esc50"], clips, gone))
 
 
 def test_without_a_home_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.clip import FIXED, TaskDataError
-from benchmark.data.registry import completeness, data_folder, load_tasks, task_root
+from benchmark.data.registry import absent_files, completeness, data_folder, load_tasks, task_root
 from benchmark.data.split import make_folds
 from benchmark.data.tasks import voxforge
 from tests.synth import TREES
@@ -107,7 +107,8 @@ def test_missing_data_is_named(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(set(TASKS) - {"notes"}))
 def test_a_partial_set_is_called_partial(name: str, trees: Path) -> None:
     task = TASKS[name]
-    lacks = completeness(task, task.index(trees / name), trees / name)
+    clips = task.index(trees / name)
+    lacks = completeness(task, clips, absent_files(clips, trees / name))
     assert lacks is not None
     assert f"of {task.n_clips} clips" in lacks
     assert "absent" not in lacks
@@ -117,9 +118,9 @@ def test_listed_files_that_are_gone_are_counted(trees: Path, tmp_path: Path) -> 
     TREES["esc50"](tmp_path)
     clips = TASKS["esc50"].index(tmp_path)
     (tmp_path / clips[3].path).unlink()
-    lacks = completeness(TASKS["esc50"], clips, tmp_path)
+    lacks = completeness(TASKS["esc50"], clips, absent_files(clips, tmp_path))
     assert lacks is not None
-    assert "1 listed files are absent" in lacks
+    assert "1 of 30 listed files are absent" in lacks
     assert clips[3].path in lacks
 
 
@@ -237,7 +238,7 @@ def test_a_part_of_esc50_has_its_official_folds(esc50_root: Path) -> None:
         fold, recording, _, target = clip.clip_id.removesuffix(".wav").split("-")
         assert (f"fold0{fold}", f"{recording}/fold{fold}") == (clip.split, clip.group)
         assert TASKS["esc50"].classes[int(target)] == clip.label
-    lack = completeness(TASKS["esc50"], clips, esc50_root)
+    lack = completeness(TASKS["esc50"], clips, absent_files(clips, esc50_root))
     assert lack is not None
     assert lack.startswith("60 of 2000 clips are listed; 44 of 50 classes have no clip")
 

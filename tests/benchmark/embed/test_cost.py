@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from benchmark.data.clip import Clip
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed.cache import Progress
 from benchmark.embed.cost import Cost, note_peak
 from benchmark.embed.embed import EmbeddedTask, embed_task

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.clip import Clip
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed.cache import CacheError
 from benchmark.embed.embed import embed_task
 from tests.benchmark.tones import COUNTED, RANDOM, TASK, run, write_tones

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from benchmark.data.clip import Clip
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed.embed import embed_task
 from tests.benchmark.tones import RANDOM, TASK
 from wavebyol_hear.files.hear_module import load

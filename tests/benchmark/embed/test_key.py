@@ -14,7 +14,7 @@ import torch
 
 from benchmark.data.clip import Clip
 from benchmark.data.corrupt import CorruptedClips, parse
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed import embed as embedding
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import array_key, embed_task

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from benchmark.data.clip import Clip
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed import cache, fingerprint
 from benchmark.embed.cache import CacheError, EmbeddingArray
 from benchmark.embed.embed import embed_task
@@ -125,7 +125,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 import numpy as np
 from benchmark.data.clip import Clip
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed.embed import embed_task
 from wavebyol_hear.files.hear_module import load
 from tests.benchmark.tones import TASK

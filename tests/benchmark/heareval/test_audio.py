@@ -9,8 +9,7 @@ import soundfile
 import soxr
 
 from benchmark.data.clip import Clip, TaskDataError
-from benchmark.data.hear_folder import HearTask, read_task
-from benchmark.data.task_clips import hear_source
+from benchmark.data.hear_folder import HearTask, hear_source, read_task
 from benchmark.heareval.audio import audio_at, faintness
 from tests.benchmark.data.test_hear_folder import EVENTS, small, write
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from benchmark.data.clip import Clip, Task
-from benchmark.data.task_clips import TaskClips
+from benchmark.data.registry import TaskClips
 from benchmark.embed.cost import Cost
 from benchmark.probes.protocols import Protocol
 from benchmark.probes.rows import Examples, ProbeError, ProbeResult, Rows, Selection, predict_test
