@@ -22,17 +22,17 @@ from benchmark.embed.events import EventEmbeddings, embed_events
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
 from benchmark.heareval.audio import audio_at, faintness
+from benchmark.heareval.frames import frames_result
 from benchmark.heareval.predict import POINTS, protocol
 from benchmark.heareval.protocols import (
     ACCURACIES,
-    frames_result,
+    MULTILABEL,
     hear_multilabel_result,
     heareval_folder,
     heareval_result,
     own_multilabel_result,
     own_protocol,
 )
-from benchmark.probes import multilabel
 from benchmark.probes.protocols import PROTOCOLS, Protocol
 from benchmark.results.failures import Guard
 from benchmark.results.schema import Result, ResultKey, write_result
@@ -145,7 +145,7 @@ def versions_of(task: Task | Path, settings: Settings) -> list[str]:
     if isinstance(task, Path):
         return [settings.heareval]
     if task.labels is not None:
-        return [multilabel.PROTOCOL]
+        return [MULTILABEL]
     return [PROTOCOLS[name].version for name in settings.protocols]
 
 
@@ -231,7 +231,7 @@ def scorers(subject: Subject, settings: Settings) -> Iterator[tuple[str, Callabl
     hear, embedded = subject.source.hear, subject.embedded
     if subject.source.task.labels is not None:
         assert isinstance(embedded, EmbeddedTask)
-        yield multilabel.PROTOCOL, partial(own_multilabel_result, subject, embedded)
+        yield MULTILABEL, partial(own_multilabel_result, subject, embedded)
         return
     if not hear:
         for name in settings.protocols:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmark.probes.frames import FramedClip, probe_frames
+from benchmark.heareval.frames import FramedClip, probe_frames
 from benchmark.stats.events import DEFAULT_POSTPROCESSING
 from wavebyol_hear import get_timestamp_embeddings, load_model
 from wavebyol_hear.audio import read_audio

@@ -31,8 +31,7 @@ from benchmark.finetune.model import (
 )
 from benchmark.finetune.state import Attempt, Best, FoldState
 from benchmark.finetune.train import Setup, Trainer
-from benchmark.probes.linear import select_c
-from benchmark.probes.protocols import PROTOCOLS
+from benchmark.probes.protocols import PROTOCOLS, select_c
 from benchmark.probes.rows import Examples, ProbeResult, Rows, Selection, predict_test
 from wavebyol_hear.files.hear_module import load
 

@@ -46,7 +46,7 @@ class FoldState:
     """All that a fold needs to go on."""
 
     head: Head  #: of the beginning, a linear probe
-    c: float  #: that was selected for it, see `benchmark.probes.linear.select_c`
+    c: float  #: that was selected for it, see `benchmark.probes.protocols.select_c`
     start: dict[str, float]  #: the point of the validation curve before any training
     best: Best  #: over all attempts
     attempts: list[Attempt] = field(default_factory=list)  #: those begun, the last perhaps not over

@@ -7,24 +7,26 @@ train.
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmark.data.hear_folder import HearTask, clip_order
-from benchmark.data.split import make_folds
+from benchmark.data.split import Fold, make_folds
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask, array_key
 from benchmark.embed.events import EventEmbeddings
+from benchmark.heareval import frames
 from benchmark.heareval.heareval_format import texts_of, write_events, write_scenes
 from benchmark.heareval.predict import predict, protocol
-from benchmark.probes import frames, multilabel
+from benchmark.probes.linear import C_GRID, LinearProbe, logistic_path
 from benchmark.probes.protocols import PROTOCOLS
+from benchmark.probes.rows import Examples, ProbeError, Rows, Selection, check_validation
 from benchmark.results.schema import Result
 from benchmark.results.score import SEED, Subject, measure_result
-from benchmark.stats.events import DEFAULT_POSTPROCESSING, Postprocessing
 from benchmark.stats.ranking import MEASURES, bootstrap, interval, ranking
 from wavebyol_hear.files.atomic import file_hash
 from wavebyol_hear.files.hear_module import HearModel
@@ -32,7 +34,11 @@ from wavebyol_hear.files.hear_module import HearModel
 ACCURACIES = ("top1_acc", "pitch_acc")
 """Measures of heareval that are the share of correct clips."""
 BLOCK_ROWS = 1024
-TOLERANCES = {"event_onset_200ms_fms": 200.0, "event_onset_50ms_fms": 50.0}
+MULTILABEL = "multilabel-2"
+"""Changes whenever the same embeddings could score otherwise; results then no longer mix.
+
+In "multilabel-1" all values of C were tried.
+"""
 
 
 def own_protocol(hear: HearTask) -> str:
@@ -40,7 +46,7 @@ def own_protocol(hear: HearTask) -> str:
     if hear.embedding == "event":
         return frames.PROTOCOL
     multiclass = hear.prediction == "multiclass"
-    return PROTOCOLS["linear"].version if multiclass else multilabel.PROTOCOL
+    return PROTOCOLS["linear"].version if multiclass else MULTILABEL
 
 
 def heareval_folder(
@@ -83,6 +89,64 @@ def heareval_result(subject: Subject, grid: str, points: int) -> Result:
     )
 
 
+def select_and_predict(
+    embeddings: np.ndarray,
+    targets: np.ndarray,
+    fold: Fold,
+    measure: Callable[[np.ndarray, np.ndarray], float],
+    *,
+    c_grid: Sequence[float] = C_GRID,
+    device: str = "cpu",
+) -> tuple[Selection, np.ndarray]:
+    """Select C on validation rows, fit again, and predict the labels of the test rows.
+
+    Values of C are tried from the strongest regularization on until the measure has fallen twice in
+    a row: the weakest take most iterations by far, and few sets ever select them. A tie goes to the
+    strongest regularization.
+
+    Args:
+        embeddings: possibly memory-mapped `[n, D]`.
+        targets: whether a row has a label, bool `[n, K]`.
+        fold: whose test rows are read once, after the selection.
+        measure: decides among values of C: (probabilities `[n, K]`, targets `[n, K]`) -> a score,
+            the higher the better.
+        c_grid: values to compare, scikit-learn's C, ascending.
+        device: torch device that does the work.
+
+    Returns:
+        the selection, with all values of the measure, and the probability of each label for each
+        test row, float32 `[n, K]`.
+
+    Raises:
+        ProbeError: a part has no row, the measure is NaN or infinite on the validation rows, or an
+            embedding is.
+    """
+    unlabeled = np.full(len(embeddings), -1)
+    train, valid, development = next(Examples(embeddings, unlabeled, [fold], 0).parts())
+    check_validation([valid])
+    probes: list[LinearProbe] = []
+    values: list[float] = []
+    # Closing lets go of the training rows before the last fit reads its own.
+    with closing(logistic_path(train, targets[fold.train], c_grid, device=device)) as path:
+        for probe in path:
+            probes.append(probe)
+            values.append(measure(probe.probabilities(valid), targets[fold.valid]))
+            if not np.isfinite(values[-1]):
+                raise ProbeError(
+                    f"fold {fold.name}: the measure to select by is {values[-1]} on the validation "
+                    "rows; every label needs rows with it and rows without"
+                )
+            if len(values) > 2 and values[-3] > values[-2] > values[-1]:
+                break
+    best = int(np.argmax(values))
+    (final,) = logistic_path(
+        development, targets[fold.development], c_grid[best:][:1], device=device, start=probes[best]
+    )
+    converged = all(probe.converged.all() for probe in [*probes, final])
+    selection = Selection(c_grid[best], tuple(zip(c_grid, values, strict=False)), converged)
+    return selection, final.probabilities(Rows(embeddings, unlabeled, fold.test))
+
+
 def multilabel_result(
     subject: Subject,
     embedded: EmbeddedTask,
@@ -112,23 +176,23 @@ def multilabel_result(
     chosen: dict[str, dict[str, Any]] = {}
     folds = make_folds(subject.source.task.split_policy, embedded.splits, embedded.groups)
     for fold in folds:
-        fitted = multilabel.evaluate_fold(
+        selection, probabilities = select_and_predict(
             embedded.embeddings,
             targets,
             fold,
             lambda scores, truth: _measures(scores, truth)[metric],
             device=subject.device,
         )
-        parts[fold.name] = fitted.probabilities, fold.test
-        chosen[fold.name] = {"strength": fitted.selection.value}
-        converged &= fitted.converged
+        parts[fold.name] = probabilities, fold.test
+        chosen[fold.name] = {"strength": selection.value}
+        converged &= selection.converged
     if pooled:
-        probabilities, rows = zip(*parts.values(), strict=True)
-        parts = {"all folds": (np.concatenate(probabilities), np.concatenate(rows))}
+        every, rows = zip(*parts.values(), strict=True)
+        parts = {"all folds": (np.concatenate(every), np.concatenate(rows))}
     tested = {name: (p, targets[rows]) for name, (p, rows) in parts.items()}
     result = measure_result(
         subject if converged else subject.not_converged(),
-        multilabel.PROTOCOL,
+        MULTILABEL,
         {name: _measures(*part) for name, part in tested.items()},
         metric=metric,
         seconds=time.monotonic() - start,
@@ -182,45 +246,3 @@ def _measures(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     """Return all measures of one part."""
     values = ranking(scores, targets, np.ones((len(scores), 1), dtype=np.float32))
     return {name: float(value[0]) for name, value in values.items()}
-
-
-def frames_result(subject: Subject, hear: HearTask, embedded: EventEmbeddings) -> Result:
-    """Score an event task under "frames-1", by onset F at 200 and 50 ms.
-
-    Raises:
-        ProbeError: nothing can be trained on a fold.
-    """
-    clips = {
-        split: [
-            frames.FramedClip(f"{split}/{name}", *embedded.read(split, name), events)
-            for name, events in contents.items()
-        ]
-        for split, contents in hear.clips.items()
-    }
-    measures = [name for name in hear.metrics if name in TOLERANCES]
-    measures += [name for name in TOLERANCES if name not in measures]
-    grid = [Postprocessing(*one) for one in hear.postprocessing] or DEFAULT_POSTPROCESSING
-    splits = np.array(list(clips))
-    folds: dict[str, Mapping[str, float]] = {}
-    chosen: dict[str, dict[str, Any]] = {}
-    start, converged = time.monotonic(), True
-    for fold in make_folds(subject.source.task.split_policy, splits, splits):
-        train, valid, test = (
-            [clip for split in splits[rows] for clip in clips[split]]
-            for rows in (fold.train, fold.valid, fold.test)
-        )
-        tolerances = [TOLERANCES[name] for name in measures]
-        fitted = frames.probe_frames(
-            *(train, valid, test, hear.labels, grid), tolerances=tolerances, device=subject.device
-        )
-        folds[fold.name] = {name: fitted.scores[TOLERANCES[name]].f for name in measures}
-        chosen[fold.name] = {"strength": fitted.c, **vars(fitted.postprocessing)}
-        converged &= fitted.converged
-    return measure_result(
-        subject if converged else subject.not_converged(),
-        frames.PROTOCOL,
-        folds,
-        metric=measures[0],
-        seconds=time.monotonic() - start,
-        chosen=chosen,
-    )

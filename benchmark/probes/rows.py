@@ -2,16 +2,29 @@
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from benchmark.data.clip import BenchmarkError
 from benchmark.data.split import Fold
 
 BLOCK_BYTES = 1 << 26
-"""Bytes of one block of rows when an array is streamed: large enough for full matrix speed."""
+"""Size of one block of rows, or of its logits: large enough for full matrix speed."""
+RESIDENT_BYTES = {"cpu": 1 << 31, "cuda": 1 << 34}
+"""Features up to this size stay on the device while the probe trains, larger ones are streamed."""
+STREAM_BYTES = 1 << 24
+"""Size of a block of features that is read anew in every iteration. Above 32 MiB the C library
+gives freed memory back to the system, and a third of an iteration's time went in page faults."""
+ROTATION_LIMIT = 4096
+"""Largest eigenvalue problem worth solving: 10 to 20 s on 2 cores, growing as the cube."""
+AXES_ROWS = 20_000
+"""Rows from which axes are estimated: they change the speed of a search, not its result."""
 
 
 class ProbeError(BenchmarkError):
@@ -182,3 +195,151 @@ def predict_test(
         all(selection.converged for selection in selections),
         lambda i, others: classify(i, every_row(others)),
     )
+
+
+class Features:
+    """Every fold's features, standardized by its own rows, and a last feature of ones for the bias.
+
+    They are rotated to the fold's principal axes: an L2 penalty does not notice a rotation, and
+    there the Hessian of a linear probe is nearly diagonal. Features that fit are kept rotated;
+    larger ones are streamed, unrotated, and the weights are rotated instead.
+
+    Args:
+        folds: the training rows of each fold.
+        device: torch device that does the work.
+        axes: orthonormal axes `[F, D, D]` of earlier rows to use again; None computes new ones.
+
+    Shape:
+        mean and scale `[F, D]`; share `[F, n]`; axes `[F, D, R - 1]`; variance `[F, R]`; resident
+        `[F, n, R]`.
+    """
+
+    def __init__(self, folds: Sequence[Rows], device: str, axes: Tensor | None = None) -> None:
+        self.folds, self.device = folds, torch.device(device)
+        moments = [rows.moments() for rows in folds]
+        self.mean, self.scale = (
+            torch.from_numpy(np.stack(x)).to(device) for x in zip(*moments, strict=True)
+        )
+        self.sizes = torch.tensor([len(rows) for rows in folds], dtype=torch.float64)
+        self.length = max(len(rows) for rows in folds)
+        # A row's share of its fold's mean; rows that only fill up a shorter fold have none.
+        share = torch.zeros(len(folds), self.length)
+        for fold, rows in enumerate(folds):
+            share[fold, : len(rows)] = 1.0 / len(rows)
+        self.share = share.to(device)
+        # None where rows and features both are too many for an eigenvalue problem: a search then
+        # takes more iterations.
+        self.axes, variance = self._principal_axes(axes)
+        self.variance = torch.cat([variance, torch.ones_like(variance[:, :1])], dim=1)
+        resident_bytes = RESIDENT_BYTES.get(self.device.type, RESIDENT_BYTES["cpu"])
+        fits = 4 * len(folds) * self.length * self.variance.shape[1] <= resident_bytes
+        self.resident = self._rotated() if fits else None  # else features are streamed
+
+    def to_axes(self, weights: Tensor) -> Tensor:
+        """Rotate weights `[F, D + 1, M, J]`, the bias last, to the axes `[F, R, M, J]`."""
+        return _rotate(None if self.axes is None else self.axes.transpose(1, 2), weights)
+
+    def from_axes(self, weights: Tensor) -> Tensor:
+        """Rotate weights `[F, R, M, J]`, the bias last, back to features `[F, D + 1, M, J]`."""
+        return _rotate(self.axes, weights)
+
+    def blocks(self, columns: int) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slices of rows and their features, `[F, b, R]`, or `[F, b, D + 1]` if streamed.
+
+        A row has so many `columns` of logits, over all folds.
+        """
+        size = STREAM_BYTES if self.resident is None else BLOCK_BYTES
+        for rows in self._slices(size, max(columns, len(self.folds) * self.mean.shape[1])):
+            if self.resident is not None:
+                yield rows, self.resident[:, rows]
+            else:
+                yield rows, nn.functional.pad(self._standardized(rows), (0, 1), value=1.0)
+
+    def _slices(self, block_bytes: int, width: int) -> Iterator[slice]:
+        """Yield slices of all rows, whose float32 arrays of a width have so many bytes each."""
+        step = max(1, block_bytes // (4 * width))
+        for start in range(0, self.length, step):
+            yield slice(start, min(start + step, self.length))
+
+    def _standardized(self, block_rows: slice) -> Tensor:
+        """Return a slice of each fold's rows, zero beyond a fold's end, `[F, b, D]`."""
+        start, stop = block_rows.start, block_rows.stop
+        block = torch.zeros(len(self.folds), stop - start, self.mean.shape[1], device=self.device)
+        for fold, rows in enumerate(self.folds):
+            part = torch.from_numpy(rows.read(start, stop)).to(self.device)
+            block[fold, : len(part)] = part.sub_(self.mean[fold]).div_(self.scale[fold])
+        return block
+
+    def _rotated(self) -> Tensor:
+        """Return all folds' features in their axes with the bias's ones, `[F, n, R]`."""
+        width = self.variance.shape[1]
+        kept = torch.ones(len(self.folds), self.length, width, device=self.device)
+        for part in self._slices(BLOCK_BYTES, len(self.folds) * self.mean.shape[1]):
+            block = self._standardized(part)
+            kept[:, part, :-1] = block if self.axes is None else torch.bmm(block, self.axes)
+            for rows in self.folds:
+                rows.release()
+        return kept
+
+    def _principal_axes(self, earlier: Tensor | None) -> tuple[Tensor | None, Tensor]:
+        """Return orthonormal axes `[F, D, R - 1]` and the variances along them `[F, R - 1]`."""
+        width = self.mean.shape[1]
+        if earlier is not None and (self.length < width or earlier.shape[1] != earlier.shape[2]):
+            earlier = None  # only square axes lose nothing, whichever rows they come from
+        count = min(width, self.length)
+        if count > ROTATION_LIMIT:
+            return None, torch.ones(len(self.folds), width, device=self.device)
+        axes = torch.zeros(len(self.folds), width, count, device=self.device)
+        variance = torch.zeros(len(self.folds), count, device=self.device)
+        threads = torch.get_num_threads()
+        # Eigenvalue problems of this size gain nothing from threads, and stall for seconds where
+        # other work holds a core; folds side by side do gain.
+        with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
+            results = list(pool.map(partial(self._axes_of, earlier), range(len(self.folds))))
+        torch.set_num_threads(threads)
+        for fold, (fold_axes, along) in enumerate(results):
+            axes[fold, :, : len(along)] = fold_axes
+            variance[fold, : len(along)] = along
+        return axes, variance
+
+    def _axes_of(self, earlier: Tensor | None, fold: int) -> tuple[Tensor, Tensor]:
+        """Return one fold's axes `[D, r]` and variances `[r]`; r is the lesser of rows and D.
+
+        With fewer rows than features the axes span the rows: the best weights lie there, for any
+        part outside would cost penalty and change no logit.
+        """
+        rows = self.folds[fold]
+        wide = len(rows) < rows.width
+        sample = torch.from_numpy(rows.sample(len(rows) if wide else AXES_ROWS))
+        sample = (sample.to(self.device) - self.mean[fold]) / self.scale[fold]
+        if earlier is not None:
+            return earlier[fold], (sample @ earlier[fold]).square().mean(dim=0)
+        if not wide:
+            return _eigenvectors(sample.T @ sample / len(sample))
+        basis, triangle = torch.linalg.qr(sample.T)
+        axes, variance = _eigenvectors(triangle @ triangle.T / len(sample))
+        return basis @ axes, variance
+
+
+def _eigenvectors(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the eigenvectors and eigenvalues of a matrix, or its own axes and diagonal.
+
+    Features that repeat make eigenvalues repeat, for which the solver may not converge. Any axes
+    do: they change the speed of a search, not its result.
+    """
+    for matrix in (covariance, covariance.double()):
+        try:
+            variance, axes = (x.to(covariance.dtype) for x in torch.linalg.eigh(matrix))
+        except torch.linalg.LinAlgError:
+            continue
+        if axes.isfinite().all():
+            return axes, variance.clamp(min=0.0)
+    return torch.eye(len(covariance)).to(covariance), covariance.diagonal().clone()
+
+
+def _rotate(axes: Tensor | None, weights: Tensor) -> Tensor:
+    """Multiply all but the bias by one matrix per fold, `[F, A, B]` and `[F, B + 1, M, J]`."""
+    if axes is None:
+        return weights
+    rotated = torch.bmm(axes, weights[:, :-1].flatten(2)).unflatten(2, weights.shape[2:])
+    return torch.cat([rotated, weights[:, -1:]], dim=1)

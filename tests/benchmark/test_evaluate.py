@@ -288,7 +288,7 @@ def test_device_notes_grid_and_folder_reach_every_protocol_of_a_hear_task(
 
     devices: list[str] = []
     place = {
-        "multilabel": (hear_protocols.multilabel, "evaluate_fold"),
+        "multilabel": (hear_protocols, "select_and_predict"),
         "event": (hear_protocols.frames, "probe_frames"),
         "multiclass": (module, "probe"),
     }[kind]

@@ -10,7 +10,7 @@ import torch
 from benchmark.data.clip import Task, TaskDataError
 from benchmark.data.registry import list_clips, load_tasks, task_root
 from benchmark.data.split import make_folds
-from benchmark.probes.linear import evaluate
+from benchmark.probes.protocols import evaluate_linear
 from benchmark.probes.rows import Examples
 from tools.speed.clock import Figure, Plan
 from wavebyol_hear.audio import read_audio
@@ -72,7 +72,7 @@ def _compare(
     )
     accuracies = []
     for embeddings in (exact, fast):
-        found = evaluate(Examples(embeddings, labels, folds, len(task.classes)))
+        found = evaluate_linear(Examples(embeddings, labels, folds, len(task.classes)))
         accuracies.append(100.0 * float((found.predicted == labels[found.rows]).mean()))
     name = f"{preset}, untrained, " if preset else ""
     what = f"{name}{task.name}, {len(clips)} clips, {model.precision} against fp32"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmark.data.split import Fold, make_folds
-from benchmark.probes.linear import evaluate
+from benchmark.probes.protocols import evaluate_linear
 from benchmark.probes.rows import Examples
 from tools.speed.clock import Figure, Plan, interleaved
 from wavebyol_hear.files.memory import PeakMemory
@@ -37,7 +37,7 @@ def probe(plan: Plan) -> list[Figure]:
     folds = make_folds("folds", splits, np.array([str(row) for row in range(rows)]))
     runs = 1 if plan.small else plan.runs
     seconds = interleaved(
-        {"probe": lambda: evaluate(Examples(embeddings, labels, folds, 50))}, runs
+        {"probe": lambda: evaluate_linear(Examples(embeddings, labels, folds, 50))}, runs
     )
     size = f"{rows} x {embeddings.shape[1]}"
     return [
@@ -69,7 +69,7 @@ def nsynth(plan: Plan) -> list[Figure]:
         del made
         embeddings = np.load(Path(folder) / "rows.npy", mmap_mode="r")
         peak, begin = PeakMemory(torch.device("cpu")), perf_counter()
-        evaluate(Examples(embeddings, labels, [_one_fold(list(sizes.values()))], 11))
+        evaluate_linear(Examples(embeddings, labels, [_one_fold(list(sizes.values()))], 11))
         seconds, most = perf_counter() - begin, peak.process_bytes()
     what = f"{sizes['train']} x {width} training rows, memory-mapped"
     figures = [Figure("nsynth", what, seconds, "s", target=600.0, at_most=True)]

@@ -24,7 +24,7 @@ from benchmark.finetune.model import (
 from benchmark.finetune.protocol import tune_fold
 from benchmark.finetune.state import FoldState
 from benchmark.finetune.train import Setup, Trainer
-from benchmark.probes.linear import select_c
+from benchmark.probes.protocols import select_c
 from benchmark.probes.rows import Rows
 from wavebyol_hear.files.hear_module import HearModel, load
 from wavebyol_hear.files.read_ahead import Reader

@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from benchmark.probes import knn
+from benchmark.probes import protocols as knn
 from benchmark.probes.rows import Rows, every_row
 
 
@@ -18,7 +18,7 @@ def made(clips: int, width: int = 30) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("work_bytes", [1 << 26, 1 << 13], ids=["one block", "many blocks"])
 def test_votes_equal_scikit_learn(monkeypatch: pytest.MonkeyPatch, work_bytes: int) -> None:
-    monkeypatch.setattr(knn, "WORK_BYTES", work_bytes)
+    monkeypatch.setattr(knn, "NEIGHBOR_BYTES", work_bytes)
     features, labels = made(600)
     train, rest = np.arange(400), features[400:]
     result = knn.Neighbors(Rows(features, labels, train), 6).predict(every_row(rest), knn.COUNTS)
@@ -39,7 +39,7 @@ def test_of_fewer_rows_than_neighbours_all_vote() -> None:
 
 def test_a_tie_of_counts_goes_to_the_larger() -> None:
     features, labels = made(300)
-    selection = knn.select(
+    selection = knn.select_count(
         Rows(features, labels, np.arange(200)), Rows(features, labels, np.arange(200, 300)), 6
     )
     best = max(accuracy for _, accuracy in selection.curve)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from benchmark.data.split import Fold, make_folds
-from benchmark.probes.linear import evaluate, select_c
+from benchmark.probes.protocols import evaluate_linear as evaluate
+from benchmark.probes.protocols import select_c
 from benchmark.probes.rows import Examples, Rows
 from benchmark.stats.metrics import score
 from tests.benchmark.guarded import Guarded
@@ -27,7 +28,7 @@ def made(clips: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[Fol
 
 def test_no_parameter_of_the_choice_could_carry_test_data() -> None:
     assert list(inspect.signature(select_c).parameters) == [
-        "train", "valid", "n_classes", "c_grid", "device",
+        "train", "valid", "n_classes", "device",
     ]  # fmt: skip
 
 
@@ -35,15 +36,15 @@ def test_test_rows_are_not_read_before_every_choice_and_fit_is_made(monkeypatch)
     features, labels, folds = made(200)
     guard: Any = Guarded(features, folds[0].test)
     label_guard: Any = Guarded(labels, folds[0].test)
-    from benchmark.probes import linear
+    from benchmark.probes import protocols
 
     def disarm(*args: Any, **options: Any) -> Any:
         fitted = fit(*args, **options)
         guard.armed = label_guard.armed = False
         return fitted
 
-    fit = linear.fit
-    monkeypatch.setattr(linear, "fit", disarm)
+    fit = protocols.fit
+    monkeypatch.setattr(protocols, "fit", disarm)
     guarded = evaluate(Examples(guard, label_guard, folds[:1], 5))
     assert not guard.armed
     plain = evaluate(Examples(features, labels, folds[:1], 5))

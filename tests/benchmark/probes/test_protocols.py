@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.split import Fold, make_folds
-from benchmark.probes import mlp
+from benchmark.probes import protocols
 from benchmark.probes.protocols import PROTOCOLS, Protocol
 from benchmark.probes.rows import Examples, ProbeError
 from benchmark.stats.metrics import score
@@ -21,8 +21,8 @@ EVERY = pytest.mark.parametrize("protocol", HEADS.values(), ids=list(HEADS))
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hidden layer of 64 and less patience do for so few rows, and are much faster."""
-    monkeypatch.setattr(mlp, "HIDDEN", 64)
-    monkeypatch.setattr(mlp, "PATIENCE", 3)
+    monkeypatch.setattr(protocols, "HIDDEN", 64)
+    monkeypatch.setattr(protocols, "PATIENCE", 3)
 
 
 def made(clips: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[Fold]]:

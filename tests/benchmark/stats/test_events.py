@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from benchmark.probes.multilabel import fit_logistic, probabilities
+from benchmark.probes.linear import logistic_path
 from benchmark.probes.rows import ProbeError, every_row
 from benchmark.stats.events import onset_score
 
@@ -45,9 +45,9 @@ def test_probabilities_are_scikit_learn_s(width: int) -> None:
     truth += random.standard_normal((400, 3))
     targets = truth > np.quantile(truth, 0.8, axis=0)
     strengths = (1e-3, 1e-1, 1.0)
-    result = fit_logistic(every_row(features[:300]), targets[:300], strengths)
-    assert result.converged.all()
-    ours = probabilities(result, every_row(features[300:]))
+    probes = list(logistic_path(every_row(features[:300]), targets[:300], strengths))
+    assert all(probe.converged.all() for probe in probes)
+    ours = np.stack([probe.probabilities(every_row(features[300:])) for probe in probes], axis=1)
     assert ours.shape == (100, 3, 3)
     mean, scale = features[:300].mean(0), features[:300].std(0)
     for index, strength in enumerate(strengths):
@@ -62,12 +62,12 @@ def test_a_label_without_examples_is_never_found_and_bad_input_is_named() -> Non
     features = np.random.default_rng(1).standard_normal((50, 4)).astype(np.float32)
     targets = np.zeros((50, 2), bool)
     targets[:20, 0] = True
-    probe = fit_logistic(every_row(features), targets, (1.0,))
-    result = probabilities(probe, every_row(features))
-    assert result[:, 0, 1].max() < 0.05
-    assert result[:20, 0, 0].mean() > result[20:, 0, 0].mean()
+    (probe,) = logistic_path(every_row(features), targets, (1.0,))
+    result = probe.probabilities(every_row(features))
+    assert result[:, 1].max() < 0.05
+    assert result[:20, 0].mean() > result[20:, 0].mean()
     with pytest.raises(ProbeError, match="targets have shape"):
-        fit_logistic(every_row(features), targets[:9], (1.0,))
+        list(logistic_path(every_row(features), targets[:9], (1.0,)))
     features[3, 2] = np.nan
     with pytest.raises(ProbeError, match="feature 2"):
-        fit_logistic(every_row(features), targets, (1.0,))
+        list(logistic_path(every_row(features), targets, (1.0,)))

@@ -1,5 +1,7 @@
 """The probe against scikit-learn, streamed against resident, and its limits."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from benchmark.probes.linear import fit
-from benchmark.probes.rows import Rows
+from benchmark.probes.rows import RESIDENT_BYTES, Rows
 
 
 def made(
@@ -72,14 +74,18 @@ def test_a_class_absent_from_folds_of_unequal_length_changes_nothing(absent: int
         assert torch.allclose(together.weight[number], alone.weight[0], atol=1e-3)
 
 
-def test_streamed_blocks_give_the_resident_answer(tmp_path) -> None:
+def test_streamed_blocks_give_the_resident_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     features, labels = made(700, 60, 5)
     file = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, features.shape)
     file[:] = features
     order = np.random.default_rng(0).permutation(700)
     folds = [Rows(file, labels, np.sort(order[:400])), Rows(file, labels, np.sort(order[150:]))]
     c_grid = np.array([[1e-3, 1e-1], [1e-2, 1e-1]])
-    held, streamed = (fit(folds, c_grid, 5, resident_bytes=size) for size in (1 << 30, 0))
+    held = fit(folds, c_grid, 5)
+    monkeypatch.setitem(RESIDENT_BYTES, "cpu", 0)
+    streamed = fit(folds, c_grid, 5)
     torch.testing.assert_close(held.weight, streamed.weight, rtol=0.01, atol=2e-3)
     test = every(features, labels)
     for number in range(2):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark.probes.frames import FramedClip, activity, probe_frames
+from benchmark.heareval.frames import FramedClip, activity, probe_frames
 from benchmark.probes.rows import ProbeError
 from benchmark.stats.events import DEFAULT_POSTPROCESSING
 

@@ -5,20 +5,32 @@ are those with the best onset F on the validation clips; the classifier is then 
 and validation clips together and predicts the events of the test clips once.
 """
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmark.probes.linear import LinearProbe
-from benchmark.probes.multilabel import fit_logistic, probabilities
+from benchmark.data.hear_folder import HearTask
+from benchmark.data.split import make_folds
+from benchmark.embed.events import EventEmbeddings
+from benchmark.probes.linear import LinearProbe, logistic_path
 from benchmark.probes.rows import ProbeError, every_row
-from benchmark.stats.events import OnsetScore, Postprocessing, events_of, onset_score
+from benchmark.results.schema import Result
+from benchmark.results.score import Subject, measure_result
+from benchmark.stats.events import (
+    DEFAULT_POSTPROCESSING,
+    OnsetScore,
+    Postprocessing,
+    events_of,
+    onset_score,
+)
 
 PROTOCOL = "frames-1"
 C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """scikit-learn's C, strongest regularization first."""
+TOLERANCES = {"event_onset_200ms_fms": 200.0, "event_onset_50ms_fms": 50.0}
 
 
 @dataclass(frozen=True)
@@ -64,19 +76,19 @@ def probe_frames(
     """
     if not train or not valid or not test:
         raise ProbeError("frames need clips to train, select and test on: a part has none")
-    probe = _fit(train, labels, C_GRID, device)
+    probes = _fit(train, labels, C_GRID, device)
     truth = {clip.name: clip.events for clip in valid}
     curve = []
-    for column, c in enumerate(C_GRID):
+    for c, probe in zip(C_GRID, probes, strict=True):
         for how in postprocessings:
-            events = _events(probe, valid, labels, column, how)
+            events = _events(probe, valid, labels, how)
             curve.append((c, how, onset_score(truth, events, tolerances[0]).f))
     c, how, _ = max(curve, key=lambda point: point[2])
-    final = _fit([*train, *valid], labels, (c,), device)
-    events = _events(final, test, labels, 0, how)
+    (final,) = _fit([*train, *valid], labels, (c,), device)
+    events = _events(final, test, labels, how)
     truth = {clip.name: clip.events for clip in test}
     scores = {tolerance: onset_score(truth, events, tolerance) for tolerance in tolerances}
-    converged = bool(probe.converged.all() and final.converged.all())
+    converged = all(probe.converged.all() for probe in [*probes, final])
     return FramesResult(scores, c, how, curve, events, converged)
 
 
@@ -92,24 +104,62 @@ def activity(clip: FramedClip, labels: Sequence[str]) -> np.ndarray:
 
 def _fit(
     clips: Sequence[FramedClip], labels: Sequence[str], c_grid: tuple[float, ...], device: str
-) -> LinearProbe:
-    """Return the classifier of all frames of some clips."""
+) -> list[LinearProbe]:
+    """Return the classifier of all frames of some clips at each C."""
     features = np.concatenate([clip.embedding for clip in clips])
     targets = np.concatenate([activity(clip, labels) for clip in clips])
-    return fit_logistic(every_row(features), targets, c_grid, device=device)
+    return list(logistic_path(every_row(features), targets, c_grid, device=device))
 
 
 def _events(
-    probe: LinearProbe,
-    clips: Iterable[FramedClip],
-    labels: Sequence[str],
-    column: int,
-    how: Postprocessing,
+    probe: LinearProbe, clips: Iterable[FramedClip], labels: Sequence[str], how: Postprocessing
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the events in each clip by the classifier of one C."""
+    """Return the events that a classifier finds in each clip."""
     return {
         clip.name: events_of(
-            probabilities(probe, every_row(clip.embedding))[:, column], clip.stamps, labels, how
+            probe.probabilities(every_row(clip.embedding)), clip.stamps, labels, how
         )
         for clip in clips
     }
+
+
+def frames_result(subject: Subject, hear: HearTask, embedded: EventEmbeddings) -> Result:
+    """Score an event task under "frames-1", by onset F at 200 and 50 ms.
+
+    Raises:
+        ProbeError: nothing can be trained on a fold.
+    """
+    clips = {
+        split: [
+            FramedClip(f"{split}/{name}", *embedded.read(split, name), events)
+            for name, events in contents.items()
+        ]
+        for split, contents in hear.clips.items()
+    }
+    measures = [name for name in hear.metrics if name in TOLERANCES]
+    measures += [name for name in TOLERANCES if name not in measures]
+    grid = [Postprocessing(*one) for one in hear.postprocessing] or DEFAULT_POSTPROCESSING
+    splits = np.array(list(clips))
+    folds: dict[str, Mapping[str, float]] = {}
+    chosen: dict[str, dict[str, Any]] = {}
+    start, converged = time.monotonic(), True
+    for fold in make_folds(subject.source.task.split_policy, splits, splits):
+        train, valid, test = (
+            [clip for split in splits[rows] for clip in clips[split]]
+            for rows in (fold.train, fold.valid, fold.test)
+        )
+        tolerances = [TOLERANCES[name] for name in measures]
+        fitted = probe_frames(
+            *(train, valid, test, hear.labels, grid), tolerances=tolerances, device=subject.device
+        )
+        folds[fold.name] = {name: fitted.scores[TOLERANCES[name]].f for name in measures}
+        chosen[fold.name] = {"strength": fitted.c, **vars(fitted.postprocessing)}
+        converged &= fitted.converged
+    return measure_result(
+        subject if converged else subject.not_converged(),
+        PROTOCOL,
+        folds,
+        metric=measures[0],
+        seconds=time.monotonic() - start,
+        chosen=chosen,
+    )

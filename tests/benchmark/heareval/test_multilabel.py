@@ -8,8 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from benchmark.data.split import Fold
-from benchmark.probes import softmax
-from benchmark.probes.multilabel import evaluate_fold, logistic_path, probabilities
+from benchmark.heareval.protocols import select_and_predict
+from benchmark.probes import rows as rows_module
+from benchmark.probes.linear import logistic_path
 from benchmark.probes.rows import ProbeError, Rows, every_row
 
 C_GRID = (1e-3, 1e-2, 1e-1, 1.0)
@@ -45,45 +46,43 @@ def theirs(features: np.ndarray, targets: np.ndarray, rows: np.ndarray, c: float
 @pytest.mark.parametrize("width", [40, 320])
 def test_choice_and_probabilities_are_those_of_scikit_learn(width: int) -> None:
     features, targets = made(width=width)
-    actual = evaluate_fold(features, targets, FOLD, mean_precision, c_grid=C_GRID)
-    assert actual.converged
-    tried = [c for c, _ in actual.selection.curve]
+    selection, actual = select_and_predict(features, targets, FOLD, mean_precision, c_grid=C_GRID)
+    assert selection.converged
+    tried = [c for c, _ in selection.curve]
     assert tried == list(C_GRID[: len(tried)])
     values = [
         mean_precision(theirs(features, targets, FOLD.train, c)[FOLD.valid], targets[FOLD.valid])
         for c in tried
     ]
     assert len(tried) == len(C_GRID) or values[-3] > values[-2] > values[-1]
-    np.testing.assert_allclose([value for _, value in actual.selection.curve], values, atol=0.002)
-    assert values[C_GRID.index(actual.selection.value)] > max(values) - 0.002
-    expected = theirs(features, targets, FOLD.development, actual.selection.value)[FOLD.test]
-    np.testing.assert_allclose(actual.probabilities, expected, atol=0.01)
+    np.testing.assert_allclose([value for _, value in selection.curve], values, atol=0.002)
+    assert values[C_GRID.index(selection.value)] > max(values) - 0.002
+    expected = theirs(features, targets, FOLD.development, selection.value)[FOLD.test]
+    np.testing.assert_allclose(actual, expected, atol=0.01)
     wanted = mean_precision(expected, targets[FOLD.test])
-    assert mean_precision(actual.probabilities, targets[FOLD.test]) == pytest.approx(
-        wanted, abs=0.003
-    )
+    assert mean_precision(actual, targets[FOLD.test]) == pytest.approx(wanted, abs=0.003)
 
 
 def test_the_test_rows_have_no_say() -> None:
     features, targets = made()
-    once = evaluate_fold(features, targets, FOLD, mean_precision, c_grid=C_GRID)
+    once, _ = select_and_predict(features, targets, FOLD, mean_precision, c_grid=C_GRID)
     changed, others = features.copy(), targets.copy()
     changed[FOLD.test], others[FOLD.test] = 7.0, False
-    again = evaluate_fold(changed, others, FOLD, mean_precision, c_grid=C_GRID)
-    assert again.selection == once.selection
+    again, _ = select_and_predict(changed, others, FOLD, mean_precision, c_grid=C_GRID)
+    assert again == once
 
 
 def test_a_memory_map_and_blocks_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features, targets = made()
-    whole = evaluate_fold(features, targets, FOLD, mean_precision, c_grid=C_GRID)
+    once, whole = select_and_predict(features, targets, FOLD, mean_precision, c_grid=C_GRID)
     features.tofile(tmp_path / "rows")
     mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=features.shape)
-    monkeypatch.setattr(softmax, "WORK_BYTES", 4096)
-    parts = evaluate_fold(mapped, targets, FOLD, mean_precision, c_grid=C_GRID)
-    assert parts.selection.value == whole.selection.value
-    np.testing.assert_allclose(parts.probabilities, whole.probabilities, atol=1e-3)
+    monkeypatch.setattr(rows_module, "BLOCK_BYTES", 4096)
+    again, parts = select_and_predict(mapped, targets, FOLD, mean_precision, c_grid=C_GRID)
+    assert again.value == once.value
+    np.testing.assert_allclose(parts, whole, atol=1e-3)
 
 
 def test_a_start_from_other_rows_changes_the_speed_alone() -> None:
@@ -92,7 +91,7 @@ def test_a_start_from_other_rows_changes_the_speed_alone() -> None:
     (first,) = logistic_path(rows, targets[FOLD.train], (0.1,))
     (other,) = logistic_path(every_row(features[300:]), targets[300:], (1.0,))
     (again,) = logistic_path(rows, targets[FOLD.train], (0.1,), start=other)
-    cold, warm = (probabilities(one, every_row(features[400:])) for one in (first, again))
+    cold, warm = (one.probabilities(every_row(features[400:])) for one in (first, again))
     np.testing.assert_allclose(cold, warm, atol=0.005)
 
 
@@ -100,27 +99,31 @@ def test_no_strength_is_tried_after_two_falls_in_a_row() -> None:
     features, targets = made()
     measured = iter([0.5, 0.4, 0.7, 0.6, 0.5, 0.9])
     c_grid = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-    actual = evaluate_fold(features, targets, FOLD, lambda *_: next(measured), c_grid=c_grid)
-    assert actual.selection.curve == tuple(zip(c_grid, (0.5, 0.4, 0.7, 0.6, 0.5), strict=False))
-    assert actual.selection.value == 1e-3
+    actual, _ = select_and_predict(
+        features, targets, FOLD, lambda *_: next(measured), c_grid=c_grid
+    )
+    assert actual.curve == tuple(zip(c_grid, (0.5, 0.4, 0.7, 0.6, 0.5), strict=False))
+    assert actual.value == 1e-3
 
 
 def test_a_label_that_no_training_clip_has_is_never_found() -> None:
     features, targets = made()
     targets[FOLD.development, 2] = False
-    actual = evaluate_fold(features, targets, FOLD, lambda *_: 1.0, c_grid=(1e-3, 1.0))
-    assert actual.converged
-    assert actual.probabilities[:, 2].max() < 1 / len(FOLD.development)
-    assert actual.probabilities[:, 1].max() > 0.3
+    selection, actual = select_and_predict(
+        features, targets, FOLD, lambda *_: 1.0, c_grid=(1e-3, 1.0)
+    )
+    assert selection.converged
+    assert actual[:, 2].max() < 1 / len(FOLD.development)
+    assert actual[:, 1].max() > 0.3
 
 
 def test_what_cannot_be_chosen_on_is_named() -> None:
     features, targets = made()
     with pytest.raises(ProbeError, match="fold test: the measure to select by is nan"):
-        evaluate_fold(features, targets, FOLD, lambda scores, truth: float("nan"))
+        select_and_predict(features, targets, FOLD, lambda scores, truth: float("nan"))
     none = Fold("test", FOLD.train, FOLD.valid[:0], FOLD.test)
     with pytest.raises(ProbeError, match="no validation rows"):
-        evaluate_fold(features, targets, none, mean_precision)
+        select_and_predict(features, targets, none, mean_precision)
 
 
 def test_the_last_fit_reads_training_and_validation_rows() -> None:
@@ -130,9 +133,9 @@ def test_the_last_fit_reads_training_and_validation_rows() -> None:
     targets[FOLD.valid[:50], 0] = targets[FOLD.test[:50], 0] = True
     features[targets[:, 0]] += 3 * features.std(0)
     targets[FOLD.test[50:100], 1] = True
-    result = evaluate_fold(features, targets, FOLD, lambda *_: 1.0, c_grid=(0.1,))
-    assert result.probabilities[:50, 0].min() > 0.9 > result.probabilities[50:, 0].max()
-    assert result.probabilities[:, 1].max() < 0.01
+    _, result = select_and_predict(features, targets, FOLD, lambda *_: 1.0, c_grid=(0.1,))
+    assert result[:50, 0].min() > 0.9 > result[50:, 0].max()
+    assert result[:, 1].max() < 0.01
 
 
 def test_a_test_row_changes_no_other_rows_probabilities() -> None:
@@ -140,7 +143,7 @@ def test_a_test_row_changes_no_other_rows_probabilities() -> None:
     changed = features.copy()
     changed[FOLD.test[1:]] = 1e4
     first, second = (
-        evaluate_fold(x, targets, FOLD, mean_precision, c_grid=C_GRID).probabilities[0]
+        select_and_predict(x, targets, FOLD, mean_precision, c_grid=C_GRID)[1][0]
         for x in (features, changed)
     )
     np.testing.assert_allclose(first, second, atol=1e-6)
