@@ -53,9 +53,8 @@ def report(leaks: Sequence[Leak], skipped: Sequence[str], clips: Sequence[Clip])
     leaked = {leak.clip.clip_id: leak.clip.split for leak in leaks}
     looked = len(clips) - len(skipped)
     by_split = ", ".join(f"{name} {n}" for name, n in sorted(Counter(leaked.values()).items()))
-    lines.append(
-        f"{len(leaked)} of {looked} clips are in the store" + f" ({by_split})" * bool(leaked)
-    )
+    which = f" ({by_split})" if leaked else ""
+    lines.append(f"{len(leaked)} of {looked} clips are in the store{which}")
     if skipped:
         lines.append(f"{len(skipped)} clips were not looked for, the first: {skipped[0]}")
     lines.append(LIMITS)
@@ -71,14 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
     parser.add_argument("--out", type=Path, help="CSV file for the leaks")
     parser.add_argument("--reversed", action="store_true", help="count false alarms")
-    parser.add_argument(
-        "--min-score",
-        "--sure",
-        dest="min_score",
-        type=float,
-        default=MIN_SCORE,
-        help="minimum score (default: %(default)s)",
-    )
+    about = "minimum score (default: %(default)s)"
+    parser.add_argument("--min-score", type=float, default=MIN_SCORE, help=about)
     add_threads(parser)
     args = parser.parse_args(arguments)
     if args.threads is None:

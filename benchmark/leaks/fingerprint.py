@@ -36,9 +36,8 @@ MIN_SUBFINGERPRINTS = 16
 """Subfingerprints that must be compared: shorter clips look like chance."""
 STRETCHES = tuple(int(MIN_SUBFINGERPRINTS * 1.5**power) for power in range(14))
 """Lengths in subfingerprints of the stretches in which two clips may agree, the rest not."""
-BATCH_SUBFINGERPRINTS = 2_000
 SUBFINGERPRINTS_AT_ONCE = 1 << 20
-"""Bound the memory of looking up and of comparing."""
+"""Bound the memory of comparing."""
 _SPAN = 1 << 24
 """More subfingerprints than any clip has (97 days of 32 ms)."""
 
@@ -132,50 +131,30 @@ class FingerprintIndex:
         self.most = FULL_BUCKET * max(1, len(indices) // (1 << 16))
 
     def search(self, queries: Sequence[Fingerprint], min_score: float) -> Iterator[Match]:
-        """Yield the best match of every query with every entry, where there is one."""
-        sizes = np.cumsum([0, *(len(query.subfingerprints) for query in queries)])
-        batches = sizes[:-1] // BATCH_SUBFINGERPRINTS
-        for number in np.unique(batches):
-            batch = np.flatnonzero(batches == number).tolist()
-            yield from self._search_batch(queries, batch, min_score)
+        """Yield the best stretch of every query with every entry, at each offset with votes."""
+        for number, query in enumerate(queries):
+            entries, offsets = self._candidates(query)
+            step = max(1, SUBFINGERPRINTS_AT_ONCE // max(1, len(query.subfingerprints)))
+            for start in range(0, len(entries), step):
+                some = slice(start, start + step)
+                yield from self._compare(query, number, entries[some], offsets[some], min_score)
 
-    def _search_batch(
-        self, queries: Sequence[Fingerprint], batch: list[int], min_score: float
-    ) -> Iterator[Match]:
-        """Search for some queries at once."""
-        lengths = [len(queries[i].subfingerprints) for i in batch]
-        bits = np.concatenate([queries[i].subfingerprints for i in batch])
-        active = np.concatenate([queries[i].active for i in batch])
-        owner = np.repeat(np.arange(len(batch)), lengths)
-        position = np.concatenate([np.arange(n) for n in lengths])
-        keys_of_halves = []
+    def _candidates(self, query: Fingerprint) -> tuple[np.ndarray, np.ndarray]:
+        """Return the entries, and the offsets in them, at which enough halves agree."""
+        keys = []
         for half, (indices, ends) in zip(HALVES, self.tables, strict=True):
-            values = (bits >> half).astype(np.uint16)
-            counts = ends[values.astype(np.int64) + 1] - ends[values]
-            counts[(counts > self.most) | ~active] = 0
-            # Each subfingerprint of a query with each in the index that has its value.
-            asked = np.repeat(np.arange(len(bits)), counts)
+            values = (query.subfingerprints >> half).astype(np.uint16).astype(np.int64)
+            counts = ends[values + 1] - ends[values]
+            counts[(counts > self.most) | ~query.active] = 0
+            # Each subfingerprint of the query with each in the index that has its value.
+            asked = np.repeat(np.arange(len(values)), counts)
             step = np.arange(len(asked)) - np.repeat(np.cumsum(counts) - counts, counts)
             there = indices[ends[values[asked]] + step]
             entry = self.entry_of[there]
-            offset = there - self.starts[entry] - position[asked]
-            pair = owner[asked] * (len(self.starts) - 1) + entry
-            keys_of_halves.append(pair * _SPAN + offset + _SPAN // 2)
-        keys, votes = np.unique(np.concatenate(keys_of_halves), return_counts=True)
-        keys = keys[votes >= VOTES]
-        pairs, offsets = keys // _SPAN, keys % _SPAN - _SPAN // 2
-        owners, entries = np.divmod(pairs, len(self.starts) - 1)
-        best: dict[tuple[int, int], Match] = {}
-        for own in np.unique(owners):
-            number, rows = batch[own], np.flatnonzero(owners == own)
-            step = max(1, SUBFINGERPRINTS_AT_ONCE // len(queries[number].subfingerprints))
-            for some in (rows[start : start + step] for start in range(0, len(rows), step)):
-                candidates = entries[some], offsets[some]
-                for match in self._compare(queries[number], number, *candidates, min_score):
-                    known = best.get((number, match.entry))
-                    if known is None or match.score > known.score:
-                        best[number, match.entry] = match
-        yield from best.values()
+            keys.append(entry * _SPAN + there - self.starts[entry] - asked + _SPAN // 2)
+        pairs, votes = np.unique(np.concatenate(keys), return_counts=True)
+        entries, offsets = np.divmod(pairs[votes >= VOTES], _SPAN)
+        return entries, offsets - _SPAN // 2
 
     def _compare(
         self,

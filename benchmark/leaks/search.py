@@ -1,7 +1,5 @@
 """The search for a task's clips in a pretraining store: fingerprints first, then the waveforms."""
 
-import csv
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from benchmark.data.archive_layout import read_json
 from benchmark.data.clip import BenchmarkError, Clip
 from benchmark.leaks.fingerprint import (
     HOP,
@@ -21,7 +20,7 @@ from benchmark.leaks.fingerprint import (
     fingerprint,
 )
 from wavebyol_hear.audio import AudioError, read_audio
-from wavebyol_hear.files.atomic import regular
+from wavebyol_hear.files.tables import read_table
 
 MIN_SCORE = 3.0
 """Minimum score of a leak, see `Match`.
@@ -55,48 +54,36 @@ class StoreReader:
     (clip_id, start, length, kind, source, licence, labels; start and length in samples) and
     store.json, which seals a finished store. The benchmark does not import what it judges, so it
     has this reader.
-
-    Raises:
-        StoreError: it holds no finished store of this format, or its files do not fit each other.
     """
 
     def __init__(self, folder: Path) -> None:
         self.samples = folder / "samples.i16"
+        columns = ("clip_id", "source", "start", "length")
         try:
-            with open(folder / "store.json", encoding="utf-8", opener=regular) as file:
-                about = json.load(file)
-            with open(folder / "index.csv", newline="", encoding="utf-8", opener=regular) as lines:
-                rows = list(csv.DictReader(lines))
-            size = self.samples.stat().st_size
-        except (OSError, ValueError, csv.Error, RecursionError) as error:
+            about = read_json(folder / "store.json")
+            rows = [row for _, row in read_table(folder / "index.csv", columns)]
+            self.clip_ids, self.sources = ([row[name] for row in rows] for name in columns[:2])
+            self.starts, self.lengths = ([int(row[name]) for row in rows] for name in columns[2:])
+            expected = {"format": FORMAT, "clips": len(rows)}
+            expected["samples"] = self.samples.stat().st_size // 2
+        except (OSError, ValueError) as error:
             raise StoreError(
                 f"{folder}: no finished store ({error}); make one with "
                 f"python -m pretrain.store SOURCE... --out {folder}"
             ) from error
-        expected = {"format": FORMAT, "clips": len(rows), "samples": size // 2}
-        about = about if isinstance(about, dict) else {}
         stated = {name: about.get(name) for name in expected}
         if stated != expected or not rows:
             raise StoreError(f"{folder}: store.json says {stated}, not {expected}; rebuild it")
-        self.clip_ids = [line["clip_id"] for line in rows]
-        self.sources = [line["source"] for line in rows]
-        self.starts = np.array([int(line["start"]) for line in rows])
-        self.lengths = np.array([int(line["length"]) for line in rows])
 
     def __len__(self) -> int:
         """Return the number of clips."""
         return len(self.clip_ids)
 
     def read(self, number: int) -> np.ndarray:
-        """Return a clip's samples at 16 kHz, full scale 1.
-
-        Shape:
-            returns float32 `[n]`.
-        """
+        """Return a clip's samples at 16 kHz, full scale 1: float32 `[n]`."""
         # Not memory-mapped: a search through all of it would count as memory in use.
-        raw = np.fromfile(
-            self.samples, "<i2", int(self.lengths[number]), offset=2 * int(self.starts[number])
-        )
+        start, length = self.starts[number], self.lengths[number]
+        raw = np.fromfile(self.samples, "<i2", length, offset=2 * start)
         return raw.astype(np.float32) / 32768
 
 
@@ -125,15 +112,12 @@ def align(
     """Return the offset at which two waves agree best, and their correlation there.
 
     Args:
-        query: of the task.
-        entry: of the store.
+        query: a clip of the task, `[samples]`.
+        entry: one of the store, of another length.
         offset: samples from the entry's beginning to the query's, right to HOP samples.
         first: sample of the query at which the stretch that agrees begins.
         last: sample of the query at which it ends; its middle half is compared, as far as both
             clips have it.
-
-    Shape:
-        query, entry: float32 `[samples]`, of different lengths.
     """
     first, last = overlap(query, entry, offset, first, last)
     quarter = (last - first) // 4

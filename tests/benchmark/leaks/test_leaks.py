@@ -141,7 +141,6 @@ def test_slabs_and_batches_change_nothing(
     clips = [clip(tmp_path, name, wave) for name, wave in waves.items()]
     whole = find(store, clips, tmp_path)
     monkeypatch.setattr("benchmark.leaks.search.SLAB_SECONDS", 10)
-    monkeypatch.setattr(prints, "BATCH_SUBFINGERPRINTS", 1)
     monkeypatch.setattr(prints, "SUBFINGERPRINTS_AT_ONCE", 200)
     assert find(store, clips, tmp_path) == whole
     assert {leak.clip.clip_id for leak in whole[0]} == {"1", "102", "104"}
