@@ -1,9 +1,9 @@
 """Ways to corrupt audio by name, such as "noise:20" or "mp3:64": a kind and a level.
 
-A corruption is a transform of the waveform at its own sample rate, before any resampling for a
-model. What is random is seeded by the clip and the kind, so a clip is corrupted alike on every
-machine, for every model and in whatever process reads it; the same noise is used at every SNR. MP3,
-Opus and Vorbis are the real codecs, encoded and decoded in memory by libsndfile.
+A corruption is a transform of the waveform, `[n]` -> `[n]`, at its own sample rate, before any
+resampling for a model. What is random is seeded by the clip and the kind, so a clip is corrupted
+alike on every machine, for every model and in whatever process reads it; the same noise is used at
+every SNR. MP3, Opus and Vorbis are the real codecs, by libsndfile in memory.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import soundfile
 import soxr
+from numpy.random import Generator
 
 from benchmark.data.clip import BenchmarkError
 from benchmark.data.registry import near
@@ -56,14 +57,8 @@ def active(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.repeat(power >= power.max() * 10 ** (-ACTIVE_DB / 10), lengths)
 
 
-def noise(
-    wave: np.ndarray, sample_rate: int, snr: float, generator: np.random.Generator
-) -> np.ndarray:
-    """Add pink noise (power as 1 / f) at an SNR in dB over the active part of the clip.
-
-    Shape:
-        wave and result `[n]`. Silence has no SNR and comes back as it is.
-    """
+def noise(wave: np.ndarray, sample_rate: int, snr: float, generator: Generator) -> np.ndarray:
+    """Add pink noise (power as 1 / f) at an SNR in dB over the active part; not to silence."""
     spectrum = np.fft.rfft(generator.standard_normal(len(wave)))
     hertz = np.fft.rfftfreq(len(wave), 1 / sample_rate)
     spectrum /= np.sqrt(np.maximum(hertz, LOWEST_HZ))
@@ -76,26 +71,20 @@ def noise(
     return wave + added * math.sqrt(power / own / 10 ** (snr / 10))
 
 
-def reverb(
-    wave: np.ndarray, sample_rate: int, rt60: float, generator: np.random.Generator
-) -> np.ndarray:
-    """Convolve with the response of a synthetic room: the direct sound, then decaying noise.
-
-    The tail falls by 60 dB in `rt60` seconds, alike at all frequencies, and holds as much energy as
-    the direct sound. The response has unit energy, so the level stays about the same. The generator
-    draws the room, so every clip has its own.
-
-    Shape:
-        wave and result `[n]`: what rings on after the clip is cut off.
-    """
+def reverb(wave: np.ndarray, sample_rate: int, rt60: float, generator: Generator) -> np.ndarray:
+    """Convolve with the response of a `room` of the clip's own; what rings on after it is cut."""
     response = room(sample_rate, rt60, generator)
     size = 1 << (len(wave) + len(response) - 2).bit_length()
     product = np.fft.rfft(wave, size) * np.fft.rfft(response, size)
     return np.fft.irfft(product, size)[: len(wave)]
 
 
-def room(sample_rate: int, rt60: float, generator: np.random.Generator) -> np.ndarray:
-    """Return the response of `reverb`, of unit energy, as long as its decay time."""
+def room(sample_rate: int, rt60: float, generator: Generator) -> np.ndarray:
+    """Return the response of a synthetic room: the direct sound, then decaying noise.
+
+    The tail falls by 60 dB in `rt60` seconds, alike at all frequencies, and holds as much energy as
+    the direct sound. The response has unit energy, so the level stays about the same.
+    """
     time = np.arange(max(2, round(rt60 * sample_rate))) / sample_rate
     response = generator.standard_normal(len(time)) * 10 ** (-3 * time / rt60)
     response[0] = 0.0
@@ -104,12 +93,8 @@ def room(sample_rate: int, rt60: float, generator: np.random.Generator) -> np.nd
     return np.asarray(response / math.sqrt(2))
 
 
-def clip(wave: np.ndarray, sample_rate: int, percent: float, _: np.random.Generator) -> np.ndarray:
-    """Clip the loudest samples, a percentage of the active part, as an overdriven input does.
-
-    Shape:
-        wave and result `[n]`.
-    """
+def clip(wave: np.ndarray, sample_rate: int, percent: float, _: Generator) -> np.ndarray:
+    """Clip the loudest samples, a percentage of the active part, as an overdriven input does."""
     loudness = np.abs(wave[active(wave, sample_rate)])
     limit = np.quantile(loudness, 1 - percent / 100)
     return np.clip(wave, -limit, limit)
@@ -133,15 +118,10 @@ def coding_rate(codec: str, sample_rate: int, level: float) -> int:
 
 
 def encode(codec: str, wave: np.ndarray, sample_rate: int, level: float) -> bytes:
-    """Return audio `[n]` at a rate that `coding_rate` returned as an encoded file.
+    """Return audio at a rate that `coding_rate` returned as an encoded file.
 
-    Args:
-        codec: "mp3" (constant bitrate in kbit/s, by LAME), "opus" (target of a variable bitrate in
-            kbit/s; noise and tones of 10 s came out within 25 % of it) or "vorbis" (quality 0 to
-            10).
-        wave: one channel.
-        sample_rate: in Hz.
-        level: see `codec`.
+    The level of "mp3" is a constant bitrate in kbit/s (by LAME), of "opus" the target of a variable
+    one (noise and tones of 10 s came out within 25 % of it), of "vorbis" a quality from 0 to 10.
     """
     how: dict[str, Any] = {"format": "OGG", "subtype": codec.upper()}
     if codec == "mp3":
@@ -156,17 +136,12 @@ def encode(codec: str, wave: np.ndarray, sample_rate: int, level: float) -> byte
     return file.getvalue()
 
 
-def coded(
-    codec: str, wave: np.ndarray, sample_rate: int, level: float, _: np.random.Generator
-) -> np.ndarray:
-    """Encode audio as `encode` does and decode it; the result is aligned with it.
+def coded(codec: str, wave: np.ndarray, sample_rate: int, level: float, _: Generator) -> np.ndarray:
+    """Encode audio as `encode` does and decode it, aligned with what it was; not silence.
 
     Low bitrates of MP3 have no room for LAME's tag, so the decoder cannot trim the codec's delay
     (1,105 samples): where the length differs, the delay is measured by cross-correlation. A wave
     above full scale is scaled down for the codec and up again.
-
-    Shape:
-        wave and result `[n]`. Silence comes back as it is.
     """
     if not wave.any():
         return wave.copy()
@@ -191,18 +166,15 @@ def _resample(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of corruption: (wave, sample rate, level, generator) -> wave, and its levels.
+    """A kind of corruption and its levels."""
 
-    `usual` is the level taken where none is named, None where one must be; `title` is for readers,
-    with a place for the level; `levels` alone are possible, or all from lowest to highest.
-    """
-
-    apply: Callable[[np.ndarray, int, float, np.random.Generator], np.ndarray]
+    #: (wave, sample rate, level, generator) -> wave
+    apply: Callable[[np.ndarray, int, float, Generator], np.ndarray]
     lowest: float
     highest: float
-    usual: float | None
-    title: str
-    levels: tuple[float, ...] = ()
+    usual: float | None  #: level taken where none is named, None where one must be
+    title: str  #: for readers, with a place for the level
+    levels: tuple[float, ...] = ()  #: that alone are possible; () for all from lowest to highest
 
 
 KINDS = {
@@ -233,11 +205,7 @@ class Corruption:
         return KINDS[self.kind].title.format(self.level)
 
     def __call__(self, wave: np.ndarray, sample_rate: int, clip_id: str) -> np.ndarray:
-        """Return a clip corrupted; where it would pass full scale, or its own peak, it is scaled.
-
-        Shape:
-            wave and result float32 `[n]`.
-        """
+        """Return a clip corrupted; where it would pass full scale, or its own peak, scaled."""
         digest = hashlib.blake2b(f"{self.kind}\n{clip_id}".encode(), digest_size=8).digest()
         generator = np.random.default_rng(int.from_bytes(digest, "big"))
         apply = KINDS[self.kind].apply
@@ -278,9 +246,9 @@ def parse(text: str) -> Corruption:
 def parse_all(texts: Sequence[str]) -> tuple[Corruption, ...]:
     """Return the corruptions of several names."""
     corruptions = tuple(parse(text) for text in texts)
-    twice = [one.name for one in corruptions if corruptions.count(one) > 1]
-    if twice:
-        raise CorruptionError(f"corruption {twice[0]!r} is named twice: leave one out")
+    for one in corruptions:
+        if corruptions.count(one) > 1:
+            raise CorruptionError(f"corruption {one.name!r} is named twice: leave one out")
     return corruptions
 
 
