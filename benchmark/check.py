@@ -29,32 +29,27 @@ BATCH_TOLERANCE = 1e-3
 
 
 def noise(model: HearModel, clips: int, seconds: float) -> np.ndarray:
-    """Return white noise from -1 to 1, always the same.
-
-    Shape:
-        result float32 `[clips, seconds * sample_rate]`.
-    """
+    """Return white noise from -1 to 1, always the same: float32 `[clips, samples]`."""
     shape = clips, int(seconds * model.sample_rate)
     return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
-def finite(model: HearModel, function: str, embeddings: np.ndarray) -> np.ndarray:
+def finite(what: str, embeddings: np.ndarray) -> np.ndarray:
     """Return embeddings that are numbers."""
     if not np.isfinite(embeddings).all():
-        raise HearError(f"{model.spec}: {function} returned NaN or infinity; fix it")
+        raise HearError(f"{what} returned NaN or infinity; fix it")
     return embeddings
-
-
-def scene(model: HearModel, waves: np.ndarray) -> np.ndarray:
-    """Return checked scene embeddings."""
-    return finite(model, "get_scene_embeddings", model.scenes(waves))
 
 
 def check_scenes(model: HearModel) -> list[str]:
     """Check scene embeddings of noise, of silence and of a very short clip."""
+
+    def scene(waves: np.ndarray) -> np.ndarray:
+        return finite(f"{model.spec}: get_scene_embeddings", model.scenes(waves))
+
     audio = noise(model, 4, SCENE_SECONDS)
-    together = scene(model, audio)
-    alone = np.concatenate([scene(model, clip[None]) for clip in audio])
+    together = scene(audio)
+    alone = np.concatenate([scene(clip[None]) for clip in audio])
     apart = np.abs(together - alone).max() / max(float(np.abs(together).max()), 1e-12)
     if apart > BATCH_TOLERANCE:
         raise HearError(
@@ -62,12 +57,10 @@ def check_scenes(model: HearModel) -> list[str]:
             "is batched with; put the model in evaluation mode and normalize each clip by itself"
         )
     warnings = []
-    for title, clip in (
-        ("silence", np.zeros_like(audio[:1])),
-        ("a clip of 0.01 s", noise(model, 1, 0.01)),
-    ):
+    odd = {"silence": np.zeros_like(audio[:1]), "a clip of 0.01 s": noise(model, 1, 0.01)}
+    for title, clip in odd.items():
         try:
-            scene(model, clip)
+            scene(clip)
         except HearError as error:
             warnings.append(f"{title} is not embedded, such clips will be errors: {error}")
     return warnings
@@ -75,24 +68,22 @@ def check_scenes(model: HearModel) -> list[str]:
 
 def check_timestamps(model: HearModel) -> list[str]:
     """Check timestamp embeddings of noise of several lengths."""
-    function = "get_timestamp_embeddings"
-    warnings = []
+    what, warnings = f"{model.spec}: get_timestamp_embeddings", []
     for seconds in TIMESTAMP_SECONDS:
         embeddings, stamps = model.timestamps(noise(model, 2, seconds))
-        finite(model, function, embeddings)
-        what = f"{model.spec}: {function}"
+        finite(what, embeddings)
         warnings += check_spacing(what, stamps.astype(np.float64), 1000.0 * seconds)
     return list(dict.fromkeys(warnings))
 
 
 def check(spec: str, device: str = "cpu") -> tuple[list[str], list[str]]:
-    """Run all checks on a module."""
+    """Run all checks on a module and return errors and warnings."""
+    errors: list[str] = []
+    warnings: list[str] = []
     try:
         model = load(spec, device)
     except HearError as error:
         return [str(error)], []
-    errors: list[str] = []
-    warnings: list[str] = []
     for one in (check_timestamps, check_scenes):
         try:
             warnings += one(model)
@@ -103,9 +94,8 @@ def check(spec: str, device: str = "cpu") -> tuple[list[str], list[str]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmark.check", description="Check a HEAR module."
-    )
+    parser = argparse.ArgumentParser(prog="benchmark.check", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("module", help="import path, with :WEIGHTS to name a weights file")
     parser.add_argument("--device", default="cpu", help="a torch device (default: cpu)")
     add_threads(parser)

@@ -38,13 +38,13 @@ def describe(task: Task, data_dir: Path | None = None) -> str:
     split = "folds, each tested once" if task.split_policy == "folds" else "train, valid, test"
     lines = [
         f"{task.name}: {task.title}",
-        *([f"  note: {task.note}"] if task.note else []),
-        f"  {task.n_clips} clips, {len(task.classes)} classes, split: {split}",
-        f"  licence: {task.licence}",
-        f"  source: {task.source}",
-        f"  {presence(task, task_root(task, data_dir))}",
+        *([f"note: {task.note}"] if task.note else []),
+        f"{task.n_clips} clips, {len(task.classes)} classes, split: {split}",
+        f"licence: {task.licence}",
+        f"source: {task.source}",
+        presence(task, task_root(task, data_dir)),
     ]
-    return "\n".join(lines)
+    return "\n  ".join(lines)
 
 
 def task_table(tasks: Iterable[Task], data_dir: Path | None = None) -> str:

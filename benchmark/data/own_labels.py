@@ -12,11 +12,7 @@ from wavebyol_hear.files.tables import TableError
 
 
 def own_tasks(sources: Sequence[Path]) -> list[Task]:
-    """Return a task for each table of labels and each folder of classes.
-
-    Raises:
-        TaskDataError: labels cannot be used, or two sources have one name.
-    """
+    """Return a task for each table of labels and each folder of classes."""
     tasks = [own_task(source) for source in sources]
     for i, task in enumerate(tasks):
         if task.name in [other.name for other in tasks[:i]]:
@@ -25,13 +21,9 @@ def own_tasks(sources: Sequence[Path]) -> list[Task]:
 
 
 def own_task(source: Path) -> Task:
-    """Return the task of a table of labels or of class folders; see `read_labels`.
+    """Return the task of a table of labels or of class folders, named after it; see `read_labels`.
 
-    Its name is that of the file or folder; its data is where the table says, wherever the data
-    folder is.
-
-    Raises:
-        TaskDataError: the labels cannot be used; one line with file, line and remedy.
+    Its data is where the table says, wherever the data folder is.
     """
     try:
         labeled = read_labels(source)

@@ -33,15 +33,8 @@ def make_folds(policy: SplitPolicy, splits: np.ndarray, groups: np.ndarray) -> l
 
     With policy "folds" every published fold is tested once: fold i tests, fold i + 1 (the first
     after the last) chooses, the rest train, as in HEAR. With "fixed" there is one fold of the
-    published train, valid and test parts.
-
-    Args:
-        policy: of the task.
-        splits: published part of each row `[n]`.
-        groups: what may never be on two sides of a split, of each row `[n]`.
-
-    Raises:
-        SplitError: a part is missing or unknown, or a group is in two parts.
+    published train, valid and test parts. Of each row, `splits` is the published part and `groups`
+    what may never be on two sides of a split.
     """
     home: dict[str, str] = {}
     for part, group in zip(splits.tolist(), groups.tolist(), strict=True):
@@ -55,9 +48,7 @@ def make_folds(policy: SplitPolicy, splits: np.ndarray, groups: np.ndarray) -> l
     parts = sorted(set(splits.tolist()), key=number)
     rows = {part: np.flatnonzero(splits == part) for part in parts}
     if policy == "fixed":
-        absent = [part for part in FIXED if part not in rows]
-        unknown = [part for part in parts if part not in FIXED]
-        if absent or unknown:
+        if set(parts) != set(FIXED):
             raise SplitError(
                 f"a fixed split needs the parts {', '.join(FIXED)}, "
                 f"but has {', '.join(parts) or 'none'}: add the clips of the missing parts"
@@ -69,8 +60,7 @@ def make_folds(policy: SplitPolicy, splits: np.ndarray, groups: np.ndarray) -> l
             f" ({', '.join(parts)}): add the clips of the missing folds"
         )
     folds = []
-    for index, part in enumerate(parts):
-        chooser = parts[(index + 1) % len(parts)]
+    for part, chooser in zip(parts, parts[1:] + parts[:1], strict=True):
         train = np.flatnonzero((splits != part) & (splits != chooser))
         folds.append(Fold(part, train, rows[chooser], rows[part]))
     return folds

@@ -58,11 +58,7 @@ DONE = ".downloaded.json"
 
 
 def is_there(data: Corpus, root: Path) -> bool:
-    """Say whether a set is complete, brought by this command or otherwise.
-
-    Raises:
-        DownloadError: the folder holds something else.
-    """
+    """Say whether a set is complete, however it came there; raise where something else is."""
     if (root / DONE).is_file():
         return True
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
@@ -77,13 +73,7 @@ def is_there(data: Corpus, root: Path) -> bool:
 
 
 def bring(data: Corpus, data_dir: Path | None = None) -> list[str]:
-    """Bring a set to where it belongs, or find it there; return lines on it and its archives.
-
-    Raises:
-        DownloadError: a transfer failed, or the folder holds something else.
-        ExtractError: an archive must not or cannot be unpacked.
-        OSError: the disk is full or may not be written.
-    """
+    """Bring a set to where it belongs, or find it there; return lines on it and its archives."""
     root = task_root(data, data_dir)
     work = root.with_name(f"{root.name}.download")
     remarks: list[str] = []
@@ -102,14 +92,11 @@ def bring(data: Corpus, data_dir: Path | None = None) -> list[str]:
 
 def _fill(data: Corpus, work: Path, root: Path) -> list[str]:
     """Fetch and unpack a set, rename its folder, and return what was remarked."""
-    files, remarks = [], []
-    for source in data.sources:
-        path, remark = fetch(source, work / "archives")
-        files.append(path)
-        remarks += [remark] if remark else []
+    fetched = [fetch(source, work / "archives") for source in data.sources]
+    remarks = [remark for _, remark in fetched if remark]
     tree = work / "tree"
     shutil.rmtree(tree, ignore_errors=True)  # half unpacked
-    for parts in archives(files):
+    for parts in archives([path for path, _ in fetched]):
         try:
             unpack(parts, tree)
         except ExtractError:
@@ -127,12 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmark.download", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("sets", nargs="+", metavar="SET", help="a task, or fsd50k")
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        help="folder of the data sets, as of benchmark.run (default: $WAVEBYOL_DATA or "
-        "~/.cache/wavebyol_hear)",
-    )
+    where = "as of benchmark.run (default: $WAVEBYOL_DATA or ~/.cache/wavebyol_hear)"
+    parser.add_argument("--data-dir", type=Path, help=f"folder of the data sets, {where}")
     args = parser.parse_args(arguments)
     known: dict[str, Corpus] = {**load_tasks(), FSD50K.name: FSD50K}
     for name in args.sets:

@@ -29,7 +29,13 @@ DAMAGED = (
     *(EOFError, NotImplementedError),
 )
 OPENERS: dict[str, Callable[[Any], Any]]
-OPENERS = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+OPENERS = {
+    ".gz": gzip.open,
+    ".tgz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+BAR: dict[str, Any] = {"leave": False, "delay": 1}
 
 
 class ExtractError(BenchmarkError):
@@ -63,7 +69,8 @@ def unpack_zip(parts: Sequence[Path], folder: Path) -> None:
                 f"{parts[0]}: unpacks to {total / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB "
                 "free; make room and run the command again"
             )
-        with tqdm(total=total, unit="B", unit_scale=True, **_bar(parts[-1])) as bar:
+        title = f"unpacking {parts[-1].name}"
+        with tqdm(desc=title, total=total, unit="B", unit_scale=True, **BAR) as bar:
             for member in members:
                 archive.extract(member, folder)
                 bar.update(member.file_size)
@@ -72,12 +79,12 @@ def unpack_zip(parts: Sequence[Path], folder: Path) -> None:
 def unpack_tar(path: Path, folder: Path) -> None:
     """Unpack a tar archive, compressed or not, in one pass; the compression's checksum is verified.
 
-    Something may not follow the mark of the end, as where part of the archive was filled with
-    zeros.
+    What follows the mark of the end is an error: part of the archive was filled with zeros.
     """
+    title, size = f"unpacking {path.name}", path.stat().st_size
     with (
         open(path, "rb") as file,
-        tqdm.wrapattr(file, "read", total=path.stat().st_size, **_bar(path)) as counted,
+        tqdm.wrapattr(file, "read", desc=title, total=size, **BAR) as counted,
         OPENERS.get(path.suffix.lower(), contextlib.nullcontext)(counted) as content,
         tarfile.open(fileobj=content, mode="r|") as archive,
     ):
@@ -87,11 +94,6 @@ def unpack_tar(path: Path, folder: Path) -> None:
         while rest := archive.fileobj.read(1 << 20):  # to the end, where the checksum is
             if any(rest):
                 raise tarfile.ReadError("it goes on after its end")
-
-
-def _bar(path: Path) -> dict[str, Any]:
-    """Return the options of a progress bar."""
-    return {"desc": f"unpacking {path.name}", "leave": False, "delay": 1}
 
 
 def archives(paths: Sequence[Path]) -> list[list[Path]]:
@@ -122,7 +124,7 @@ def unpack(parts: Sequence[Path], folder: Path) -> None:
         raise ExtractError(f"{parts[0]}: cannot be unpacked ({error}); {remedy}") from error
 
 
-class JoinedFiles(io.RawIOBase):
+class _JoinedFiles(io.RawIOBase):
     """The files of a ZIP in parts, in order, end to end, as one that can be read and searched."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -132,20 +134,17 @@ class JoinedFiles(io.RawIOBase):
         self.at = 0
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     seekable = readable
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a byte of the whole, and return its position."""
         self.at = offset + (0, self.at, self.starts[-1])[whence]
         if self.at < 0:
             raise OSError(f"position {self.at} is before the beginning")
         return self.at
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill a buffer up to its end or that of one file; return the number of bytes."""
         if self.at >= self.starts[-1]:
             return 0
         number = bisect.bisect_right(self.starts, self.at) - 1
@@ -157,7 +156,6 @@ class JoinedFiles(io.RawIOBase):
         return int(count)
 
     def close(self) -> None:
-        """Close all files."""
         for file in self.files:
             file.close()
         super().close()
@@ -174,7 +172,7 @@ def open_zip(parts: Sequence[Path]) -> zipfile.ZipFile:
     absent = [suffix for suffix in wanted if suffix not in by_suffix]
     if absent:
         raise zipfile.BadZipFile(f"the part {parts[0].stem}{absent[0]} is missing")
-    joined = JoinedFiles([by_suffix[suffix] for suffix in wanted])
+    joined = _JoinedFiles([by_suffix[suffix] for suffix in wanted])
     try:
         archive = zipfile.ZipFile(io.BufferedReader(joined, 1 << 20))
     except BaseException:

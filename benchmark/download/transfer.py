@@ -29,9 +29,9 @@ class Resuming:
     """A downloader for pooch whose unfinished file stays and is completed the next time.
 
     Args:
-        part: the unfinished file; a second one, `<part>.is`, says which version of the
-            remote file it is, so that two versions are never joined.
-        verified: whether a checksum will tell if they were, so that the version may be unknown.
+        part: the unfinished file; `<part>.is` says which version of the remote file it is of, so
+            that two versions are never joined.
+        verified: whether a checksum would tell if they were, so that the version may be unknown.
     """
 
     def __init__(self, part: Path, verified: bool) -> None:
@@ -99,12 +99,11 @@ class Resuming:
                 self.version.write_text(known)
             else:
                 self.version.unlink(missing_ok=True)
-            total = have + left if left else None
-            title = url.rpartition("/")[2]
-            options = {"unit": "B", "unit_scale": True, "leave": False, "delay": 1}
+            progress = {"total": have + left if left else None, "initial": have}
+            look = {"unit": "B", "unit_scale": True, "leave": False, "delay": 1}
             with (
                 open(self.part, "ab" if have else "wb") as file,
-                tqdm(desc=title, total=total, initial=have, **options) as bar,
+                tqdm(desc=url.rpartition("/")[2], **progress, **look) as bar,
             ):
                 for block in answer.iter_content(BLOCK_BYTES):
                     file.write(block)
@@ -114,11 +113,7 @@ class Resuming:
 def fetch(source: Source, folder: Path) -> tuple[Path, str]:
     """Bring an archive into a folder, unless it is there, and verify it.
 
-    Returns:
-        the file, and a remark on its checksum, "" where it is the published one.
-
-    Raises:
-        DownloadError: see `Resuming`, or the checksum is not the published one.
+    Returns the file, and a remark on its checksum, "" where it is the published one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pooch.get_logger().setLevel("WARNING")  # the bars say it
