@@ -19,13 +19,7 @@ from benchmark.probes.linear import LinearProbe, logistic_path
 from benchmark.probes.rows import ProbeError, every_row
 from benchmark.results.schema import Result
 from benchmark.results.score import Subject, measure_result
-from benchmark.stats.events import (
-    DEFAULT_POSTPROCESSING,
-    OnsetScore,
-    Postprocessing,
-    events_of,
-    onset_score,
-)
+from benchmark.stats.events import DEFAULT_POSTPROCESSING, Postprocessing, events_of, onset_f
 
 PROTOCOL = "frames-1"
 C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -47,7 +41,7 @@ class FramedClip:
 class FramesResult:
     """The result of the frame probe."""
 
-    scores: dict[float, OnsetScore]  #: on the test clips, by tolerance in ms
+    scores: dict[float, float]  #: onset F on the test clips, by tolerance in ms
     c: float  #: that was selected
     postprocessing: Postprocessing  #: that was selected
     #: of every C and postprocessing the onset F on the validation clips
@@ -82,12 +76,12 @@ def probe_frames(
     for c, probe in zip(C_GRID, probes, strict=True):
         for how in postprocessings:
             events = _events(probe, valid, labels, how)
-            curve.append((c, how, onset_score(truth, events, tolerances[0]).f))
+            curve.append((c, how, onset_f(truth, events, tolerances[0])))
     c, how, _ = max(curve, key=lambda point: point[2])
     (final,) = _fit([*train, *valid], labels, (c,), device)
     events = _events(final, test, labels, how)
     truth = {clip.name: clip.events for clip in test}
-    scores = {tolerance: onset_score(truth, events, tolerance) for tolerance in tolerances}
+    scores = {tolerance: onset_f(truth, events, tolerance) for tolerance in tolerances}
     converged = all(probe.converged.all() for probe in [*probes, final])
     return FramesResult(scores, c, how, curve, events, converged)
 
@@ -152,7 +146,7 @@ def frames_result(subject: Subject, hear: HearTask, embedded: EventEmbeddings) -
         fitted = probe_frames(
             *(train, valid, test, hear.labels, grid), tolerances=tolerances, device=subject.device
         )
-        folds[fold.name] = {name: fitted.scores[TOLERANCES[name]].f for name in measures}
+        folds[fold.name] = {name: fitted.scores[TOLERANCES[name]] for name in measures}
         chosen[fold.name] = {"strength": fitted.c, **vars(fitted.postprocessing)}
         converged &= fitted.converged
     return measure_result(

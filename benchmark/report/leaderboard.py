@@ -9,7 +9,6 @@ from benchmark.compare import Comparison, compare_pair, mean_interval
 from benchmark.report.table import TableError
 from benchmark.results.schema import Result, ResultError, ResultKey, result_key
 from benchmark.stats.bootstrap import bootstrap_counts, bootstrap_interval
-from benchmark.stats.metrics import Interval
 from benchmark.stats.paired import RESAMPLES, holm
 
 BASELINES = ("baselines.log_mel", "baselines.content_random")
@@ -44,7 +43,8 @@ class Leaderboard:
     models: list[str]  #: highest mean first; models without all tasks come last
     baseline: str | None  #: that others are compared with; None where it has no result here
     entries: dict[tuple[str, str], Entry]
-    means: dict[str, Interval]  #: over all tasks by model, for models that have all
+    #: over all tasks by model, for models that have all: value, low and high
+    means: dict[str, dict[str, float]]
     ranks: dict[str, int]  #: of these; tied models share the first one's
     failures: dict[tuple[str, str], str]  #: why there is no result, of every pair without one
 
@@ -147,10 +147,10 @@ def _compared(by_key: dict[tuple[str, str], Result], baseline: str) -> dict[tupl
     return entries
 
 
-def _mean(results: Sequence[Result]) -> Interval:
+def _mean(results: Sequence[Result]) -> dict[str, float]:
     """Return the mean accuracy over tasks; its interval has tasks fixed and clips resampled."""
     if len(results) == 1:
-        return Interval(**results[0].metrics["accuracy"])
+        return results[0].metrics["accuracy"]
     shares, sampled, n_groups = [], [], 0
     for seed, result in enumerate(results):
         right = (result.labels() == result.predicted()).astype(np.int64)
@@ -160,7 +160,7 @@ def _mean(results: Sequence[Result]) -> Interval:
         groups = result.groups()
         n_groups += len(right) if groups is None else len(np.unique(groups))
     low, high = bootstrap_interval(np.mean(sampled, axis=0), n_groups)
-    return Interval(100 * float(np.mean(shares)), 100 * float(low), 100 * float(high))
+    return {"value": 100 * float(np.mean(shares)), "low": 100 * low, "high": 100 * high}
 
 
 def _tied(one: Sequence[Result], other: Sequence[Result]) -> bool:

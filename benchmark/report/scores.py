@@ -70,7 +70,7 @@ def score_table(board: Leaderboard) -> Table:
     ]
     if len(board.tasks) > 1:
         columns.append(Column("Mean", f"{len(board.tasks)} tasks", dots=True))
-        cells.append([interval(vars(m) if m else None) for m in map(board.means.get, board.models)])
+        cells.append([interval(board.means.get(model)) for model in board.models])
     for task in board.tasks:
         first = next((entry.result for entry in board.of_task(task)), None)
         below = f"{first.n_clips:,} clips, {len(first.classes):,} classes" if first else ""

@@ -137,11 +137,11 @@ def summary(board: Leaderboard) -> str:
     first, *others = [model for model in board.models if board.ranks.get(model) == 1]
     mean = board.means[first]
     over = f"the mean over {len(board.tasks)} tasks" if board.tasks[1:] else board.tasks[0]
-    line = f"{board.protocol}: {first} leads on {over} with {mean.value:.1f} %"
-    line += f" ({mean.low:.1f} to {mean.high:.1f})"
+    line = f"{board.protocol}: {first} leads on {over} with {mean['value']:.1f} %"
+    line += f" ({mean['low']:.1f} to {mean['high']:.1f})"
     line += f", tied with {', '.join(others)}" if others else ""
     if board.baseline in board.means and board.baseline != first:
-        gain = mean.value - board.means[board.baseline].value
+        gain = mean["value"] - board.means[board.baseline]["value"]
         line += f", {gain:.1f} points above the baseline {board.baseline}"
     return line + "."
 

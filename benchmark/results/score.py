@@ -21,7 +21,7 @@ from benchmark.probes.rows import Examples, ProbeError, ProbeResult
 from benchmark.results.schema import Result
 from benchmark.stats.bootstrap import few_groups_note
 from benchmark.stats.embedding_map import embedding_map
-from benchmark.stats.metrics import RESAMPLES, Interval, Scores, over_seeds, score
+from benchmark.stats.metrics import RESAMPLES, Scores, over_seeds, score
 from benchmark.stats.paired import paired
 from wavebyol_hear.files.provenance import git_revision, machine, package_versions
 
@@ -170,10 +170,10 @@ def class_result(subject: Subject, probed: Probed) -> Result:
     return Result(
         **subject.shared(probed.protocol.version, probed.seconds, provenance),
         n_clips=len(first.rows),
-        metrics=_plain(scores.overall),
+        metrics=scores.overall,
         folds=folds,
         classes=list(task.classes),
-        by_class={task.classes[i]: _plain(x) for i, x in scores.by_class.items()},
+        by_class={task.classes[i]: x for i, x in scores.by_class.items()},
         fold_mean={"accuracy": float(np.mean(accuracies)), "deviation": float(np.std(accuracies))},
         predictions=predictions,
         bad_clips=[{"clip": clip, "reason": why} for clip, why in embedded.errors],
@@ -193,7 +193,7 @@ def _fold(probed: Probed, number: int) -> dict[str, Any]:
         "n_train": len(fold.train),
         "n_valid": len(fold.valid),
         "n_test": len(fold.test),
-        "metrics": _plain(probed.score(fold.test, predicted).overall),
+        "metrics": probed.score(fold.test, predicted).overall,
         setting: selection.value,
         "validation": [{setting: value, "accuracy": a} for value, a in selection.curve],
         **selection.details,
@@ -222,7 +222,7 @@ def rescore(probed: Probed, corrupted: Mapping[str, EmbeddedTask]) -> dict[str, 
         difference = 100.0 * (float(correct.mean()) - float(clean_correct.mean()))
         results[name] = {
             "n_clips": len(rows),
-            "metrics": _plain(probed.score(rows, predicted[rows]).overall),
+            "metrics": probed.score(rows, predicted[rows]).overall,
             "difference": {"value": difference, "low": low, "high": high, "p": against.p},
         }
     return results
@@ -237,11 +237,6 @@ def _predict(probed: Probed, other: EmbeddedTask) -> np.ndarray:
         rows = fold.test[of_row[fold.test] >= 0]
         predicted[rows] = probed.first.predict(number, other.embeddings[of_row[rows]])
     return predicted
-
-
-def _plain(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
-    """Return intervals as plain numbers."""
-    return {name: dataclasses.asdict(interval) for name, interval in intervals.items()}
 
 
 def measure_result(

@@ -64,33 +64,23 @@ def events_of(
     return sorted(events, key=lambda event: float(event["start"]))
 
 
-@dataclass(frozen=True)
-class OnsetScore:
-    """Shares of events, 0 to 1."""
+def onset_f(truth: Events, predicted: Events, tolerance_ms: float) -> float:
+    """Return the harmonic mean of precision and recall of predicted events; 0 where both are.
 
-    f: float  #: harmonic mean of precision and recall; 0 where both are
-    precision: float  #: share of predicted events that are true
-    recall: float  #: share of true events that are predicted
-
-
-def onset_score(truth: Events, predicted: Events, tolerance_ms: float) -> OnsetScore:
-    """Score predicted events: each matches at most one true event of its clip and label.
+    Each matches at most one true event of its clip and label.
 
     Args:
         truth: of every clip of `predicted`; other clips do not count, as in heareval.
         predicted: of every clip that was searched, an empty list where there is no event.
         tolerance_ms: largest distance of two onsets that match, >= 0.
     """
-    hits = n_true = n_predicted = 0
+    hits = n_events = 0
     for clip, events in predicted.items():
         true = truth.get(clip, ())
-        n_true += len(true)
-        n_predicted += len(events)
+        n_events += len(true) + len(events)
         theirs, ours = _onsets(true), _onsets(events)
         hits += sum(_matches(theirs[label], ours[label], tolerance_ms) for label in ours)
-    precision = hits / n_predicted if n_predicted else 0.0
-    recall = hits / n_true if n_true else 0.0
-    return OnsetScore(2 * hits / (n_true + n_predicted) if hits else 0.0, precision, recall)
+    return 2 * hits / n_events if hits else 0.0
 
 
 def _onsets(events: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:

@@ -9,15 +9,8 @@ import numpy as np
 from benchmark.stats.bootstrap import CONFIDENCE, bootstrap_counts, bootstrap_interval
 
 RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value in percent with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
+Intervals = dict[str, dict[str, float]]
+"""By metric its `value` in percent, and `low` and `high` of its 95 % bootstrap interval."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +18,8 @@ class Scores:
     """The metrics of predictions."""
 
     #: accuracy, precision, recall and f1; the last three are means over the classes that have clips
-    overall: dict[str, Interval]
-    #: precision, recall and f1 of every class that has clips, by class index
-    by_class: dict[int, dict[str, Interval]]
-    confusion: np.ndarray  #: number of clips by true class and predicted class, `[K, K]`
+    overall: Intervals
+    by_class: dict[int, Intervals]  #: the last three of every class that has clips, by its index
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
@@ -72,20 +63,16 @@ def score(
     *,
     seed: int = 0,
 ) -> Scores:
-    """Return all metrics with 95 % bootstrap intervals over resampled clips.
+    """Return all metrics with 95 % bootstrap intervals over clips, those of one group together.
 
     A metric of 0 or 100 % has the exact interval of Clopper and Pearson (1934) instead, of as many
     trials as there are groups: of a class's true clips for its recall, of those predicted as it for
     its precision. F1 is 2 J / (1 + J) of the share J that is right of the clips that are either, so
     its ends are those of J.
 
-    Args:
-        labels: true class indices `[n]`.
-        predicted: predicted class indices `[n]`.
-        n_classes: number of classes K.
-        groups: of each clip `[n]`, such as its speaker; clips of one group are resampled together.
-            None takes each for a group of its own.
-        seed: of the resampling.
+    Shape:
+        true and predicted class indices `[n]`, below `n_classes`; groups, such as the speaker of
+        each clip, `[n]`, None where each clip is one of its own.
 
     Raises:
         ValueError: see `confusion_matrix`.
@@ -95,17 +82,16 @@ def score(
     present = np.unique(row)
     counts = confusion[row, column]
     point, point_classes = _metrics(counts[None], row, column, n_classes)
-    cell = np.zeros_like(confusion)
-    cell[row, column] = np.arange(len(counts))
-    resamples = bootstrap_counts(cell[labels, predicted], len(counts), groups, RESAMPLES, seed)
+    cell = np.searchsorted(row * n_classes + column, labels * n_classes + predicted)
+    resamples = bootstrap_counts(cell, len(counts), groups, RESAMPLES, seed)
     drawn = [_metrics(resample, row, column, n_classes) for resample in resamples]
     members = np.arange(len(labels)) if groups is None else groups
     n_groups = len(np.unique(members))
-    overall: dict[str, Interval] = {}
+    overall: Intervals = {}
     for name, value in point.items():
         resampled = np.concatenate([part[name] for part, _ in drawn])
         overall[name] = _interval(name, value[0], resampled, n_groups, n_groups)
-    by_class: dict[int, dict[str, Interval]] = {int(number): {} for number in present}
+    by_class: dict[int, Intervals] = {int(number): {} for number in present}
     for name, value in point_classes.items():
         resampled = np.concatenate([part[name][:, present] for _, part in drawn])
         for i, number in enumerate(by_class):
@@ -115,7 +101,7 @@ def score(
             by_class[number][name] = _interval(
                 name, value[0, number], resampled[:, i], n_groups, trials
             )
-    return Scores(overall, by_class, confusion)
+    return Scores(overall, by_class)
 
 
 def _metrics(
@@ -136,7 +122,7 @@ def _metrics(
 
 def _interval(
     name: str, value: float, resampled: np.ndarray, n_groups: int, trials: int
-) -> Interval:
+) -> dict[str, float]:
     """Return a metric in percent with its interval; see `score` for 0 and 100 %."""
     if value in (0, 1):
         reach = 1 - ((1 - CONFIDENCE) / 2) ** (1 / trials) if trials else 1.0
@@ -148,7 +134,7 @@ def _interval(
         # Resamples that lose a class, or its predictions, move these two; coverage was 85 %.
         center = value if name in ("precision", "f1") else None
         low, high = np.clip(bootstrap_interval(resampled, n_groups, center), 0, 1)
-    return Interval(100.0 * float(value), 100.0 * float(low), 100.0 * float(high))
+    return {"value": 100.0 * float(value), "low": 100.0 * float(low), "high": 100.0 * float(high)}
 
 
 def over_seeds(labels: np.ndarray, runs: Sequence[np.ndarray], n_classes: int) -> dict[str, Any]:
@@ -161,11 +147,11 @@ def over_seeds(labels: np.ndarray, runs: Sequence[np.ndarray], n_classes: int) -
     """
     values: dict[str, list[float]] = {"accuracy": [], "f1": []}
     for predicted in runs:
-        counts = confusion_matrix(labels, predicted, n_classes)
-        hits = np.diag(counts)
-        f1 = rates(hits, counts.sum(axis=0), counts.sum(axis=1))["f1"]
-        values["accuracy"].append(100.0 * float(hits.sum() / counts.sum()))
-        values["f1"].append(100.0 * float(np.nanmean(f1)))
+        confusion = confusion_matrix(labels, predicted, n_classes)
+        row, column = np.nonzero(confusion)
+        overall, _ = _metrics(confusion[row, column][None], row, column, n_classes)
+        for metric, of_runs in values.items():
+            of_runs.append(100.0 * float(overall[metric][0]))
     return {"count": len(runs)} | {
         metric: {"mean": float(np.mean(x)), "deviation": float(np.std(x, ddof=1)), "values": x}
         for metric, x in values.items()

@@ -58,17 +58,13 @@ def made(
     predicted = np.where(draw.random(n) < share, labels, wrong)
     scores = score(labels, predicted, classes)
     names = [f"class {i}" for i in range(classes)]
-    plain = {name: vars(interval) for name, interval in scores.overall.items()}
     curve = [{"strength": 10.0**k, "accuracy": 40.0 + 3 * k} for k in range(-5, 1)]
-    fold = {"name": "test", "n_train": 60, "n_valid": 20, "n_test": n, "metrics": plain}
+    fold = {"name": "test", "n_train": 60, "n_valid": 20, "n_test": n, "metrics": scores.overall}
     values: dict[str, Any] = {
         "classes": names,
-        "metrics": plain,
-        "by_class": {
-            names[i]: {name: vars(x) for name, x in intervals.items()}
-            for i, intervals in scores.by_class.items()
-        },
-        "fold_mean": {"accuracy": plain["accuracy"]["value"], "deviation": 0.0},
+        "metrics": scores.overall,
+        "by_class": {names[i]: intervals for i, intervals in scores.by_class.items()},
+        "fold_mean": {"accuracy": scores.overall["accuracy"]["value"], "deviation": 0.0},
         "folds": [fold | {"strength": 1.0, "validation": curve}],
         "predictions": {
             "clip": [f"{task}/{i}" for i in range(n)],

@@ -45,9 +45,9 @@ def parts(loudness: float = 3.0) -> tuple[Clips, Clips, Clips]:
 def test_frames_that_tell_their_label_give_the_onsets() -> None:
     actual = probe_frames(*parts(), LABELS, DEFAULT_POSTPROCESSING)
     assert actual.converged
-    assert actual.scores[200.0].f > 0.9
-    assert actual.scores[50.0].f > 0.8
-    assert actual.scores[50.0].f <= actual.scores[200.0].f
+    assert actual.scores[200.0] > 0.9
+    assert actual.scores[50.0] > 0.8
+    assert actual.scores[50.0] <= actual.scores[200.0]
     assert set(actual.events) == {"test0", "test1", "test2"}
     best = max(f for _, _, f in actual.curve)
     chosen = {(c, way): f for c, way, f in actual.curve}[actual.c, actual.postprocessing]
@@ -55,7 +55,7 @@ def test_frames_that_tell_their_label_give_the_onsets() -> None:
 
 
 def test_frames_that_tell_nothing_give_nothing() -> None:
-    assert probe_frames(*parts(loudness=0.0), LABELS, DEFAULT_POSTPROCESSING).scores[200.0].f < 0.2
+    assert probe_frames(*parts(loudness=0.0), LABELS, DEFAULT_POSTPROCESSING).scores[200.0] < 0.2
 
 
 def test_the_test_clips_have_no_say() -> None:
@@ -65,7 +65,7 @@ def test_the_test_clips_have_no_say() -> None:
     again = probe_frames(train, valid, other, LABELS, DEFAULT_POSTPROCESSING)
     assert (again.c, again.postprocessing) == (once.c, once.postprocessing)
     assert (again.curve, again.events) == (once.curve, once.events)
-    assert again.scores[200.0].f == 0
+    assert again.scores[200.0] == 0
 
 
 def test_a_label_is_on_from_its_start_to_its_end() -> None:
@@ -97,7 +97,7 @@ def test_the_last_fit_reads_training_and_validation_clips() -> None:
     result = probe_frames(silent, valid, test, LABELS, DEFAULT_POSTPROCESSING)
     predicted = {event["label"] for events in result.events.values() for event in events}
     assert predicted == {"a", "b"}
-    assert result.scores[200.0].f > 0.9
+    assert result.scores[200.0] > 0.9
 
 
 def test_a_test_clip_changes_no_other_clips_events() -> None:

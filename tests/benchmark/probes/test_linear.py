@@ -83,7 +83,7 @@ def test_shuffled_labels_give_chance() -> None:
     shuffled = np.random.default_rng(1).permutation(labels)
     result = evaluate(Examples(features, shuffled, folds, 5))
     accuracy = score(shuffled, result.predicted, 5).overall["accuracy"]
-    assert accuracy.low <= 20 <= accuracy.high
+    assert accuracy["low"] <= 20 <= accuracy["high"]
 
 
 def test_the_same_numbers_twice() -> None:

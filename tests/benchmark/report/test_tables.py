@@ -50,7 +50,7 @@ def test_values_intervals_ranks_and_means_are_shown_highest_first() -> None:
         cell = shown[result.model, result.task]
         assert {k: getattr(cell, k) for k in ("value", "low", "high")} == result.metrics["accuracy"]
     assert (shown["good", "Rank"].value, shown[BASE, "Rank"].value) == (1, 2)
-    assert shown["good", "Mean"].value == board.means["good"].value
+    assert shown["good", "Mean"].value == board.means["good"]["value"]
     assert (shown["bad", "Mean"].text, shown["bad", "Rank"].text) == ("-", "-")
     assert table.breaks == {1, 2}
     assert (shown["good", "birds"].mark, shown["bad", "birds"].mark) == (1, -1)

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmark.probes.linear import logistic_path
 from benchmark.probes.rows import ProbeError, every_row
-from benchmark.stats.events import onset_score
+from benchmark.stats.events import onset_f
 
 LABELS = ("a", "b", "c")
 
@@ -25,15 +25,15 @@ def drawn(random: np.random.Generator, clips: int, most: int) -> dict[str, list[
 
 def test_what_is_exact_scores_1_and_what_is_empty_0() -> None:
     truth = drawn(np.random.default_rng(9), 3, 9)
-    assert onset_score(truth, truth, 50).f == 1
-    assert onset_score(truth, {clip: [] for clip in truth}, 50).f == 0
+    assert onset_f(truth, truth, 50) == 1
+    assert onset_f(truth, {clip: [] for clip in truth}, 50) == 0
     late = {
         clip: [event | {"start": event["start"] + 50.01} for event in events[:1]]
         for clip, events in truth.items()
     }
     first = {clip: events[:1] for clip, events in truth.items()}
-    assert onset_score(first, late, 50).f == 0
-    assert onset_score(first, late, 51).f == 1
+    assert onset_f(first, late, 50) == 0
+    assert onset_f(first, late, 51) == 1
 
 
 @pytest.mark.parametrize("width", [20, 350])
