@@ -1,5 +1,6 @@
 """The models of one protocol in the order of their scores, each compared with a baseline."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from benchmark.compare import Comparison, compare_pair, mean_interval
 from benchmark.report.table import TableError
-from benchmark.results.schema import Result, ResultError, ResultKey, result_key
+from benchmark.results.schema import Result, ResultError, ResultKey
 from benchmark.stats.bootstrap import bootstrap_counts, bootstrap_interval
 from benchmark.stats.paired import RESAMPLES, holm
 
@@ -83,11 +84,9 @@ def leaderboards(
     models = sorted({result.model for result in results})
     if baseline is not None and baseline not in models:
         raise TableError(f"no result of the baseline {baseline}: choose one of {', '.join(models)}")
-    keys = set()
-    for key in map(result_key, results):
-        if key in keys:
+    for key, count in Counter(result.key for result in results).items():
+        if count > 1:
             raise TableError("two results of {1} on {0} under {2}: keep one".format(*key))
-        keys.add(key)
     boards = []
     for protocol in protocol_order({result.protocol for result in results}):
         by_key = {(r.task, r.model): r for r in results if r.protocol == protocol}

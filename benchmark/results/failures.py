@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from benchmark.results.json_types import misfit
-from benchmark.results.schema import Result, ResultError, ResultKey, read_result, result_key
+from benchmark.results.schema import Result, ResultError, ResultKey, read_result
 from benchmark.results.supervisor import Journal
 from wavebyol_hear.files.atomic import LockedError, lock, write_text
 
@@ -38,9 +38,9 @@ class Guard:
     ) -> None:
         self.out, self.expected, self.journal = out, expected, journal or Journal()
         self.results: list[Result] = [read_result(out / name) for name in self.journal.results]
-        self.failures: dict[ResultKey, str] = {}
-        if self.journal.failures:
-            self._keep(self.journal.failures, ())
+        self.failures = self.journal.failures
+        if self.failures:
+            self._write(self.failures)
 
     def attempt(
         self,
@@ -53,11 +53,11 @@ class Guard:
 
         An interrupt passes through. The results of these keys are missing where there is none.
         """
-        there = {*self.failures, *map(result_key, self.results)}
+        there = {*self.failures, *(result.key for result in self.results)}
         keys = [key for key in keys if key not in there]
         if not keys:
             return None
-        self.journal.begin(keys)
+        self.journal.note(under_way=keys)
         try:
             with state_put_back():
                 return work(*args, **kwargs)
@@ -67,23 +67,24 @@ class Guard:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_REASON]
             reason += self._traceback(keys[0])
         finally:
-            self.journal.begin([])
+            self.journal.note(under_way=[])
         self.fail(keys, reason)
         return None
 
     def fail(self, keys: Sequence[ResultKey], reason: str) -> None:
         """Keep why there is no result."""
-        self.journal.fail(keys, reason)
-        self._keep(dict.fromkeys(keys, reason), ())
+        failures = dict.fromkeys(keys, reason)
+        self.journal.note(failures=list(failures.items()))
+        self.failures |= failures
+        self._write(failures)
 
     def add(self, result: Result) -> None:
         """Keep a result that was written, and drop the reason why there was none."""
         self.results.append(result)
-        self.journal.add(result.file_name)
-        self._keep({}, (result_key(result),))
+        self.journal.note(results=[result.file_name])
+        self._write({}, result.key)
 
-    def _keep(self, failures: dict[ResultKey, str], measured: tuple[ResultKey, ...]) -> None:
-        self.failures |= failures
+    def _write(self, failures: Mapping[ResultKey, str], *measured: ResultKey) -> None:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             write_failures(self.out, failures, measured)
@@ -104,30 +105,28 @@ class Guard:
 
 @contextlib.contextmanager
 def state_put_back() -> Iterator[None]:
-    """Put back what foreign code may change for the whole process.
-
-    That is torch's default type and device, gradients, determinism and precision of products, and
-    the working directory.
-    """
+    """Put back the settings of torch and the working directory, which foreign code may change."""
     import torch  # here, as the report takes reasons from this file and needs no torch
 
-    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
-    device = torch.get_default_device()
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    device, cudnn = torch.get_default_device(), torch.backends.cudnn
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    precision, folder = torch.get_float32_matmul_precision(), Path.cwd()
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(dtype)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+
+    def restore_device() -> None:
         if torch.get_default_device() != device:
             torch.set_default_device(device)
-        torch.set_grad_enabled(gradients)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
-        torch.set_float32_matmul_precision(precision)
-        os.chdir(folder)
+
+    with contextlib.ExitStack() as at_exit:
+        restore = at_exit.callback
+        restore(torch.set_default_dtype, torch.get_default_dtype())
+        restore(torch.set_grad_enabled, torch.is_grad_enabled())
+        restore(torch.use_deterministic_algorithms, deterministic, warn_only=warn_only)
+        restore(setattr, cudnn, "deterministic", cudnn.deterministic)
+        restore(setattr, cudnn, "benchmark", cudnn.benchmark)
+        restore(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        restore(restore_device)
+        restore(os.chdir, Path.cwd())
+        yield
 
 
 def read_failures(folder: Path) -> dict[ResultKey, str]:
@@ -154,11 +153,10 @@ def write_failures(
 ) -> None:
     """Add reasons to those kept, and drop those of what was measured since.
 
-    Runs that share the folder take turns. A damaged file is replaced.
+    Runs that share the folder take turns, for which one waits for 10 s. A damaged file is replaced.
 
     Raises:
-        OSError: the file cannot be written.
-        LockedError: another run holds it for longer than 10 s.
+        OSError, LockedError: the file cannot be written, or another run holds it for longer.
     """
     path = folder / FILE
     with lock(folder / ".missing.lock", str(path), "choose another --out", timeout=LOCK_SECONDS):

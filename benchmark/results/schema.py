@@ -153,6 +153,11 @@ class Result:
     schema: int = SCHEMA  #: of the file
 
     @property
+    def key(self) -> ResultKey:
+        """What a result is the only one of: task, model and protocol."""
+        return self.task, self.model, self.protocol
+
+    @property
     def file_name(self) -> str:
         """The name of the file: task, model and protocol, safe on any system."""
         task = re.sub(r"[^A-Za-z0-9._]+", lambda part: "-" if part[0] == "-" else "_", self.task)
@@ -254,14 +259,9 @@ def read_results(path: Path, bad: list[str] | None = None) -> list[Result]:
                 raise
             bad.append(str(error))
             continue
-        if each.parent == path or result_key(result) not in map(result_key, results):
+        if each.parent == path or result.key not in [other.key for other in results]:
             results.append(result)
     return results
-
-
-def result_key(result: Result) -> ResultKey:
-    """Return what a result is the only one of: task, model and protocol."""
-    return result.task, result.model, result.protocol
 
 
 def _refuse_constant(name: str) -> float:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
 
 from wavebyol_hear.files.command import KEPT, SIGNALS, run_command
@@ -25,40 +25,17 @@ PR_SET_PDEATHSIG = 1
 
 
 class Journal:
-    """What a command has begun and done, noted in a file without a name that outlives it.
-
-    Attributes:
-        failures: why there is no result.
-        results: names of the files of results.
-        under_way: what has been begun.
-        code: exit code of the command; None while it runs.
-    """
+    """What a command has begun and done, noted in a file without a name that outlives it."""
 
     def __init__(self) -> None:
-        """Start empty."""
-        self.failures: dict[Key, str] = {}
-        self.results: list[str] = []
-        self.under_way: list[Key] = []
-        self.code: int | None = None
+        self.failures: dict[Key, str] = {}  #: why there is no result
+        self.results: list[str] = []  #: names of the files of results
+        self.under_way: list[Key] = []  #: what has been begun
+        self.code: int | None = None  #: exit code of the command, noted where it ends by itself
         self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
 
-    def begin(self, keys: Sequence[Key]) -> None:
-        """Note what is under way from now on."""
-        self._note(under_way=keys)
-
-    def fail(self, keys: Sequence[Key], reason: str) -> None:
-        """Note why there are no results."""
-        self._note(failures=[(key, reason) for key in keys])
-
-    def add(self, name: str) -> None:
-        """Note a result."""
-        self._note(results=[name])
-
-    def end(self, code: int) -> None:
-        """Note that the command ends, which no death does."""
-        self._note(code=code)
-
-    def _note(self, **entry: object) -> None:
+    def note(self, **entry: object) -> None:
+        """Note what is under way from now on, pairs of key and failure, results, or the code."""
         with contextlib.suppress(OSError):  # such as a full disk
             self.file.write(json.dumps(entry).encode() + b"\n")
 
@@ -91,7 +68,7 @@ def supervise(main: Callable[[Journal], int], kept: str = KEPT) -> NoReturn:
             code = main(journal)
             return code
         finally:  # on SystemExit and interrupts, too
-            journal.end(code)
+            journal.note(code=code)
 
     if not hasattr(os, "fork"):
         run_command(child, kept)
