@@ -14,29 +14,18 @@ if __name__ == "__main__":  # before imports that take seconds
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from benchmark.results.schema import Result, ResultError, read_results
-from benchmark.stats.bootstrap import FEW_GROUPS, bootstrap_interval
-from benchmark.stats.paired import Paired, holm, paired
+from benchmark.stats.bootstrap import FEW_GROUPS
+from benchmark.stats.paired import Paired, holm, mean_interval, paired
 
 
-@dataclass(frozen=True)
-class Comparison(Paired):
-    """Two models, A and B, on the same clips of a task."""
-
-    task: str  #: name of the task
-    n_clips: int  #: clips that both were tested on
-    left: float  #: accuracy of A on them, in percent
-    right: float  #: accuracy of B on them, in percent
-
-
-def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
+def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Paired:
     """Compare two results of one task and protocol on the clips they share."""
     if (left.task, left.protocol) != (right.task, right.protocol):
         raise ResultError(
@@ -58,13 +47,7 @@ def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Comparison:
     known = [(r.groups(), index) for r, index in both]
     groups = next((groups[index] for groups, index in known if groups is not None), None)
     correct_a, correct_b = (np.array(r.classes)[r.predicted()[i]] == labels for r, i in both)
-    return Comparison(
-        **vars(paired(correct_a, correct_b, groups, seed=seed)),
-        task=left.task,
-        n_clips=len(labels),
-        left=100.0 * float(correct_a.mean()),
-        right=100.0 * float(correct_b.mean()),
-    )
+    return paired(correct_a, correct_b, groups, seed=seed)
 
 
 def data_notes(left: Result, right: Result) -> list[str]:
@@ -93,37 +76,31 @@ def overlap_notes(results: Sequence[Result]) -> list[str]:
     ]
 
 
-def render(comparisons: Sequence[Comparison], protocol: str) -> str:
-    """Return the table of one protocol's comparisons with the mean over tasks."""
+def render(pairs: Mapping[str, Paired], protocol: str) -> str:
+    """Return the table of one protocol's comparisons, by task, with the mean over tasks."""
     lines = [
         f"protocol {protocol}: accuracy in percent, differences A - B in points",
         f"{'task':<24}{'clips':>7}{'A':>8}{'B':>8}{'A - B':>8}  {'95 % interval':<18}"
         f"{'p':>9}{'p (Holm)':>10}",
     ]
-    corrected = holm([comparison.p for comparison in comparisons])
-    for one, adjusted in zip(comparisons, corrected, strict=True):
+    corrected = holm([one.p for one in pairs.values()])
+    for (task, one), adjusted in zip(pairs.items(), corrected, strict=True):
         lines.append(
-            f"{one.task:<24}{one.n_clips:>7}{one.left:>8.2f}{one.right:>8.2f}"
+            f"{task:<24}{one.n_clips:>7}{one.left:>8.2f}{one.right:>8.2f}"
             f"{one.left - one.right:>+8.2f}  {_span(*one.interval()):<18}"
             f"{one.p:>9.2g}{adjusted:>10.2g}"
         )
-    left = float(np.mean([one.left for one in comparisons]))
-    right = float(np.mean([one.right for one in comparisons]))
-    span = _span(*mean_interval(comparisons))
-    title = f"mean of {len(comparisons)} task{'s' if len(comparisons) > 1 else ''}"
+    left = float(np.mean([one.left for one in pairs.values()]))
+    right = float(np.mean([one.right for one in pairs.values()]))
+    span = _span(*mean_interval(list(pairs.values())))
+    title = f"mean of {len(pairs)} task{'s' if len(pairs) > 1 else ''}"
     lines.append(f"{title:<31}{left:>8.2f}{right:>8.2f}{left - right:>+8.2f}  {span}")
     lines += [
-        f"{one.task}: only {one.n_groups} independent groups of clips: its interval is rough"
-        for one in comparisons
+        f"{task}: only {one.n_groups} independent groups of clips: its interval is rough"
+        for task, one in pairs.items()
         if one.n_groups < FEW_GROUPS
     ]
     return "\n".join(lines)
-
-
-def mean_interval(comparisons: Sequence[Comparison]) -> tuple[float, float]:
-    """Return the ends of the mean difference's interval: tasks fixed, their clips resampled."""
-    resampled = np.mean([one.resampled for one in comparisons], axis=0)
-    return bootstrap_interval(resampled, sum(one.n_groups for one in comparisons))
 
 
 def _span(low: float, high: float) -> str:
@@ -158,7 +135,7 @@ def compare_all(
     for protocol in sorted({protocol for protocol, _ in shared}):
         keys = [key for key in shared if key[0] == protocol]
         # A seed of its own for every task: the mean's interval takes tasks for independent.
-        pairs = [compare_pair(left[k], right[k], seed=seed) for seed, k in enumerate(keys)]
+        pairs = {k[1]: compare_pair(left[k], right[k], seed=i) for i, k in enumerate(keys)}
         texts.append(render(pairs, protocol))
         notes += [line for k in keys for line in data_notes(left[k], right[k])]
         notes += overlap_notes([left[key] for key in keys])

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.compare import Comparison, compare_pair, mean_interval
+from benchmark.compare import compare_pair
 from benchmark.report.table import TableError
 from benchmark.results.schema import Result, ResultError, ResultKey
-from benchmark.stats.bootstrap import bootstrap_counts, bootstrap_interval
-from benchmark.stats.paired import RESAMPLES, holm
+from benchmark.stats.paired import Paired, holm, mean_interval, paired
 
 BASELINES = ("baselines.log_mel", "baselines.content_random")
 """Taken as the baseline where none is named: features without any learning."""
@@ -23,7 +22,7 @@ class Entry:
     """One model on one task."""
 
     result: Result
-    comparison: Comparison | None = None  #: with the baseline on shared clips
+    comparison: Paired | None = None  #: with the baseline on shared clips
     adjusted: float | None = None  #: the p after Holm's correction over the protocol's comparisons
     reason: str = ""  #: why there is no comparison, where there should be one
 
@@ -128,38 +127,36 @@ def _leaderboard(
 
 def _compared(by_key: dict[tuple[str, str], Result], baseline: str) -> dict[tuple[str, str], Entry]:
     """Return all results with their comparison to the baseline."""
-    entries = {key: Entry(result) for key, result in by_key.items()}
-    compared: dict[tuple[str, str], Comparison] = {}
+    compared: dict[tuple[str, str], Paired] = {}
+    reasons: dict[tuple[str, str], str] = {}
     for (task, model), result in by_key.items():
         if model == baseline:
             continue
         if (task, baseline) not in by_key:
-            entries[task, model] = Entry(result, reason="the baseline has no result here")
+            reasons[task, model] = "the baseline has no result here"
             continue
         try:
             compared[task, model] = compare_pair(result, by_key[task, baseline])
         except ResultError as error:
-            entries[task, model] = Entry(result, reason=str(error))
+            reasons[task, model] = str(error)
     corrected = holm([comparison.p for comparison in compared.values()])
-    for (key, comparison), adjusted in zip(compared.items(), corrected, strict=True):
-        entries[key] = Entry(by_key[key], comparison, adjusted)
-    return entries
+    adjusted = dict(zip(compared, corrected, strict=True))
+    return {
+        key: Entry(result, compared.get(key), adjusted.get(key), reasons.get(key, ""))
+        for key, result in by_key.items()
+    }
 
 
 def _mean(results: Sequence[Result]) -> dict[str, float]:
     """Return the mean accuracy over tasks; its interval has tasks fixed and clips resampled."""
     if len(results) == 1:
         return results[0].metrics["accuracy"]
-    shares, sampled, n_groups = [], [], 0
+    above_none = []  # the difference to a model that is always wrong
     for seed, result in enumerate(results):
-        right = (result.labels() == result.predicted()).astype(np.int64)
-        drawn = np.concatenate(list(bootstrap_counts(right, 2, result.groups(), RESAMPLES, seed)))
-        shares.append(float(right.mean()))
-        sampled.append(drawn[:, 1] / drawn.sum(axis=1))
-        groups = result.groups()
-        n_groups += len(right) if groups is None else len(np.unique(groups))
-    low, high = bootstrap_interval(np.mean(sampled, axis=0), n_groups)
-    return {"value": 100 * float(np.mean(shares)), "low": 100 * low, "high": 100 * high}
+        correct = result.labels() == result.predicted()
+        above_none.append(paired(correct, np.zeros_like(correct), result.groups(), seed=seed))
+    low, high = mean_interval(above_none)
+    return {"value": float(np.mean([one.left for one in above_none])), "low": low, "high": high}
 
 
 def _tied(one: Sequence[Result], other: Sequence[Result]) -> bool:

@@ -217,13 +217,17 @@ def rescore(probed: Probed, corrupted: Mapping[str, EmbeddedTask]) -> dict[str, 
         predicted = _predict(probed, other)
         rows = np.flatnonzero(predicted >= 0)
         correct, clean_correct = predicted[rows] == labels[rows], clean[rows] == labels[rows]
-        against = paired(correct, clean_correct, groups[rows], seed=SEED)
-        low, high = against.interval()
-        difference = 100.0 * (float(correct.mean()) - float(clean_correct.mean()))
+        both = paired(correct, clean_correct, groups[rows], seed=SEED)
+        low, high = both.interval()
         results[name] = {
             "n_clips": len(rows),
             "metrics": probed.score(rows, predicted[rows]).overall,
-            "difference": {"value": difference, "low": low, "high": high, "p": against.p},
+            "difference": {
+                "value": both.left - both.right,
+                "low": low,
+                "high": high,
+                "p": both.p,
+            },
         }
     return results
 

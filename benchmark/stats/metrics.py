@@ -41,20 +41,6 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, n_classes: int) 
     return cells.reshape(n_classes, n_classes)
 
 
-def rates(hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
-    """Return precision, recall and F1 from counts by class `[..., K]`.
-
-    A class that is never predicted has precision 0: without hits, any divisor gives 0. A class
-    without clips has no recall and no F1, and is left out: NaN.
-    """
-    counts = {"precision": (hits, predicted), "recall": (hits, true)}
-    counts["f1"] = (2 * hits, predicted + true)
-    return {
-        name: np.where(true > 0, part / np.maximum(whole, 1), np.nan)
-        for name, (part, whole) in counts.items()
-    }
-
-
 def score(
     labels: np.ndarray,
     predicted: np.ndarray,
@@ -107,14 +93,26 @@ def score(
 def _metrics(
     counts: np.ndarray, row: np.ndarray, column: np.ndarray, n_classes: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return overall metrics `[B]` and metrics by class `[B, K]` of counts `[B, cells]`."""
+    """Return overall metrics `[B]` and metrics by class `[B, K]` of counts `[B, cells]`.
+
+    A class that is never predicted has precision 0: without hits, any divisor gives 0. A class
+    without clips has no recall and no F1, and is left out: NaN.
+    """
     true, guessed, hits = (np.zeros((len(counts), n_classes)) for _ in range(3))
     for cell, (actual, guess) in enumerate(zip(row, column, strict=True)):
         true[:, actual] += counts[:, cell]
         guessed[:, guess] += counts[:, cell]
         if actual == guess:
             hits[:, actual] += counts[:, cell]
-    by_class = rates(hits, guessed, true)
+    shares = {
+        "precision": (hits, guessed),
+        "recall": (hits, true),
+        "f1": (2 * hits, guessed + true),
+    }
+    by_class = {
+        name: np.where(true > 0, part / np.maximum(whole, 1), np.nan)
+        for name, (part, whole) in shares.items()
+    }
     overall = {"accuracy": hits.sum(axis=1) / true.sum(axis=1)}
     overall |= {name: np.nanmean(value, axis=1) for name, value in by_class.items()}
     return overall, by_class

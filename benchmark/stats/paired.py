@@ -13,29 +13,27 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Paired:
-    """The difference of two models, A and B, on the same clips."""
+    """Two models, A and B, on the same clips: accuracies in percent, and their difference A - B."""
 
-    only_a: int  #: clips that A alone has right
-    only_b: int  #: clips that B alone has right
+    n_clips: int  #: that both were tested on
+    left: float  #: accuracy of A on them
+    right: float  #: accuracy of B on them
     p: float  #: exact two-sided p of the difference, see `sign_flips`
-    resampled: np.ndarray  #: differences in accuracy, A - B, of bootstrap resamples, in points
+    resampled: np.ndarray  #: differences in accuracy of bootstrap resamples
     n_groups: int  #: groups that were resampled
 
     def interval(self) -> tuple[float, float]:
-        """Return the ends of the difference's 95 % interval, in points."""
+        """Return the ends of the difference's 95 % interval."""
         return bootstrap_interval(self.resampled, self.n_groups)
 
 
 def paired(
     correct_a: np.ndarray, correct_b: np.ndarray, groups: np.ndarray | None = None, *, seed: int = 0
 ) -> Paired:
-    """Compare two models on the same clips.
+    """Compare two models on the same clips, of which those of one group are resampled together.
 
-    Args:
-        correct_a: whether A is right, bool `[n]`.
-        correct_b: whether B is right, bool `[n]`.
-        groups: of each clip `[n]`; clips of one are resampled together. None: each by itself.
-        seed: of the resampling.
+    Shape:
+        whether A and B are right, bool `[n]`; groups `[n]`, None where each clip is one of its own.
     """
     difference = correct_a.astype(np.int64) - correct_b
     members = np.arange(len(difference))
@@ -44,8 +42,14 @@ def paired(
     by_group = np.round(np.bincount(members, difference)).astype(np.int64)
     counts = np.concatenate(list(bootstrap_counts(difference + 1, 3, groups, RESAMPLES, seed)))
     resampled = 100.0 * (counts[:, 2] - counts[:, 0]) / counts.sum(axis=1)
-    only_a, only_b = int((difference > 0).sum()), int((difference < 0).sum())
-    return Paired(only_a, only_b, sign_flips(by_group), resampled, len(by_group))
+    left, right = (100.0 * float(correct.mean()) for correct in (correct_a, correct_b))
+    return Paired(len(members), left, right, sign_flips(by_group), resampled, len(by_group))
+
+
+def mean_interval(pairs: Sequence[Paired]) -> tuple[float, float]:
+    """Return the ends of the mean difference's interval: tasks fixed, their clips resampled."""
+    resampled = np.mean([pair.resampled for pair in pairs], axis=0)
+    return bootstrap_interval(resampled, sum(pair.n_groups for pair in pairs))
 
 
 def sign_flips(differences: np.ndarray) -> float:

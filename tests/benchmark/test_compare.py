@@ -44,7 +44,7 @@ def test_pairs_are_matched_by_clip_and_class_name_not_by_place() -> None:
         turned[name] = [1 - number for number in turned[name]]
     other = made("t", "b", hits(80, 0.6, 2), predictions=turned, classes=["dog", "cat"])
     first, second = compare_pair(left, right), compare_pair(left, other)
-    assert (first.only_a, first.only_b) == (second.only_a, second.only_b)
+    assert (first.left, first.right, first.p) == (second.left, second.right, second.p)
 
 
 def test_clips_of_a_group_count_together() -> None:
@@ -89,12 +89,12 @@ def test_what_cannot_be_paired_is_refused(changes: dict, message: str) -> None:
 
 
 def test_the_mean_over_tasks_is_that_of_their_differences() -> None:
-    pairs = [
-        compare_pair(made(t, "a", hits(200, p, 1)), made(t, "b", hits(200, q, 2)), seed=i)
+    pairs = {
+        t: compare_pair(made(t, "a", hits(200, p, 1)), made(t, "b", hits(200, q, 2)), seed=i)
         for i, (t, p, q) in enumerate([("one", 0.9, 0.5), ("two", 0.6, 0.6)])
-    ]
+    }
     last = render(pairs, "linear-1").splitlines()[-1]
-    wanted = np.mean([actual.left - actual.right for actual in pairs])
+    wanted = np.mean([actual.left - actual.right for actual in pairs.values()])
     assert f"{wanted:+.2f}" in last
     assert last.startswith("mean of 2 tasks")
 

@@ -34,7 +34,8 @@ def test_clips_each_of_its_own_group_give_mcnemars_p() -> None:
     draw = np.random.default_rng(0)
     hit, other = draw.random(200) < 0.7, draw.random(200) < 0.6
     result = paired(hit, other, np.arange(200).astype(str))
-    assert result.p == mcnemar(result.only_a, result.only_b) == paired(hit, other).p
+    only_hit, only_other = int((hit & ~other).sum()), int((other & ~hit).sum())
+    assert result.p == mcnemar(only_hit, only_other) == paired(hit, other).p
     np.testing.assert_array_equal(result.resampled, paired(hit, other).resampled)
 
 
