@@ -18,33 +18,10 @@ from pathlib import Path
 
 from benchmark.data.clip import BenchmarkError
 from benchmark.data.hear_catalogue import known_tasks
-from benchmark.heareval.predict import protocol
-from benchmark.report.published import PublishedRow, read_leaderboard
+from benchmark.report.published import read_leaderboard
 from benchmark.report.render import to_markdown, to_text
-from benchmark.report.scores import hear_table
-from benchmark.results.schema import Result, ResultError, read_results
-
-
-def leaderboard(
-    results: Sequence[Result],
-    published: Sequence[PublishedRow] = (),
-    *,
-    columns: Sequence[str] = (),
-    markdown: bool = False,
-) -> str:
-    """Return one table for every protocol among the results in HEAR's own measures.
-
-    Published rows and columns of these tasks belong to the protocol of heareval's default grid.
-
-    Raises:
-        TableError: two results for one cell.
-    """
-    default, parts = protocol("default"), []
-    for version in sorted({r.protocol for r in results} | ({default} if columns else set())):
-        own = [result for result in results if result.protocol == version]
-        more = (published, columns) if version == default else ()
-        parts.append(hear_table(version, own, *more))
-    return "\n\n".join(map(to_markdown if markdown else to_text, parts))
+from benchmark.report.scores import hear_tables
+from benchmark.results.schema import ResultError, read_results
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,13 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not folder.is_dir():
             raise ResultError(f"{folder}: no such folder; name the --out of benchmark.run")
         measures = [result for result in read_results(folder, bad) if result.unit == "own"]
-        text = leaderboard(
-            measures, read_leaderboard(), columns=list(known_tasks()), markdown=args.markdown
-        )
+        tables = hear_tables(measures, read_leaderboard(), list(known_tasks()))
     except (BenchmarkError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    sys.stdout.write(text + "\n")
+    written = map(to_markdown if args.markdown else to_text, tables)
+    sys.stdout.write("\n\n".join(written) + "\n")
     sys.stderr.write("".join(f"left out: {line}\n" for line in bad))
     return 1 if bad else 0
 

@@ -208,24 +208,28 @@ def show(
     results: Sequence["Result"], failures: Mapping["ResultKey", str], out: Path, hear_protocol: str
 ) -> None:
     """Print the tables of results, and write them to `table.md` and `hear.md` in a folder."""
-    from benchmark.leaderboard import leaderboard, read_leaderboard
+    from benchmark.report.published import read_leaderboard
+    from benchmark.report.render import to_markdown, to_text
+    from benchmark.report.scores import hear_tables
     from benchmark.report.tables import tables
     from wavebyol_hear.files.atomic import write_text
 
     shares = [result for result in results if result.unit == "percent"]
     measures = [result for result in results if result.unit != "percent"]
     lacking = {key: why for key, why in failures.items() if key[2] != hear_protocol}
-    texts = {"table.md": tables(shares, lacking, markdown=True)} if shares else {}
+    parts = {}
     if shares or lacking:
-        sys.stdout.write(f"\n{tables(shares, lacking)}\n")
+        parts["table.md"] = tables(shares, lacking)
     if measures:
-        published = read_leaderboard()
-        sys.stdout.write(f"\n{leaderboard(measures, published)}\n")
-        texts["hear.md"] = leaderboard(measures, published, markdown=True)
+        parts["hear.md"] = hear_tables(measures, read_leaderboard())
+    for part in parts.values():
+        sys.stdout.write("\n" + "\n\n".join(map(to_text, part)) + "\n")
+    if not shares:
+        parts.pop("table.md", None)
     written = []
-    for name, text in texts.items():
+    for name, part in parts.items():
         try:
-            write_text(out / name, text + "\n")
+            write_text(out / name, "\n\n".join(map(to_markdown, part)) + "\n")
             written.append(name)
         except OSError as error:
             sys.stderr.write(f"warning: {out / name} is not written: {error.strerror}\n")

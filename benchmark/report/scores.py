@@ -8,6 +8,7 @@ import numpy as np
 from benchmark.data.clip import Task
 from benchmark.data.corrupt import title_of
 from benchmark.data.hear_catalogue import known_tasks
+from benchmark.heareval.predict import protocol as heareval_protocol
 from benchmark.report.leaderboard import LEVEL, Entry, Leaderboard, accuracy, protocol_order
 from benchmark.report.published import PublishedRow
 from benchmark.report.table import (
@@ -238,16 +239,37 @@ def robustness_tables(results: Sequence[Result]) -> Iterator[Table]:
             caption = ""
 
 
-def hear_table(
-    protocol: str,
+def hear_tables(
     results: Sequence[Result],
     published: Sequence[PublishedRow] = (),
     tasks: Sequence[str] = (),
-) -> Table:
-    """Return scores in HEAR's own measures, one row per model and one column per task.
+) -> list[Table]:
+    """Return scores in HEAR's own measures, one table per protocol.
 
-    Rows of others stand below ours, marked as published; `tasks` have a column even without result.
+    Published rows, and columns of these tasks even where they have no result, belong to the
+    protocol of heareval's default grid.
+
+    Raises:
+        TableError: two results for one cell.
     """
+    default = heareval_protocol("default")
+    return [
+        _hear_table(
+            version,
+            [result for result in results if result.protocol == version],
+            *((published, tasks) if version == default else ((), ())),
+        )
+        for version in sorted({r.protocol for r in results} | ({default} if tasks else set()))
+    ]
+
+
+def _hear_table(
+    version: str,
+    results: Sequence[Result],
+    published: Sequence[PublishedRow],
+    tasks: Sequence[str],
+) -> Table:
+    """Return one row per model, published ones last, and one column per task."""
     metrics: dict[str, str] = {}
     by_model: dict[str, dict[str, Result]] = {}
     for result in results:
@@ -280,5 +302,5 @@ def hear_table(
         if row.scores.keys() & set(tasks):
             name = replace(text_cell(row.model), tags=("published",), notes=(row.source,))
             rows.append([name, *(number(row.scores.get(task), 3) for task in tasks)])
-    title = f"Protocol {protocol}: first measure of each task, as a fraction"
-    return Table(title, [MODEL, *columns], rows, kind=("hear", protocol, ""))
+    title = f"Protocol {version}: first measure of each task, as a fraction"
+    return Table(title, [MODEL, *columns], rows, kind=("hear", version, ""))

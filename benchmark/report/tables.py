@@ -8,10 +8,9 @@ from typing import Any
 from benchmark.data.clip import Task
 from benchmark.report.leaderboard import Leaderboard, leaderboards, protocol_order
 from benchmark.report.published import Figure
-from benchmark.report.render import to_markdown, to_text
 from benchmark.report.scores import (
     MODEL,
-    hear_table,
+    hear_tables,
     model_cell,
     robustness_tables,
     score_table,
@@ -78,13 +77,11 @@ def sections(
         scores = [replace(score_table(board), title="")]
         title = f"Protocol {board.protocol}"
         parts.append(Section(title, board.protocol, scores, tasks, summary(board)))
-    protocols = protocol_order({r.protocol for r in measures})
-    hear = [hear_table(p, [r for r in measures if r.protocol == p]) for p in protocols]
     results = [entry.result for board in boards for entry in board.entries.values()] + [*measures]
     order = [*(boards[0].models if boards else ()), *sorted({r.model for r in results})]
     cost = replace(cost_table(results, list(dict.fromkeys(order))), title="")
     parts += [
-        Section("HEAR scores", "hear", hear, (), HEAR),
+        Section("HEAR scores", "hear", hear_tables(measures), (), HEAR),
         Section("Robustness", "robustness", list(robustness_tables(results))),
         Section("Cost of each model", "cost", [cost]),
         Section("Published figures", "published", list(published_tables(figures)), (), PUBLISHED),
@@ -93,14 +90,8 @@ def sections(
     return [part for part in parts if part.tables]
 
 
-def tables(
-    results: Sequence[Result],
-    failures: Mapping[ResultKey, str] | None = None,
-    *,
-    markdown: bool = False,
-) -> str:
-    """Return scores, robustness and cost for a terminal or in Markdown, a table per protocol."""
-    failures = failures or {}
+def tables(results: Sequence[Result], failures: Mapping[ResultKey, str]) -> list[Table]:
+    """Return scores, one table per protocol, robustness and cost."""
     boards = leaderboards(results, failures=failures)
     parts = [score_table(board) for board in boards]
     for protocol in protocol_order({key[2] for key in failures} - {b.protocol for b in boards}):
@@ -108,8 +99,7 @@ def tables(
         table = text_table([["Task", "Model", "Reason"], *rows])
         parts.append(replace(table, title=f"Protocol {protocol}: no result"))
     parts += robustness_tables(results)
-    parts += [cost_table(results, board.models) for board in boards[:1]]
-    return "\n\n".join(map(to_markdown if markdown else to_text, parts))
+    return parts + [cost_table(results, board.models) for board in boards[:1]]
 
 
 def about(results: Sequence[Result]) -> str:

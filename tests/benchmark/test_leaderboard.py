@@ -1,6 +1,7 @@
 """Scores in HEAR's own measures, laid out as on the leaderboard, apart from our own results."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,14 @@ import pytest
 from benchmark import leaderboard as hear_board
 from benchmark.data.hear_catalogue import known_tasks
 from benchmark.heareval.predict import protocol
-from benchmark.leaderboard import PublishedRow, leaderboard, read_leaderboard
-from benchmark.report.published import PublishedError, read_published
+from benchmark.report.published import (
+    PublishedError,
+    PublishedRow,
+    read_leaderboard,
+    read_published,
+)
+from benchmark.report.render import to_markdown, to_text
+from benchmark.report.scores import hear_tables
 from benchmark.report.table import TableError
 from benchmark.results.schema import Result, write_result
 
@@ -30,6 +37,10 @@ def made(task: str, model: str, value: float, **changes: Any) -> Result:
         "provenance": {},
     }
     return Result(**(values | changes))
+
+
+def leaderboard(results: list[Result], published: Sequence[PublishedRow] = ()) -> str:
+    return "\n\n".join(map(to_text, hear_tables(results, published)))
 
 
 def test_another_grid_is_another_protocol() -> None:
@@ -62,7 +73,7 @@ def test_published_rows_stand_beside_the_default_grid_on_the_full_task_only() ->
 
 def test_one_column_per_task_one_row_per_model_and_a_dash_for_what_is_not_there() -> None:
     scores = [made("a-1-small", "x", 0.1), made("b-1-small", "y", 0.2, untrained=True)]
-    lines = leaderboard(scores, markdown=True).splitlines()
+    lines = to_markdown(*hear_tables(scores)).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert table == [
         "| Model | a-1-small (top1_acc) | b-1-small (top1_acc) |",
