@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from benchmark.report import plots
 from benchmark.report.leaderboard import Leaderboard
 from benchmark.report.scores import MAX_CLASSES, class_table, confusion_table
-from benchmark.report.table import Cell, Column, Section, Table, clean
+from benchmark.report.table import DASH, Cell, Column, Section, Table, clean
 from benchmark.results.schema import Result
 
 FOLDER = Path(__file__).parent
@@ -50,7 +50,7 @@ def page(
         axis_of=_axis,
         panels=lambda table: list(_panels(by_protocol[table.kind[1]], table.kind[2])),
         position=_position,
-        sort_key=lambda cell: "" if cell.value is None else cell.value,
+        sort_key=_sort_key,
     )
 
 
@@ -96,18 +96,27 @@ def _figures(result: Result, results: dict[str, Result]) -> Iterator[tuple[str, 
 def _axis(table: Table, index: int) -> tuple[int, int] | None:
     """Return the range of a column's dots, in steps of five; None for a column without dots."""
     cells = [row[index] for row in table.rows]
-    ends = [x for c in cells for x in (c.value, c.low, c.high) if isinstance(x, int | float)]
+    ends = [x for c in cells for x in (c.value, c.low, c.high) if x is not None]
     if not table.columns[index].dots or not ends:
         return None
     return 5 * math.floor(min(ends) / 5), 5 * math.ceil(max(ends) / 5)
 
 
+def _sort_key(cell: Cell) -> float | str:
+    """Return what the page sorts by: the number, or else the text."""
+    if cell.value is not None:
+        return cell.value
+    return "" if cell.text == DASH else cell.text
+
+
 def _position(cell: Cell, axis: tuple[int, int]) -> Markup:
     """Return where a value and its interval stand on an axis, as CSS variables in percent."""
-    ends = {"low": cell.low, "at": cell.value, "high": cell.high}
-    points = {name: float(cell.value if x is None else x) for name, x in ends.items()}  # type: ignore[arg-type]
-    start, width = axis[0], axis[1] - axis[0] or 1
-    percent = {name: 100 * (x - start) / width for name, x in points.items()}
+    value, (start, end) = cell.value or 0.0, axis
+    points = {"low": cell.low, "at": value, "high": cell.high}
+    percent = {
+        name: 100 * ((value if x is None else x) - start) / (end - start or 1)
+        for name, x in points.items()
+    }
     return Markup(";".join(f"--{name}:{x:.1f}%" for name, x in percent.items()))
 
 

@@ -38,9 +38,7 @@ INK, SOFT, RULE, ACCENT, BASE = COLORS
 CELL = "#3f7fd6"
 """Of a matrix, faint to strong: ink is legible on it in either scheme."""
 SETTINGS = {
-    "l2": ("the regularization", "weaker regularization (C)"),
     "strength": ("the regularization", "weaker regularization (C)"),
-    "neighbors": ("the number of neighbors", "neighbors"),
     "neighbours": ("the number of neighbors", "neighbors"),
     "learning_rate": ("the learning rate", "learning rate"),
 }

@@ -1,8 +1,7 @@
 """Figures that others published, each with its source and protocol; nothing here was measured."""
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from wavebyol_hear.files.atomic import regular
 
 FIGURES = Path(__file__).with_name("published.csv")
 LEADERBOARD = Path(__file__).parents[1] / "heareval" / "leaderboard.csv"
-COLUMNS = ("model", "pretraining", "protocol", "task", "score", "plus_minus", "source")
 
 
 class PublishedError(BenchmarkError):
@@ -45,7 +43,7 @@ def read_published(path: Path = FIGURES) -> list[Figure]:
         OSError: the file cannot be read.
     """
     figures: dict[tuple[str, str, str], Figure] = {}
-    for line, row in _rows(path, COLUMNS):
+    for line, row in _rows(path, [column.name for column in fields(Figure)]):
         for name in ("model", "protocol", "task", "source"):
             if not row[name].strip():
                 raise PublishedError(f"{line}: {name} is empty; a published figure needs one")
@@ -75,7 +73,7 @@ def read_leaderboard(path: Path = LEADERBOARD) -> list[PublishedRow]:
             fraction.
     """
     tasks, rows = list(known_tasks()), []
-    for line, row in _rows(path, ("model", "source", *tasks)):
+    for line, row in _rows(path, ["model", "source", *tasks]):
         if not row["model"] or not row["source"]:
             raise PublishedError(f"{line}: a published row needs a model and a source")
         scores = {task: _number(row[task], line, 1) for task in tasks if row[task]}
@@ -83,25 +81,21 @@ def read_leaderboard(path: Path = LEADERBOARD) -> list[PublishedRow]:
     return rows
 
 
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows of a CSV file of certain columns, each with its file and line."""
-    try:
-        yield from _checked_rows(path, columns)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise PublishedError(f"{path}: no CSV table in UTF-8 ({error})") from error
-
-
-def _checked_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield rows as `_rows` does; what is no text raises as it comes."""
+def _rows(path: Path, columns: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the rows of a CSV file of certain columns, each with its file and line."""
     with open(path, encoding="utf-8", newline="", opener=regular) as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != tuple(columns):
-            raise PublishedError(f"{path}: the columns must be {','.join(columns)}")
-        for row in reader:
-            line = f"{path}, line {reader.line_num}"
-            if None in row or None in row.values():
-                raise PublishedError(f"{line}: needs {len(columns)} columns")
-            yield line, row
+        try:
+            names = reader.fieldnames
+            rows = [(f"{path}, line {reader.line_num}", row) for row in reader]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise PublishedError(f"{path}: no CSV table in UTF-8 ({error})") from error
+    if names != columns:
+        raise PublishedError(f"{path}: the columns must be {','.join(columns)}")
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise PublishedError(f"{line}: needs {len(columns)} columns")
+    return rows
 
 
 def _number(text: str, line: str, maximum: int) -> float:

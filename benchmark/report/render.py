@@ -141,11 +141,10 @@ def to_csv(tables: Iterable[Table]) -> str:
     for table in tables:
         for first, *row in table.rows:
             for column, cell in zip(table.columns[1:], row, strict=True):
-                value = cell.value if isinstance(cell.value, int | float) else None
                 texts = (*table.kind, first.text, column.name)
                 notes = "; ".join((*first.notes, *column.notes, *cell.notes))
-                numbers = ["" if x is None else x for x in (value, cell.low, cell.high)]
-                text = "" if value is not None or cell.text == DASH else cell.text
+                numbers = ["" if x is None else x for x in (cell.value, cell.low, cell.high)]
+                text = "" if cell.value is not None or cell.text == DASH else cell.text
                 more = (text, cell.mark or "", ", ".join((*first.tags, *cell.tags)), notes)
                 writer.writerow([*map(_neutral, texts), *numbers, *map(_neutral, more)])
     return file.getvalue()

@@ -22,7 +22,6 @@ from benchmark.report.table import (
     number,
     p_value,
     spread,
-    text_cell,
 )
 from benchmark.results.schema import METRICS, Result
 from benchmark.stats.metrics import confusion_matrix
@@ -56,7 +55,7 @@ def model_cell(result: Result, baseline: str | None = None) -> Cell:
     precision = str(result.provenance.get("precision", ""))
     tags = [precision] * (precision not in ("", "fp32", "as loaded"))
     tags += ["untrained"] * result.untrained + ["baseline"] * (result.model == baseline)
-    return replace(text_cell(result.model), tags=tuple(tags))
+    return replace(Cell(result.model), tags=tuple(tags))
 
 
 def score_table(board: Leaderboard) -> Table:
@@ -66,7 +65,7 @@ def score_table(board: Leaderboard) -> Table:
     ranks = [board.ranks.get(model, 0) for model in board.models]
     columns = [MODEL, Column("Rank")]
     cells = [
-        [names.get(model, text_cell(model)) for model in board.models],
+        [names.get(model, Cell(model)) for model in board.models],
         [Cell(f"{n}{'=' * (ranks.count(n) > 1)}", n) if n else NONE for n in ranks],
     ]
     if len(board.tasks) > 1:
@@ -194,7 +193,7 @@ def class_table(result: Result, baseline: Result | None) -> Table:
     columns += [Column("Baseline's F1"), Column("Difference")] * bool(base)
     rows = []
     for name, own in order:
-        row = [text_cell(name), *(interval(own[m]) for m in ("f1", "precision", "recall"))]
+        row = [Cell(name), *(interval(own[m]) for m in ("f1", "precision", "recall"))]
         row.append(number(clips.get(name, 0), 0))
         other = base[name]["f1"]["value"] if name in base else None
         gain = None if other is None else own["f1"]["value"] - other
@@ -211,7 +210,7 @@ def confusion_table(result: Result) -> Table:
         true, predicted = divmod(index, len(wrong))
         if n := int(wrong[true, predicted]):
             share = f"{100 * n / totals[true]:.0f} % of {totals[true]:,}"
-            names = text_cell(result.classes[true]), text_cell(result.classes[predicted])
+            names = Cell(result.classes[true]), Cell(result.classes[predicted])
             rows.append([*names, number(n, 0, more=share)])
     columns = [Column("True class", numeric=False), Column("Predicted", numeric=False)]
     return Table("Commonest confusions", [*columns, Column("Clips", "of the true class")], rows)
@@ -300,7 +299,7 @@ def _hear_table(
         rows.append([name, *(score(own.get(task)) for task in tasks)])
     for row in published:
         if row.scores.keys() & set(tasks):
-            name = replace(text_cell(row.model), tags=("published",), notes=(row.source,))
+            name = replace(Cell(row.model), tags=("published",), notes=(row.source,))
             rows.append([name, *(number(row.scores.get(task), 3) for task in tasks)])
     title = f"Protocol {version}: first measure of each task, as a fraction"
     return Table(title, [MODEL, *columns], rows, kind=("hear", version, ""))

@@ -24,7 +24,7 @@ class Cell:
     """One entry of a table: a text, or a number with its interval."""
 
     text: str  #: as shown
-    value: float | str | None = None  #: the number in full, or the text to sort by
+    value: float | None = None  #: the number in full
     low: float | None = None  #: lower end of the 95 % interval
     high: float | None = None
     sign: bool = False  #: whether the interval is shown with signs
@@ -128,11 +128,6 @@ def p_value(value: float | None) -> Cell:
     """Return a p value, which is never shown as zero."""
     text = "" if value is None else "<0.0001" if value < 1e-4 else f"{value:.4f}"
     return Cell(text, value) if text else NONE
-
-
-def text_cell(text: object) -> Cell:
-    """Return a text as a cell."""
-    return Cell(str(text), str(text))
 
 
 def clean(text: str) -> str:

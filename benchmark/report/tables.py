@@ -24,7 +24,6 @@ from benchmark.report.table import (
     Table,
     number,
     spread,
-    text_cell,
     text_table,
 )
 from benchmark.results.schema import Result, ResultKey
@@ -149,13 +148,13 @@ def cost_table(results: Sequence[Result], order: Sequence[str]) -> Table:
         if not own:
             continue  # it has no result, and the table of scores says why
         sizes = {size for p in own if (size := p.get("embedding_size"))}
-        row = [text_cell(model), number(sizes.pop() if len(sizes) == 1 else None, 0)]
+        row = [Cell(model), number(sizes.pop() if len(sizes) == 1 else None, 0)]
         row += [_cost(name, [p["cost"] for p in own if "cost" in p]) for name in shown]
         speeds = sorted(p["clips_per_second"] for p in own if p.get("clips_per_second"))
         span = f"{speeds[0]:,.0f} to {speeds[-1]:,.0f}" if speeds[1:] else ""
         cell = number(median(speeds), more=span) if speeds else NONE
         row.append(_beside_load(cell, "Clips per second", [p["cost"] for p in own if "cost" in p]))
-        rows.append([*row, text_cell("; ".join(sorted({_device(p) for p in own})))])
+        rows.append([*row, Cell("; ".join(sorted({_device(p) for p in own})))])
     counted = "; ".join(sorted({cost["counted"] for cost in costs}))
     caption = COST + f" GFLOP counts {counted}." * bool(counted)
     return Table("Cost of each model", columns, rows, caption, kind=("cost", "", ""))
@@ -204,12 +203,7 @@ def published_tables(figures: Sequence[Figure]) -> Iterator[Table]:
         columns = [MODEL, *map(Column, tasks)]
         columns += [Column(name, numeric=False) for name in ("Pretraining", "Source")]
         cells = [
-            [
-                text_cell(model),
-                *(row.get(task, NONE) for task in tasks),
-                text_cell(data),
-                text_cell(source),
-            ]
+            [Cell(model), *(row.get(task, NONE) for task in tasks), Cell(data), Cell(source)]
             for (model, data, source), row in rows.items()
         ]
         yield Table(f"Published: {protocol}", columns, cells, kind=("published", protocol, ""))
@@ -228,6 +222,6 @@ def provenance_tables(boards: Sequence[Leaderboard]) -> Iterator[Table]:
                 packages = ", ".join(f"{k} {v}" for k, v in get("packages", {}).items())
                 texts = [get("written", ""), revision(result), get("precision", "")]
                 texts += [str(get(k, ""))[:12] for k in ("weights_hash", "data_hash")]
-                rows.append([model_cell(result), *map(text_cell, (*texts, packages))])
+                rows.append([model_cell(result), *map(Cell, (*texts, packages))])
             title, kind = f"Protocol {board.protocol}, {task}", ("provenance", board.protocol, task)
             yield Table(title, columns, rows, kind=kind)
