@@ -155,7 +155,7 @@ def main() -> int:
         for where, tested in (("chosen on", parts[2]), ("held out", parts[3])):
             found = probe_frames(parts[0], parts[1], tested, LABELS, DEFAULT_POSTPROCESSING)
             row |= {
-                f"{where}, {int(ms)} ms": round(100 * score.f, 1)
+                f"{where}, {int(ms)} ms": round(100 * score, 1)
                 for ms, score in found.scores.items()
             }
         table[name] = row

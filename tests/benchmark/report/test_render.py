@@ -33,7 +33,7 @@ def hostile_table() -> Table:
     """Every hostile name as a row, a column, a tag, a note and a caption."""
     columns = [Column("Model", numeric=False), *(Column(name) for name in HOSTILE)]
     rows = [
-        [Cell(name, name, notes=(name,), tags=(name,)), *[Cell("1.0", 1.0)] * len(HOSTILE)]
+        [Cell(name, notes=(name,), tags=(name,)), *[Cell("1.0", 1.0)] * len(HOSTILE)]
         for name in HOSTILE
     ]
     facts = [("Note", name) for name in HOSTILE]
@@ -48,7 +48,7 @@ def numbers_table() -> Table:
     for i in range(8):
         values = draw.normal(0, 2000, 6).tolist()
         cells = [Cell(f"{v:,.1f}", v, v - 1, v + 1, mark=int(draw.integers(-1, 2))) for v in values]
-        rows.append([Cell(f"m{i}", f"m{i}"), *cells])
+        rows.append([Cell(f"m{i}"), *cells])
     return Table("numbers", columns, rows, breaks=frozenset({3}), kind=("measured", "p", "t"))
 
 
