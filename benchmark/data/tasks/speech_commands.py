@@ -5,7 +5,7 @@
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,14 +33,19 @@ KEYWORD_COUNTS = {
 }  # fmt: skip
 
 
-def spoken_words(task: Task, root: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield path, word and speaker of every clip, the noise recordings left out."""
-    folder = root / top_of(task, root)
-    if not set(subfolders(folder)) & set(CLASSES):
+def spoken_words(task: Task, root: Path, split_of: Callable[[str, str], str]) -> list[Clip]:
+    """List the clips of all word folders, the noise recordings left out; groups are speakers.
+
+    `split_of` returns the part of a path, relative to the word folders', and its speaker.
+    """
+    top, clips = top_of(task, root), []
+    if not set(subfolders(root / top)) & set(CLASSES):
         raise missing_data(task, root, "no folder of words is there")
-    for path in wav_files(folder, "[!_]*"):
+    for path in wav_files(root / top, "[!_]*"):
         word, _, name = path.partition("/")
-        yield path, word, name.split("_nohash_")[0]
+        speaker = name.split("_nohash_")[0]
+        clips.append(Clip(path, top + path, word, split_of(path, speaker), speaker))
+    return clips
 
 
 def read_lists(root: Path) -> dict[str, dict[str, str]]:
@@ -54,41 +59,35 @@ def read_lists(root: Path) -> dict[str, dict[str, str]]:
 
 
 def index(root: Path) -> list[Clip]:
-    """List the clips of all word folders, split by the two published lists; groups are speakers."""
+    """List the clips of all word folders, split by the two published lists."""
     lists = read_lists(root)
     split = {path: part for part, paths in lists.items() for path in paths}
-    top = top_of(TASK, root)
-    clips = [
-        Clip(path, top + path, word, split.get(path.lower(), "train"), speaker)
-        for path, word, speaker in spoken_words(TASK, root)
-    ]
+    clips = spoken_words(TASK, root, lambda path, _: split.get(path.lower(), "train"))
     for part, paths in lists.items():
         if paths and not any(clip.split == part for clip in clips):
             raise TaskDataError(
-                f"{root / top / LISTS[part]}: none of its {len(paths)} lines fits a file, "
-                f"the first is {next(iter(paths.values()))!r}; fetch the list again"
+                f"{root / top_of(TASK, root) / LISTS[part]}: none of its {len(paths)} lines fits "
+                f"a file, the first is {next(iter(paths.values()))!r}; fetch the list again"
             )
     return clips
 
 
 def convention(root: Path) -> str:
     """Say how many lines of the lists fit no file, for the result."""
-    there = {path.lower() for path, _, _ in spoken_words(TASK, root)}
+    there = {clip.clip_id.lower() for clip in index(root)}
     gone = {LISTS[part]: len(paths.keys() - there) for part, paths in read_lists(root).items()}
     return "split by " + " and ".join(f"{name} ({n} lines fit no file)" for name, n in gone.items())
 
 
-def index_folds(root: Path) -> list[Clip]:
-    """List the clips of all word folders; a speaker's clips share a fold.
+def fold_of(_: str, speaker: str) -> str:
+    """Return a speaker's fold: SHA-256 of the name modulo five, the same on any copy."""
+    digest = hashlib.sha256(speaker.encode(errors="surrogateescape")).digest()
+    return f"fold{int.from_bytes(digest[:8], 'big') % FOLDS + 1:02d}"
 
-    It is SHA-256 of the speaker's name modulo five, the same on any copy.
-    """
-    top, clips = top_of(IN_FOLDS, root), []
-    for path, word, speaker in spoken_words(IN_FOLDS, root):
-        digest = hashlib.sha256(speaker.encode(errors="surrogateescape")).digest()
-        fold = f"fold{int.from_bytes(digest[:8], 'big') % FOLDS + 1:02d}"
-        clips.append(Clip(path, top + path, word, fold, speaker))
-    return clips
+
+def index_folds(root: Path) -> list[Clip]:
+    """List the clips of all word folders; a speaker's clips share a fold."""
+    return spoken_words(IN_FOLDS, root, fold_of)
 
 
 TASK = Task(
