@@ -1,7 +1,6 @@
 """Archives unpacked with suspicion: plain files and folders below one folder, nothing else.
 
-pooch's processors unpack archives too, but neither ZIP in parts nor with this suspicion, and they
-do not notice a tar that is damaged in the middle.
+`zipfile` and `tarfile` read neither ZIP in parts nor notice a tar that is damaged in the middle.
 """
 
 import bisect
