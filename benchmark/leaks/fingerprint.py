@@ -105,13 +105,8 @@ class Match:
     offset: int  #: from the entry's beginning to the query's, in subfingerprints; may be negative
     first: int  #: subfingerprint of the query at which the stretch begins that agrees best
     length: int  #: subfingerprints in the stretch
-    compared: int  #: of them, where both clips are active
-    similarity: float  #: share of their bits that agree; 0.5 is chance
-
-    @property
-    def score(self) -> float:
-        """How far the agreement is from chance: 2 (similarity - 1/2) sqrt(compared)."""
-        return 2 * (self.similarity - 0.5) * float(np.sqrt(self.compared))
+    similarity: float  #: share of the bits that agree where both clips are active; 0.5 is chance
+    score: float  #: how far that is from chance: 2 (similarity - 1/2) sqrt(subfingerprints)
 
 
 class FingerprintIndex:
@@ -164,11 +159,7 @@ class FingerprintIndex:
         offsets: np.ndarray,
         min_score: float,
     ) -> Iterator[Match]:
-        """Yield at each offset the stretch in which a query agrees best with an entry.
-
-        Shape:
-            entries, offsets: `[candidates]`.
-        """
+        """Yield at each offset the stretch in which a query agrees best with an entry."""
         size = len(query.subfingerprints)
         indices = offsets[:, None] + np.arange(size)  # [candidates, size]
         length = (self.starts[entries + 1] - self.starts[entries])[:, None]
@@ -177,13 +168,13 @@ class FingerprintIndex:
         both = inside & query.active & self.active[there]
         wrong = np.bitwise_count(query.subfingerprints ^ self.subfingerprints[there])
         # Sums up to each: bits that agree less those expected by chance, and how many are compared.
-        before = ((0, 0), (1, 0))
-        gain = np.cumsum(np.where(both, 16 - wrong.astype(np.int32), 0), axis=1, dtype=np.int32)
-        count = np.cumsum(both, axis=1, dtype=np.int32)
-        gain, count = np.pad(gain, before), np.pad(count, before)
-        best = np.zeros(len(indices))
-        stretch = np.zeros((len(indices), 4), np.int64)  # first, length, compared, gain
-        rows = np.arange(len(indices))
+        gain = np.where(both, 16 - wrong.astype(np.int32), 0)
+        gain, count = (
+            np.pad(np.cumsum(each, axis=1, dtype=np.int32), ((0, 0), (1, 0)))
+            for each in (gain, both)
+        )
+        rows, best = np.arange(len(indices)), np.zeros(len(indices))
+        stretch = np.zeros((len(indices), 3))  # first, length, similarity
         for length in (*(n for n in STRETCHES if n < size), size):
             gains = gain[:, length:] - gain[:, :-length]
             counts = count[:, length:] - count[:, :-length]
@@ -191,11 +182,12 @@ class FingerprintIndex:
             scores[counts < MIN_SUBFINGERPRINTS] = 0
             first = scores.argmax(1)
             score = scores[rows, first]
-            columns = first, np.full_like(first, length), counts[rows, first], gains[rows, first]
+            similarity = 0.5 + gains[rows, first] / 32 / np.maximum(counts[rows, first], 1)
             better = score > best
             best[better] = score[better]
+            columns = first, np.full_like(first, length), similarity
             stretch[better] = np.stack(columns, axis=1)[better]
         for i in np.flatnonzero(best >= min_score):
-            start, length, compared, agreeing = stretch[i].tolist()
-            where = int(entries[i]), int(offsets[i]), start, length, compared
-            yield Match(number, *where, 0.5 + agreeing / 32 / compared)
+            start, length, similarity = stretch[i].tolist()
+            where = int(entries[i]), int(offsets[i]), int(start), int(length)
+            yield Match(number, *where, similarity, float(best[i]))
