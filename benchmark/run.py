@@ -29,8 +29,7 @@ from benchmark.data.clip import TaskDataError
 from benchmark.data.corrupt import CorruptionError, parse_all
 from benchmark.data.hear_catalogue import PREFIX, known_tasks, resolve
 from benchmark.data.hear_catalogue import catalogue as hear_listing
-from benchmark.data.own_labels import own_tasks
-from benchmark.data.registry import data_folder, load_tasks, near, unknown
+from benchmark.data.registry import data_folder, load_tasks, near, own_tasks, unknown
 from wavebyol_hear.files.threads import add_threads, usable_cores
 
 # torch is imported inside functions: --help and a wrong command line answer at once.

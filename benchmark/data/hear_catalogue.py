@@ -38,6 +38,10 @@ class KnownTask:
         kind = f"{self.title}; {self.embedding}, {self.prediction}, {self.split}"
         return f"{kind}, {self.clips} clips of {self.seconds} s, {self.metric}"
 
+    def among(self, folders: Sequence[str]) -> list[str]:
+        """Return those of some names of folders that are the task's."""
+        return [folder for folder in folders if fnmatchcase(folder, self.folders)]
+
 
 def known_tasks() -> dict[str, KnownTask]:
     """Return the 19 tasks by name."""
@@ -48,11 +52,11 @@ def known_tasks() -> dict[str, KnownTask]:
 
 def known_name(folder: str) -> str | None:
     """Return the name of the task that a folder, such as `esc50-v2.0.0-full`, holds in full."""
-    return next((t.name for t in known_tasks().values() if fnmatchcase(folder, t.folders)), None)
+    return next((task.name for task in known_tasks().values() if task.among([folder])), None)
 
 
-def tasks_folder(hear_dir: Path) -> Path:
-    """Return the folder of the task folders: `tasks` below `hear_dir`, or itself.
+def task_folders(hear_dir: Path) -> tuple[Path, list[str]]:
+    """Return where the task folders are, `tasks` below `hear_dir` or itself, and their names.
 
     HEAR's archives unpack to `hear-<version>/tasks`, which may lie below `hear_dir` too.
     """
@@ -61,40 +65,27 @@ def tasks_folder(hear_dir: Path) -> Path:
             f"{hear_dir}: no such folder; unpack HEAR's tasks there ({SOURCE}) or give --hear-dir"
         )
     inside = [hear_dir / "tasks", *sorted(hear_dir.glob("hear-*/tasks"), reverse=True)]
-    return next((folder for folder in inside if folder.is_dir()), hear_dir)
-
-
-def present(hear_dir: Path) -> list[str]:
-    """Return the names of the task folders that are there, sorted; [] where there is no folder."""
-    try:
-        folder = tasks_folder(hear_dir)
-    except TaskDataError:
-        return []
-    return sorted(path.parent.name for path in folder.glob("*/task_metadata.json"))
+    folder = next((folder for folder in inside if folder.is_dir()), hear_dir)
+    return folder, sorted(path.parent.name for path in folder.glob("*/task_metadata.json"))
 
 
 def resolve(names: Sequence[str], hear_dir: Path) -> tuple[list[Path], dict[str, str]]:
-    """Return the task folders that names stand for, and why a name stands for none.
+    """Return the task folders that names stand for, each once, and why a name stands for none.
 
     Args:
         names: without "hear:": "all", one of the 19, the first part of a folder's name, or all of
-            it. A folder with several matches is taken once.
+            it.
         hear_dir: of --hear-dir.
-
-    Raises:
-        TaskDataError: there is no folder of tasks.
     """
-    folder, there = tasks_folder(hear_dir), present(hear_dir)
+    folder, there = task_folders(hear_dir)
     known = known_tasks()
-    chosen: list[str] = []
+    chosen: dict[str, None] = {}
     absent: dict[str, str] = {}
     for name in names:
-        if name == "all":
-            matches = there
-        elif name in there:
-            matches = [name]
+        if name in ("all", *there):
+            matches = there if name == "all" else [name]
         elif name in known:
-            matches = [one for one in there if fnmatchcase(one, known[name].folders)]
+            matches = known[name].among(there)
         else:
             matches = [one for one in there if one.startswith(f"{name}-")]
         if not matches:
@@ -103,16 +94,16 @@ def resolve(names: Sequence[str], hear_dir: Path) -> tuple[list[Path], dict[str,
                 f"{folder}: holds no task folder {meant}with a task_metadata.json; "
                 f"unpack it there ({SOURCE})"
             )
-        chosen += [one for one in matches if one not in chosen]
+        chosen |= dict.fromkeys(matches)
     return [folder / one for one in chosen], absent
 
 
 def catalogue(hear_dir: Path) -> str:
     """Return the 19 tasks and the folders that are there, a line each."""
-    there = present(hear_dir)
+    there = task_folders(hear_dir)[1] if hear_dir.is_dir() else []
     lines = [f"HEAR tasks, as {PREFIX}NAME in --tasks; looked in {hear_dir}, source {SOURCE}"]
     for task in known_tasks().values():
-        matches = [one for one in there if fnmatchcase(one, task.folders)]
+        matches = task.among(there)
         state = f"present: {', '.join(matches)}" if matches else "absent"
         lines.append(f"  {PREFIX}{task.name}: {task.line}; {state}")
     others = [one for one in there if known_name(one) is None]

@@ -1,10 +1,11 @@
-"""All tasks, those of every module of `benchmark.data.tasks`, and the clips that they list."""
+"""All tasks, of every module of `benchmark.data.tasks` and of one's own labels; their clips."""
 
 import contextlib
 import difflib
 import importlib
 import os
 import pkgutil
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ import numpy as np
 from benchmark.data.clip import Clip, Corpus, Task, TaskDataError, missing_data
 from benchmark.data.hear_folder import HearTask, hear_source, read_task
 from benchmark.data.split import make_folds
+from wavebyol_hear.files.labels import read_labels
+from wavebyol_hear.files.tables import TableError
 
 DATA_VARIABLE = "WAVEBYOL_DATA"
 POINTER = b"version https://git-lfs.github.com/spec/"
@@ -40,6 +43,49 @@ def load_tasks() -> dict[str, Task]:
                 raise ValueError(f"two tasks are called {task.name!r}: rename one")
             tasks[task.name] = task
     return dict(sorted(tasks.items()))
+
+
+def own_tasks(sources: Sequence[Path]) -> list[Task]:
+    """Return a task for each table of labels and each folder of classes."""
+    tasks = [own_task(source) for source in sources]
+    for i, task in enumerate(tasks):
+        if task.name in [other.name for other in tasks[:i]]:
+            raise TaskDataError(f"{sources[i]}: another source is called {task.name}; rename one")
+    return tasks
+
+
+def own_task(source: Path) -> Task:
+    """Return the task of a table of labels or of class folders, named after it; see `read_labels`.
+
+    Its data is where the table says, wherever the data folder is.
+    """
+    try:
+        labeled = read_labels(source)
+    except TableError as error:
+        raise TaskDataError(str(error)) from error
+    except OSError as error:
+        raise TaskDataError(f"{source}: cannot be read ({error.strerror})") from error
+    root, clips = labeled.root.resolve(), []
+    for file in labeled.files:
+        path = Path(os.path.relpath(root / file.path, root)).as_posix()
+        clips.append(Clip(file.path, path, file.labels[0], file.split, file.group))
+    name = re.sub(r"[^\w.-]+", "_", source.resolve().stem if source.is_file() else root.name)
+    return Task(
+        name=f"{name}_labels" if name in load_tasks() else name,
+        title=f"{source.name}, {len(clips)} labeled clips",
+        licence="not stated",
+        citation="",
+        sources=(),
+        layout="the files that the table names",
+        classes=labeled.classes,
+        split_policy="fixed" if labeled.fixed else "folds",
+        n_clips=len(clips),
+        clip_seconds=None,
+        index=lambda _: clips,
+        folder=str(root),
+        note=labeled.note,
+        labels={file.path: file.labels for file in labeled.files} if labeled.multilabel else None,
+    )
 
 
 def unknown(kind: str, name: str, known: Collection[str], listed: Iterable[str] = ()) -> str:

@@ -58,27 +58,19 @@ def listing() -> Iterator[tuple[int, int, int, Clip]]:
                 yield program, pitch, velocity, clip
 
 
-def soundfont() -> Path:
-    """Return where pretty_midi's soundfont lies, without importing the package."""
-    spec = importlib.util.find_spec("pretty_midi")
-    font = Path(spec.origin).parent / "TimGM6mb.sf2" if spec and spec.origin else None
-    if font is None or not font.is_file():
-        raise TaskDataError(
-            f"notes: the soundfont TimGM6mb.sf2 is absent (looked in {font or 'pretty_midi'}); "
-            f"run: pip install --no-deps pretty_midi tinysoundfont; source: {TASK.source}"
-        )
-    return font
-
-
 def render(folder: Path) -> None:
     """Render all notes into a folder as 16-bit mono WAV.
 
     The synthesizer starts afresh and plays in a fixed order, so the files do not vary.
     """
-    font = soundfont()
-    if importlib.util.find_spec("tinysoundfont") is None:
+    # Where pretty_midi's soundfont lies, without importing the package.
+    spec = importlib.util.find_spec("pretty_midi")
+    font = Path(spec.origin).parent / "TimGM6mb.sf2" if spec and spec.origin else None
+    if not (font and font.is_file() and importlib.util.find_spec("tinysoundfont")):
         raise TaskDataError(
-            "notes: tinysoundfont is not installed; run: pip install --no-deps tinysoundfont"
+            f"notes: the soundfont TimGM6mb.sf2 (looked in {font or 'pretty_midi'}) or the package "
+            "tinysoundfont is absent; run: pip install --no-deps pretty_midi tinysoundfont; "
+            f"source: {TASK.source}"
         )
     import tinysoundfont  # here, so that the other tasks run without it
 
@@ -106,23 +98,22 @@ def render(folder: Path) -> None:
 
 def index(root: Path) -> list[Clip]:
     """List the notes, rendering them first where that is not done yet."""
-    if not _is_done(root):
-        remedy = "choose another folder with --data-dir"
-        try:
+    remedy = "choose another folder with --data-dir"
+    try:
+        if not _is_done(root):
             root.parent.mkdir(parents=True, exist_ok=True)
             path = root.with_name(f"{root.name}.lock")
             with lock(path, "notes", remedy, timeout=LOCK_SECONDS):
                 if not _is_done(root):
                     _render_whole(root)
-        except (OSError, LockedError) as error:
-            raise TaskDataError(f"notes: cannot write {root} ({error}); {remedy}") from error
+    except (OSError, LockedError) as error:
+        raise TaskDataError(f"notes: cannot write {root} ({error}); {remedy}") from error
     return [clip for *_, clip in listing()]
 
 
 def _is_done(root: Path) -> bool:
     """Return whether this version has rendered all notes."""
-    done = root / DONE
-    return done.is_file() and done.read_text() == STAMP
+    return (root / DONE).is_file() and (root / DONE).read_text() == STAMP
 
 
 def _render_whole(root: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import run
-from benchmark.data.own_labels import own_task
+from benchmark.data.registry import own_task
 from benchmark.results.schema import read_results
 
 LOG_MEL = "baselines.log_mel"
