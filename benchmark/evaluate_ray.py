@@ -2,26 +2,44 @@
 
 All nodes see the data, the cache of embeddings and the folder of results under the same paths, as
 on the file system of a cluster. Each Ray task does what `evaluate` does for its pair, so results
-are those of one process; locks keep two from filling one array of the cache. What the cluster has
-room for besides helps to embed; see `benchmark.embed.spread`.
+are those of one process; locks keep two from filling one array of the cache.
+
+What the cluster has room for besides helps to embed. Whole batches, as one process would form them,
+are handed to helpers, which send their rows back: only the pair's process writes to the array, and
+its rows are those of one process. That process embeds beside them, and takes back what has not come
+when nothing else is left: where the cluster has no room for helpers, or loses them, it does all by
+itself.
 """
 
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+import torch
 from tqdm import tqdm
 
 from benchmark.data.clip import Task
+from benchmark.data.corrupt import CorruptedClips
+from benchmark.embed.cache import EmbeddingArray, Progress
+from benchmark.embed.embedder import Embedder
 from benchmark.evaluate import Settings, evaluate, versions_of
 from benchmark.results.failures import write_failures
 from benchmark.results.schema import Result, ResultKey
 from wavebyol_hear.files.embed_ray import connect
+from wavebyol_hear.files.extras import require
+from wavebyol_hear.files.hear_module import HearModel, load
+from wavebyol_hear.files.read_ahead import planned_batches
 
 RETRIES = 2
 """Times that a pair is begun anew when its worker is lost."""
+GROUPS = 8
+"""Of batches, for each helper: so that all end at about the same time."""
 
 
 def evaluate_on_ray(
@@ -47,66 +65,171 @@ def evaluate_on_ray(
         ClusterError: nothing answers at the address.
     """
     ray = connect(address)
-    here = replace(
-        settings,
-        out=settings.out.expanduser().absolute(),
-        data_dir=_absolute(settings.data_dir),
-        cache_dir=_absolute(settings.cache_dir),
-    )
+    # Paths that hold in the working directory of any worker.
+    folders = {name: getattr(settings, name) for name in ("out", "data_dir", "cache_dir")}
+    here = {name: path.expanduser().absolute() for name, path in folders.items() if path}
+    settings = replace(settings, **here)
+    pairs = [(task, model) for task in tasks for model in models]
     try:
-        return _collect(ray, tasks, models, here, absent)
+        begin = ray.remote(**_share(settings))(_evaluate_pair)
+        futures = [begin.remote(task, model, settings) for task, model in pairs]
+        waiting = list(futures)
+        with tqdm(total=len(futures), unit="pair", desc="Ray") as bar:
+            while waiting:
+                done, waiting = ray.wait(waiting)
+                bar.update(len(done))
+        results, failures = evaluate([], models, settings, absent)
+        for (task, model), future in zip(pairs, futures, strict=True):
+            try:
+                scored, lacking = ray.get(future)
+                results += scored
+                failures |= lacking
+            except ray.exceptions.RayError as error:
+                lines = str(error).strip().splitlines()
+                reason = f"{type(error).__name__}: {lines[0] if lines else 'the worker is lost'}"
+                keys = [(task.name, model, version) for version in versions_of(task, settings)]
+                failures |= dict.fromkeys(keys, reason)
+                write_failures(settings.out, dict.fromkeys(keys, reason), ())
+        return results, failures
     finally:
         ray.shutdown()
 
 
-def _collect(
-    ray: Any,  # noqa: ANN401  (an optional package without types here)
-    tasks: Sequence[Task | Path],
-    models: Sequence[str],
-    settings: Settings,
-    absent: Mapping[str, str] | None,
-) -> tuple[list[Result], dict[ResultKey, str]]:
-    """Begin all pairs, and return what comes of them in the order of tasks and models."""
-    cores = max(1, settings.workers)
+def _share(settings: Settings) -> dict[str, int]:
+    """Return what a pair takes of the cluster, and a helper too."""
     gpus = int(settings.torch_device.startswith("cuda"))
-    begin = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=RETRIES)(_evaluate_pair)
-    pairs = [(task, model) for task in tasks for model in models]
-    futures = [begin.remote(task, model, settings, cores) for task, model in pairs]
-    waiting = list(futures)
-    with tqdm(total=len(futures), unit="pair", desc="Ray") as bar:
-        while waiting:
-            done, waiting = ray.wait(waiting)
-            bar.update(len(done))
-    results, failures = evaluate([], models, settings, absent)
-    for (task, model), future in zip(pairs, futures, strict=True):
-        try:
-            scored, lacking = ray.get(future)
-            results += scored
-            failures |= lacking
-        except ray.exceptions.RayError as error:
-            lines = str(error).strip().splitlines()
-            reason = f"{type(error).__name__}: {lines[0] if lines else 'the worker is lost'}"
-            keys = [(task.name, model, version) for version in versions_of(task, settings)]
-            failures |= dict.fromkeys(keys, reason)
-            write_failures(settings.out, dict.fromkeys(keys, reason), ())
-    return results, failures
+    return {"num_cpus": max(1, settings.workers), "num_gpus": gpus, "max_retries": RETRIES}
 
 
 def _evaluate_pair(
-    task: Task | Path, model: str, settings: Settings, cores: int
+    task: Task | Path, model: str, settings: Settings
 ) -> tuple[list[Result], dict[ResultKey, str]]:
     """Evaluate one model on one task, in a worker of the cluster."""
-    import torch
-
-    from benchmark.embed import spread
-
-    torch.set_num_threads(cores)
-    device = settings.torch_device
-    gpus = int(device.startswith("cuda"))
-    helpers = spread.Helpers(cores, gpus, RETRIES, device, settings.precision)
-    return evaluate([task], [model], replace(settings, fill=partial(spread.fill, helpers=helpers)))
+    torch.set_num_threads(max(1, settings.workers))
+    return evaluate([task], [model], replace(settings, fill=partial(fill, settings=settings)))
 
 
-def _absolute(path: Path | None) -> Path | None:
-    """Return a path that holds in the working directory of any worker."""
-    return None if path is None else path.expanduser().absolute()
+def fill(
+    embedder: Embedder,
+    workers: int,
+    batch_seconds: float,
+    title: str,
+    transform: CorruptedClips | None = None,
+    *,
+    min_samples: int = 0,
+    settings: Settings,
+) -> None:
+    """Embed all rows that are not done, on the cluster; see `Embedder.fill`."""
+    ray = require("ray", "ray", "--engine ray")
+    array, paths, reading = embedder.array, embedder.paths, (batch_seconds, min_samples)
+    plan = list(planned_batches(paths, array.todo(), embedder.model.sample_rate, *reading))
+    share, resources = _share(settings), ray.cluster_resources()
+    most = int(resources.get("CPU", 0) // share["num_cpus"])
+    most = min(most, int(resources.get("GPU", 0))) if share["num_gpus"] else most
+    size = max(1, len(plan) // (GROUPS * most)) if most > 1 else len(plan)
+    runs = (plan[first : first + size] for first in range(0, len(plan), size))
+    groups = deque(list(chain.from_iterable(run)) for run in runs)
+    how: dict[str, Any] = {"workers": workers, "batch_seconds": batch_seconds, "title": title}
+    how["min_samples"] = min_samples
+    begin = ray.remote(**share)(_embed_rows)
+    weights = embedder.model.spec, embedder.model.weights_hash
+    busy, seconds, helped = dict[Any, list[int]](), 0.0, False
+    while groups or busy:
+        own = groups.popleft() if groups else None
+        while groups and len(busy) < most - 1:
+            rows = groups.pop()
+            part = transform
+            if transform is not None:
+                ids = [transform.clip_ids[row] for row in rows]
+                part = CorruptedClips(transform.corruption, ids)
+            files = [paths[row] for row in rows], embedder.stamps[rows]
+            busy[begin.remote(settings, *weights, *files, part, how)] = rows
+        if own is None:
+            helped |= _collect(ray, embedder, busy, groups, wait=seconds * helped)
+            if not busy or groups:
+                continue
+            job, own = busy.popitem()
+            ray.cancel(job)
+        start = time.monotonic()
+        embedder.fill(transform=transform, rows=own, **how)
+        seconds = time.monotonic() - start
+        helped |= _collect(ray, embedder, busy, groups, wait=0)
+
+
+@dataclass
+class _Rows:
+    """Stands for an `EmbeddingArray` in a helper: some rows, numbered from 0, in memory."""
+
+    values: dict[int, np.ndarray] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    calls: int = 0
+
+    def write(self, row: int, values: np.ndarray) -> None:
+        """Keep a row."""
+        self.values[row] = values
+
+    def save(self) -> None:
+        """Do nothing: the rows are sent."""
+
+
+def _collect(
+    ray: Any,  # noqa: ANN401  (an optional package without types here)
+    embedder: Embedder,
+    busy: dict[Any, list[int]],
+    groups: deque[list[int]],
+    wait: float,
+) -> bool:
+    """Write what helpers send within some seconds and return whether something came.
+
+    What they failed to do is to be done again.
+    """
+    came = False
+    array, progress = embedder.array, embedder.array.progress
+    jobs = list(busy)
+    for job in ray.wait(jobs, num_returns=len(jobs), timeout=wait)[0] if jobs else ():
+        rows = busy.pop(job)
+        try:
+            part: _Rows = ray.get(job)
+        except ray.exceptions.RayError:  # its own error, which is that of all, or it is lost
+            groups.append(rows)
+            continue
+        for row, values in part.values.items():
+            array.write(rows[row], values)
+        array.failures |= {rows[row]: why for row, why in part.failures.items()}
+        progress.errors |= {rows[row]: why for row, why in part.progress.errors.items()}
+        progress.seconds += part.progress.seconds
+        progress.clips += part.progress.clips
+        if progress.audio_seconds is not None:
+            progress.audio_seconds += part.progress.audio_seconds or 0.0
+        embedder.calls += part.calls
+        array.save()
+        came = True
+    return came
+
+
+def _embed_rows(
+    settings: Settings,
+    spec: str,
+    weights_hash: str,
+    paths: Sequence[str],
+    stamps: np.ndarray,
+    transform: CorruptedClips | None,
+    how: dict[str, Any],
+) -> _Rows:
+    """Embed some files in a helper."""
+    torch.set_num_threads(max(1, settings.workers))
+    model = _loaded(spec, settings.torch_device, settings.precision)
+    if model.weights_hash != weights_hash:
+        raise RuntimeError(f"{spec}: this node has other weights or other code")
+    rows = _Rows()
+    embedder = Embedder(model, cast(EmbeddingArray, rows), paths, stamps)
+    embedder.fill(transform=transform, rows=range(len(paths)), **how)
+    rows.calls = embedder.calls
+    return rows
+
+
+@lru_cache(maxsize=1)
+def _loaded(spec: str, device: str, precision: str) -> HearModel:
+    """Return a model, which a helper keeps from one task to the next."""
+    return load(spec, device, precision=precision)

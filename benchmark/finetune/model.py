@@ -38,15 +38,19 @@ class NoGradientError(HearError):
 
 
 @dataclass(frozen=True)
-class AudioClips:
-    """The clips of a task as fine-tuning reads them."""
+class Setup:
+    """What all folds share: a model, the clips of a task, and how it is trained on them."""
 
+    hear: HearModel  #: the module, whose model is trained in place
+    initial: dict[str, Tensor]  #: state of the model, where every training begins
     paths: Sequence[str]  #: of the files, by row; all can be read
     labels: np.ndarray  #: class indices, by row
     n_classes: int  #: number of classes of the task
-    sample_rate: int  #: wanted, in Hz
     workers: int  #: threads that decode, 0 or more
     title: str  #: of the progress bars and messages
+    config: FinetuneConfig  #: of the training
+    samples: int  #: of a training clip
+    seed: int  #: of all that is random
 
     def readable(
         self, batch: Sequence[tuple[int, np.ndarray | str]]
@@ -66,11 +70,11 @@ class Classifier(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, hear: HearModel, initial: dict[str, Tensor], head: Head) -> None:
+    def __init__(self, setup: Setup, head: Head) -> None:
         super().__init__()
-        self.hear = hear
+        self.hear = hear = setup.hear
         self.encoder = hear.model
-        self.encoder.load_state_dict(initial)
+        self.encoder.load_state_dict(setup.initial)
         self.register_buffer("mean", head["mean"].to(hear.device))
         self.register_buffer("scale", head["scale"].to(hear.device))
         n_classes, size = head["weight"].shape
@@ -126,25 +130,23 @@ class ClipScores:
     loss: float  #: mean cross-entropy
 
 
-def score_clips(classifier: Classifier, clips: AudioClips, rows: np.ndarray) -> ClipScores:
+def score_clips(classifier: Classifier, setup: Setup, rows: np.ndarray) -> ClipScores:
     """Score a classifier on whole clips, in batches of one length."""
     if not len(rows):
-        raise FinetuneError(f"{clips.title}: a part of the split has no clips; add them")
+        raise FinetuneError(f"{setup.title}: a part of the split has no clips; add them")
     classifier.eval()
     predicted = np.full(len(rows), -1, dtype=np.int64)
     total = 0.0
-    reading = read_batches(
-        clips.paths, rows.tolist(), clips.sample_rate, clips.workers, BATCH_SECONDS
-    )
-    with closing(reading) as batches:
+    reading = setup.paths, rows.tolist(), setup.hear.sample_rate, setup.workers, BATCH_SECONDS
+    with closing(read_batches(*reading)) as batches:
         for batch in batches:
-            for some, block in of_one_length(zip(*clips.readable(batch), strict=True)):
+            for some, block in of_one_length(zip(*setup.readable(batch), strict=True)):
                 with torch.no_grad():
                     logits = classifier(torch.from_numpy(block))
-                targets = torch.from_numpy(clips.labels[some]).to(logits.device)
+                targets = torch.from_numpy(setup.labels[some]).to(logits.device)
                 total += cross_entropy(logits, targets, reduction="sum").item()
                 predicted[np.searchsorted(rows, some)] = logits.argmax(1).cpu().numpy()
-    accuracy = 100.0 * float((predicted == clips.labels[rows]).mean())
+    accuracy = 100.0 * float((predicted == setup.labels[rows]).mean())
     return ClipScores(predicted, accuracy, total / len(rows))
 
 

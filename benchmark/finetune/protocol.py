@@ -22,15 +22,15 @@ from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.model import (
-    AudioClips,
+    Classifier,
     FinetuneError,
+    Setup,
     check_trainable,
     copy_state,
     head_of,
     score_clips,
 )
-from benchmark.finetune.state import Attempt, Best, FoldState
-from benchmark.finetune.train import Setup, Trainer
+from benchmark.finetune.train import Attempt, Best, FoldState, Trainer
 from benchmark.probes.protocols import PROTOCOLS, select_c
 from benchmark.probes.rows import Examples, ProbeResult, Rows, Selection, predict_test
 from wavebyol_hear.files.hear_module import load
@@ -41,7 +41,15 @@ PROTOCOL = PROTOCOLS["finetune"].version
 
 def tune_fold(setup: Setup, embeddings: np.ndarray, fold: Fold, path: Path) -> FoldState:
     """Train, select and test on one fold, from where its file stands."""
-    state = FoldState.load(path) or _begin(setup, embeddings, fold)
+    state = FoldState.load(path)
+    if state is None:  # begin with a linear probe as head, and its validation score
+        train, valid = ([Rows(embeddings, setup.labels, x)] for x in (fold.train, fold.valid))
+        (selection,), probe = select_c(train, valid, setup.n_classes, device=str(setup.hear.device))
+        head = head_of(probe)
+        scores = score_clips(Classifier(setup, head), setup, fold.valid)
+        start = {"epoch": 0.0, "loss": scores.loss, "accuracy": scores.accuracy}
+        best = Best(0.0, 0, scores.accuracy, scores.loss)
+        state = FoldState(head, selection.value, start, best)
     if state.predicted:
         return state
     for i, rate in enumerate(setup.config.learning_rates):
@@ -50,24 +58,13 @@ def tune_fold(setup: Setup, embeddings: np.ndarray, fold: Fold, path: Path) -> F
         if not state.attempts[i].over:
             Trainer(setup, fold, state, path).run()
             state.save(path)
-    classifier = setup.classifier(state.head)
+    classifier = Classifier(setup, state.head)
     if state.best.weights:
         classifier.load_state_dict(state.best.weights)
-    state.predicted = score_clips(classifier, setup.clips, fold.test).predicted.tolist()
+    state.predicted = score_clips(classifier, setup, fold.test).predicted.tolist()
     state.best.weights = {}  # of no more use, and large
     state.save(path)
     return state
-
-
-def _begin(setup: Setup, embeddings: np.ndarray, fold: Fold) -> FoldState:
-    """Return the state before any training: a linear probe as head, and its validation score."""
-    clips = setup.clips
-    train, valid = ([Rows(embeddings, clips.labels, x)] for x in (fold.train, fold.valid))
-    (selection,), probe = select_c(train, valid, clips.n_classes, device=str(setup.hear.device))
-    head = head_of(probe)
-    scores = score_clips(setup.classifier(head), clips, fold.valid)
-    start = {"epoch": 0.0, "loss": scores.loss, "accuracy": scores.accuracy}
-    return FoldState(head, selection.value, start, Best(0.0, 0, scores.accuracy, scores.loss))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +91,10 @@ class Finetune:
         check_trainable(hear, samples)
         path_of = {clip.clip_id: str(root / clip.path) for clip in self.source.clips}
         paths = [path_of[clip] for clip in self.embedded.clip_ids.tolist()]
-        title = f"{task.name}, {self.model}"
-        clips = AudioClips(
-            paths, data.labels, data.n_classes, hear.sample_rate, self.workers, title
+        setup = Setup(
+            *(hear, copy_state(hear.model), paths, data.labels, data.n_classes, self.workers),
+            *(f"{task.name}, {self.model}", self.config, samples, seed),
         )
-        setup = Setup(hear, copy_state(hear.model), clips, self.config, samples, seed)
         folder = cache_folder(
             self.cache_dir / "finetune",
             self.model,

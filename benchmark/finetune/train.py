@@ -1,14 +1,17 @@
-"""One learning rate on one fold: training clips, epochs, steps and what is kept of them.
+"""One learning rate on one fold: training clips, epochs, steps, and the file that keeps them.
 
 All that is random depends on seed, epoch and row or step alone, not on what was drawn before, so
 that training goes on after a break as if there had been none.
 """
 
+import logging
 import math
+import pickle
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +22,14 @@ from tqdm import tqdm
 from benchmark.data.split import Fold
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.model import (
-    AudioClips,
     Classifier,
     Head,
+    Setup,
     copy_state,
     freeze_batch_norm,
     score_clips,
 )
-from benchmark.finetune.state import Best, FoldState
-from wavebyol_hear.files.hear_module import HearModel
+from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.read_ahead import Batch, Reader, ahead
 
 NOISE_RANGE_DB = 30.0
@@ -36,6 +38,8 @@ ORDER, CROP, STEP = 1, 2, 3
 """What is drawn: first in a seed, so that no two things share a stream."""
 SAVE_SECONDS = 60.0
 """Between two saves: what a kill may cost at most."""
+
+logger = logging.getLogger(__name__)
 
 
 def crop(wave: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
@@ -92,20 +96,67 @@ def augment(
     return waves, targets
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What all folds share."""
+@dataclass
+class Attempt:
+    """One learning rate on one fold."""
 
-    hear: HearModel  #: the module, whose model is trained in place
-    initial: dict[str, Tensor]  #: state of the model, where every training begins
-    clips: AudioClips  #: all of them
-    config: FinetuneConfig  #: of the training
-    samples: int  #: of a training clip
-    seed: int  #: of all that is random
+    rate: float  #: learning rate of the encoder
+    #: epoch, training loss, and loss and accuracy (percent) on validation
+    curve: list[dict[str, float]]
+    epoch: int = 0  #: epochs finished
+    step: int = 0  #: steps done of the current epoch
+    loss: float = 0.0  #: of these steps, summed
+    over: bool = False  #: whether it has ended
+    diverged: bool = False  #: whether it ended because its loss was NaN or infinite
 
-    def classifier(self, head: Head) -> Classifier:
-        """Return the untrained model with a head."""
-        return Classifier(self.hear, self.initial, head)
+
+@dataclass
+class Best:
+    """The state that did best on validation so far."""
+
+    rate: float  #: learning rate it was reached with; 0 for the initial state
+    epoch: int  #: after which it was; 0 for the initial state
+    accuracy: float  #: on validation, in percent
+    loss: float  #: on validation; decides between equal accuracies
+    #: of the classifier; empty for the initial state
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class FoldState:
+    """All that a fold needs to go on."""
+
+    head: Head  #: of the beginning, a linear probe
+    c: float  #: that was selected for it, see `benchmark.probes.protocols.select_c`
+    start: dict[str, float]  #: the point of the validation curve before any training
+    best: Best  #: over all attempts
+    attempts: list[Attempt] = field(default_factory=list)  #: those begun, the last perhaps not over
+    #: of the classifier in the current attempt
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)  #: its state
+    #: the class index of each test row; the end of it all
+    predicted: list[int] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write the state, whole or not at all, in a folder that is made where it is absent."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        attempts = [vars(attempt) for attempt in self.attempts]
+        with atomic_write(path) as file:
+            torch.save({**vars(self), "best": vars(self.best), "attempts": attempts}, file)
+
+    @classmethod
+    def load(cls, path: Path) -> "FoldState | None":
+        """Return the state; None where there is none or it is damaged, which is logged."""
+        if not path.is_file():
+            return None
+        try:
+            kept = torch.load(path, map_location="cpu", weights_only=True)
+            kept["best"] = Best(**kept["best"])
+            kept["attempts"] = [Attempt(**attempt) for attempt in kept["attempts"]]
+            return cls(**kept)
+        except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+            logger.warning("%s is damaged and is made anew (%s)", path, type(error).__name__)
+            return None
 
 
 class Trainer:
@@ -114,7 +165,7 @@ class Trainer:
     def __init__(self, setup: Setup, fold: Fold, state: FoldState, path: Path) -> None:
         self.setup, self.fold, self.state, self.path = setup, fold, state, path
         self.attempt, self.saved = state.attempts[-1], time.monotonic()
-        self.classifier = setup.classifier(state.head)
+        self.classifier = Classifier(setup, state.head)
         if setup.config.head == "zero":
             for parameter in self.classifier.linear.parameters():
                 nn.init.zeros_(parameter)
@@ -127,7 +178,7 @@ class Trainer:
     def run(self) -> None:
         """Train until the epochs are over or patience is, keeping the best state."""
         attempt, config, setup = self.attempt, self.setup.config, self.setup
-        reader = Reader(setup.clips.paths, setup.clips.sample_rate)
+        reader = Reader(setup.paths, setup.hear.sample_rate)
         cuda = [setup.hear.device] if setup.hear.device.type == "cuda" else []
         per_epoch = math.ceil(len(self.fold.train) / config.batch_size)
         with (
@@ -135,7 +186,7 @@ class Trainer:
             tqdm(
                 total=config.epochs * per_epoch,
                 initial=attempt.epoch * per_epoch + attempt.step,
-                desc=f"{setup.clips.title}, {self.fold.name}, rate {attempt.rate:g}",
+                desc=f"{setup.title}, {self.fold.name}, rate {attempt.rate:g}",
                 unit="step",
             ) as bar,
         ):
@@ -145,7 +196,7 @@ class Trainer:
                 def read(rows: list[int], epoch: int = attempt.epoch) -> Batch:
                     return read_crops(reader, setup.samples, setup.seed, epoch, rows)
 
-                remaining = ahead(read, steps[attempt.step :], setup.clips.workers)
+                remaining = ahead(read, steps[attempt.step :], setup.workers)
                 with closing(remaining) as batches:
                     for batch in batches:
                         self._step(batch, len(steps))
@@ -173,10 +224,10 @@ class Trainer:
         share = self._rate_share(attempt.epoch * per_epoch + attempt.step, per_epoch)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = share * rate
-        rows, waves = setup.clips.readable(batch)
+        rows, waves = setup.readable(batch)
         audio = torch.from_numpy(np.stack(waves)).to(setup.hear.device)
-        labels = torch.from_numpy(setup.clips.labels[rows]).to(audio.device)
-        targets = one_hot(labels, setup.clips.n_classes).float()
+        labels = torch.from_numpy(setup.labels[rows]).to(audio.device)
+        targets = one_hot(labels, setup.n_classes).float()
         audio, targets = augment(audio, targets, setup.config, generator)
         self.classifier.train()
         if setup.config.batch_norm == "frozen":
@@ -204,7 +255,7 @@ class Trainer:
     def _validate(self) -> None:
         """Score the epoch and keep the state where it is the best of all attempts."""
         attempt, best = self.attempt, self.state.best
-        scores = score_clips(self.classifier, self.setup.clips, self.fold.valid)
+        scores = score_clips(self.classifier, self.setup, self.fold.valid)
         attempt.epoch += 1
         point = {"epoch": float(attempt.epoch), "train_loss": attempt.loss / attempt.step}
         attempt.curve.append(point | {"loss": scores.loss, "accuracy": scores.accuracy})

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.hear_folder import HearTask, clip_order
+from benchmark.embed.embed import EmbeddedTask
 from benchmark.embed.events import EventEmbeddings
 
 TAIL_MS = 0.0001
@@ -43,46 +44,35 @@ def labels_at(events: list[dict[str, Any]], timestamps: np.ndarray) -> list[list
     return labels
 
 
-def write_scenes(hear: HearTask, embeddings: np.ndarray, folder: Path) -> None:
-    """Write the folder of a scene task under one model for heareval, unless it is complete.
+def write_embeddings(
+    hear: HearTask, embedded: EmbeddedTask | EventEmbeddings, folder: Path
+) -> None:
+    """Write the folder of a task under one model for heareval, unless it is complete.
 
-    Shape:
-        embeddings `[n, D]`, of all clips in heareval's order, see `clip_order`.
+    Scenes are those of all clips in heareval's order, see `clip_order`.
     """
     if (folder / DONE).exists():
         return
-    _copy_texts(hear, folder)
-    start = 0
-    for split, names in clip_order(hear).items():
-        rows = embeddings[start : start + len(names)]
-        start += len(names)
-        _write_split(folder, split, len(rows), [rows], [hear.clips[split][n] for n in names])
-    (folder / DONE).touch()
-
-
-def write_events(hear: HearTask, events: EventEmbeddings, folder: Path) -> None:
-    """Write the folder of an event task under one model for heareval, unless it is complete."""
-    if (folder / DONE).exists():
-        return
-    _copy_texts(hear, folder)
-    for split, names in clip_order(hear).items():
-        labels: list[list[Any]] = []
-        instants: list[tuple[str, float]] = []
-        for name in names:
-            _, timestamps = events.read(split, name)
-            labels += labels_at(hear.clips[split][name], timestamps)
-            instants += [(f"{folder}/{split}/{name}", time) for time in timestamps.tolist()]
-        frames = (events.read(split, name)[0] for name in names)
-        _write_split(folder, split, len(labels), frames, labels)
-        text = json.dumps(instants, indent=4)
-        (folder / f"{split}.filename-timestamps.json").write_text(text)
-    (folder / DONE).touch()
-
-
-def _copy_texts(hear: HearTask, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in texts_of(hear):
         shutil.copyfile(hear.folder / name, folder / name)
+    start = 0
+    for split, names in clip_order(hear).items():
+        listed = [hear.clips[split][name] for name in names]
+        if isinstance(embedded, EventEmbeddings):
+            times = [embedded.read(split, name)[1] for name in names]
+            frames = (embedded.read(split, name)[0] for name in names)
+            labels = [on for clip in map(labels_at, listed, times) for on in clip]
+            _write_split(folder, split, len(labels), frames, labels)
+            paths = [f"{folder}/{split}/{name}" for name in names]
+            instants = [(p, time) for p, t in zip(paths, times, strict=True) for time in t.tolist()]
+            text = json.dumps(instants, indent=4)
+            (folder / f"{split}.filename-timestamps.json").write_text(text)
+        else:
+            rows = embedded.embeddings[start : start + len(names)]
+            start += len(names)
+            _write_split(folder, split, len(rows), [rows], listed)
+    (folder / DONE).touch()
 
 
 def _write_split(

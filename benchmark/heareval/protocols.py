@@ -20,7 +20,7 @@ from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask, array_key
 from benchmark.embed.events import EventEmbeddings
 from benchmark.heareval import frames
-from benchmark.heareval.heareval_format import texts_of, write_events, write_scenes
+from benchmark.heareval.heareval_format import texts_of, write_embeddings
 from benchmark.heareval.predict import predict, protocol
 from benchmark.probes.linear import C_GRID, LinearProbe, logistic_path
 from benchmark.probes.protocols import PROTOCOLS
@@ -73,11 +73,8 @@ def heareval_result(subject: Subject, grid: str, points: int) -> Result:
     hear, folder, embedded = subject.source.hear, subject.heareval_folder, subject.embedded
     assert hear is not None
     assert folder is not None
-    if isinstance(embedded, EventEmbeddings):
-        write_events(hear, embedded, folder)
-    else:
-        assert isinstance(embedded, EmbeddedTask)
-        write_scenes(hear, embedded.embeddings, folder)
+    assert isinstance(embedded, EmbeddedTask | EventEmbeddings)
+    write_embeddings(hear, embedded, folder)
     predicted = predict(folder, grid, points, subject.device)
     return measure_result(
         subject,

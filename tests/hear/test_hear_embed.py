@@ -15,7 +15,7 @@ from benchmark.data.hear_folder import HearTask, clip_order, hear_source, read_t
 from benchmark.data.registry import TaskClips
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.events import EventEmbeddings, embed_events
-from benchmark.heareval.heareval_format import labels_at, write_events, write_scenes
+from benchmark.heareval.heareval_format import labels_at, write_embeddings
 from tests.hear.hear_tasks import RATE, everyday_sounds
 from wavebyol_hear.files.hear_module import HearModel
 
@@ -36,10 +36,9 @@ def ours(
         made = embed_clips(hear, hear.folder / str(RATE), exact, folder / "cache")
         if isinstance(made, EventEmbeddings):
             assert made.clips == hear.count
-            write_events(hear, made, folders[kind])
         else:
             assert len(made.embeddings) == hear.count
-            write_scenes(hear, made.embeddings, folders[kind])
+        write_embeddings(hear, made, folders[kind])
     return folders
 
 

@@ -14,16 +14,15 @@ import torch
 from benchmark.data.split import Fold
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.model import (
-    AudioClips,
     ClipScores,
     FinetuneError,
     NoGradientError,
+    Setup,
     check_trainable,
     copy_state,
 )
 from benchmark.finetune.protocol import tune_fold
-from benchmark.finetune.state import FoldState
-from benchmark.finetune.train import Setup, Trainer
+from benchmark.finetune.train import FoldState, Trainer
 from benchmark.probes.protocols import select_c
 from benchmark.probes.rows import Rows
 from wavebyol_hear.files.hear_module import HearModel, load
@@ -58,8 +57,8 @@ FOLD = Fold("test", np.arange(0, 96), np.arange(96, 144), np.arange(144, 192))
 
 
 @pytest.fixture(scope="module")
-def tones(tmp_path_factory: pytest.TempPathFactory) -> AudioClips:
-    """192 tones in noise of six pitches and three lengths; row i is of class i % 6."""
+def tones(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Paths of 192 tones in noise of six pitches and three lengths; row i is of class i % 6."""
     folder = tmp_path_factory.mktemp("tones")
     random = np.random.default_rng(0)
     paths = []
@@ -68,24 +67,25 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> AudioClips:
         tone = 0.03 * np.sin(2 * np.pi * (PITCHES[i % 6] * time + random.uniform()))
         paths.append(str(folder / f"{i}.wav"))
         soundfile.write(paths[-1], tone + 0.1 * random.standard_normal(len(time)), 16000)
-    return AudioClips(paths, np.arange(192) % 6, 6, 16000, 0, "tones")
+    return paths
 
 
 @pytest.fixture
-def setup(tones: AudioClips, write_module: Callable[..., str]) -> Setup:
+def setup(tones: list[str], write_module: Callable[..., str]) -> Setup:
     hear = load(write_module("network", NETWORK))
-    return Setup(hear, copy_state(hear.model), tones, CONFIG, 1600, 0)
+    labels = np.arange(192) % 6
+    return Setup(hear, copy_state(hear.model), tones, labels, 6, 0, "tones", CONFIG, 1600, 0)
 
 
-def accuracy(state: FoldState, clips: AudioClips) -> float:
-    return 100 * float(np.mean(np.array(state.predicted) == clips.labels[FOLD.test]))
+def accuracy(state: FoldState, setup: Setup) -> float:
+    return 100 * float(np.mean(np.array(state.predicted) == setup.labels[FOLD.test]))
 
 
 def tune(setup: Setup, path: Path) -> FoldState:
     """Fine-tune from the module's embeddings; those of test clips are NaN, as none may be read."""
     setup.hear.model.eval().load_state_dict(setup.initial)
     embeddings = np.full((192, 3), np.nan, dtype=np.float32)
-    reader = Reader(setup.clips.paths, 16000)
+    reader = Reader(setup.paths, 16000)
     for row in FOLD.development.tolist():
         wave = reader.read(row)
         assert isinstance(wave, np.ndarray), wave
@@ -106,7 +106,7 @@ def test_training_beats_the_initial_state(
     initial = tune(untouched(setup), tmp_path / "0.pt")
     state = tune(setup, tmp_path / "1.pt")
     assert len(state.predicted) == len(FOLD.test)
-    assert accuracy(state, setup.clips) > accuracy(initial, setup.clips) + 15
+    assert accuracy(state, setup) > accuracy(initial, setup) + 15
     assert [each.rate for each in state.attempts] == [1e-3, 3e-3]
     points = [point for each in state.attempts for point in each.curve]
     assert state.best.accuracy == max(point["accuracy"] for point in points)
@@ -121,11 +121,11 @@ def test_every_rate_begins_at_the_initial_state(setup: Setup, tmp_path: Path) ->
 
 
 def test_shuffled_training_labels_score_at_chance(setup: Setup, tmp_path: Path) -> None:
-    labels = setup.clips.labels.copy()
+    labels = setup.labels.copy()
     labels[:144] = np.random.default_rng(1).permutation(labels[:144])
-    wrong = dataclasses.replace(setup, clips=dataclasses.replace(setup.clips, labels=labels))
+    wrong = dataclasses.replace(setup, labels=labels)
     state = tune(wrong, tmp_path / "0.pt")
-    assert accuracy(state, wrong.clips) < 100 / 6 + 3 * 100 * np.sqrt(1 / 6 * 5 / 6 / 48)
+    assert accuracy(state, wrong) < 100 / 6 + 3 * 100 * np.sqrt(1 / 6 * 5 / 6 / 48)
 
 
 def test_no_test_clip_is_read_before_the_choice(
@@ -207,7 +207,7 @@ def test_a_clip_that_goes_away_is_named(setup: Setup, tmp_path: Path) -> None:
     first.predicted = []
     first.save(tmp_path / "0.pt")
     paths = [str(tmp_path / "gone.wav")] * 192
-    gone = dataclasses.replace(setup, clips=dataclasses.replace(setup.clips, paths=paths))
+    gone = dataclasses.replace(setup, paths=paths)
     with pytest.raises(FinetuneError, match=r"can no longer be read .*gone\.wav"):
         tune_fold(gone, np.zeros((192, 3)), FOLD, tmp_path / "0.pt")
 
@@ -288,8 +288,8 @@ def test_a_rate_is_given_up_after_so_many_epochs_without_a_better_score(
 ) -> None:
     scores = iter([50.0, 60.0, 55.0, 60.0, 60.0, 70.0])
 
-    def score(classifier: object, clips: AudioClips, rows: np.ndarray) -> ClipScores:
-        return ClipScores(clips.labels[rows], next(scores), 1.0)
+    def score(classifier: object, setup: Setup, rows: np.ndarray) -> ClipScores:
+        return ClipScores(setup.labels[rows], next(scores), 1.0)
 
     monkeypatch.setattr("benchmark.finetune.train.score_clips", score)
     monkeypatch.setattr("benchmark.finetune.protocol.score_clips", score)
@@ -336,6 +336,6 @@ def test_the_first_head_is_the_probe_of_training_clips_selected_on_validation_cl
     embeddings = np.random.default_rng(0).normal(size=(192, 3)).astype(np.float32)
     state = tune_fold(untouched(setup), embeddings, FOLD, tmp_path / "0.pt")
     np.testing.assert_allclose(state.head["mean"], embeddings[FOLD.train].mean(0), atol=1e-6)
-    train, valid = (Rows(embeddings, setup.clips.labels, rows) for rows in (FOLD.train, FOLD.valid))
+    train, valid = (Rows(embeddings, setup.labels, rows) for rows in (FOLD.train, FOLD.valid))
     (selection,), _ = select_c([train], [valid], 6)
     assert state.c == selection.value
