@@ -21,16 +21,15 @@ from benchmark.embed.embedder import Embedder
 from benchmark.embed.events import EventEmbeddings, embed_events
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
+from benchmark.heareval import frames
 from benchmark.heareval.audio import audio_at, faintness
-from benchmark.heareval.frames import frames_result
 from benchmark.heareval.predict import POINTS, protocol
 from benchmark.heareval.protocols import (
     ACCURACIES,
     MULTILABEL,
-    hear_multilabel_result,
     heareval_folder,
     heareval_result,
-    own_multilabel_result,
+    multilabel_result,
     own_protocol,
 )
 from benchmark.probes.protocols import PROTOCOLS, Protocol
@@ -228,31 +227,25 @@ def embed_corrupted(
 
 def scorers(subject: Subject, settings: Settings) -> Iterator[tuple[str, Callable[[], Result]]]:
     """Yield the version of each protocol of a task with what scores a subject under it."""
-    hear, embedded = subject.source.hear, subject.embedded
+    hear = subject.source.hear
     if subject.source.task.labels is not None:
-        assert isinstance(embedded, EmbeddedTask)
-        yield MULTILABEL, partial(own_multilabel_result, subject, embedded)
-        return
-    if not hear:
-        for name in settings.protocols:
-            chosen = PROTOCOLS[name]
+        yield MULTILABEL, partial(multilabel_result, subject)
+    elif not hear:
+        for chosen in map(PROTOCOLS.__getitem__, settings.protocols):
             yield chosen.version, partial(score_classes, subject, chosen, settings)
-        return
-    if settings.hear_linear:
-        version = own_protocol(hear)
-        if isinstance(embedded, EventEmbeddings):
-            yield version, partial(frames_result, subject, hear, embedded)
-        elif hear.prediction == "multilabel":
-            assert isinstance(embedded, EmbeddedTask)
-            yield version, partial(hear_multilabel_result, subject, hear, embedded)
-        else:
-            noted = subject
+    else:
+        version, noted = own_protocol(hear), subject
+        if settings.hear_linear and version == frames.PROTOCOL:
+            yield version, partial(frames.frames_result, subject)
+        elif settings.hear_linear and version == MULTILABEL:
+            yield version, partial(multilabel_result, subject)
+        elif settings.hear_linear:
             if hear.metrics[0] not in ACCURACIES:
                 note = f"{hear.folder.name}: accuracy, where HEAR ranks by {hear.metrics[0]}"
                 noted = subject.with_note(note)
             yield version, partial(score_classes, noted, PROTOCOLS["linear"], settings)
-    heareval = partial(heareval_result, subject, settings.hear_grid, settings.hear_points)
-    yield settings.heareval, heareval
+        heareval = partial(heareval_result, subject, settings.hear_grid, settings.hear_points)
+        yield settings.heareval, heareval
 
 
 def score_classes(subject: Subject, chosen: Protocol, settings: Settings) -> Result:

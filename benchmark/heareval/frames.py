@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.hear_folder import HearTask
 from benchmark.data.split import make_folds
 from benchmark.embed.events import EventEmbeddings
 from benchmark.probes.linear import LinearProbe, logistic_path
@@ -117,12 +116,15 @@ def _events(
     }
 
 
-def frames_result(subject: Subject, hear: HearTask, embedded: EventEmbeddings) -> Result:
+def frames_result(subject: Subject) -> Result:
     """Score an event task under "frames-1", by onset F at 200 and 50 ms.
 
     Raises:
         ProbeError: nothing can be trained on a fold.
     """
+    hear, embedded, start = subject.source.hear, subject.embedded, time.monotonic()
+    assert hear is not None
+    assert isinstance(embedded, EventEmbeddings)
     clips = {
         split: [
             FramedClip(f"{split}/{name}", *embedded.read(split, name), events)
@@ -136,7 +138,6 @@ def frames_result(subject: Subject, hear: HearTask, embedded: EventEmbeddings) -
     splits = np.array(list(clips))
     folds: dict[str, Mapping[str, float]] = {}
     chosen: dict[str, dict[str, Any]] = {}
-    start, converged = time.monotonic(), True
     for fold in make_folds(subject.source.task.split_policy, splits, splits):
         train, valid, test = (
             [clip for split in splits[rows] for clip in clips[split]]
@@ -148,9 +149,10 @@ def frames_result(subject: Subject, hear: HearTask, embedded: EventEmbeddings) -
         )
         folds[fold.name] = {name: fitted.scores[TOLERANCES[name]] for name in measures}
         chosen[fold.name] = {"strength": fitted.c, **vars(fitted.postprocessing)}
-        converged &= fitted.converged
+        if not fitted.converged:
+            subject = subject.not_converged()
     return measure_result(
-        subject if converged else subject.not_converged(),
+        subject,
         PROTOCOL,
         folds,
         metric=measures[0],

@@ -7,14 +7,15 @@ train.
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.data.hear_folder import HearTask, clip_order
+from benchmark.data.hear_folder import HearTask
+from benchmark.data.registry import TaskClips
 from benchmark.data.split import Fold, make_folds
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask, array_key
@@ -144,35 +145,24 @@ def select_and_predict(
     return selection, final.probabilities(Rows(embeddings, unlabeled, fold.test))
 
 
-def multilabel_result(
-    subject: Subject,
-    embedded: EmbeddedTask,
-    targets: np.ndarray,
-    *,
-    metric: str = MEASURES[0],
-    groups: np.ndarray | None = None,
-    pooled: bool = False,
-) -> Result:
+def multilabel_result(subject: Subject) -> Result:
     """Score clips of several labels under "multilabel-2".
 
-    Args:
-        subject: a model on the task.
-        embedded: its embeddings.
-        targets: which clip has which label, bool `[n, K]`, in the order of the embeddings.
-        metric: one of `MEASURES`, by which the strength is selected and the task ranked.
-        groups: clips of one are resampled together; None for clip by clip, as a HEAR folder does
-            not say which clips share a speaker or an uploader.
-        pooled: whether the test clips of all folds are ranked together, so that a label need not
-            occur in every fold; else measures are means over folds, as HEAR has them.
+    A HEAR task is ranked by the first of its measures that we have, a mean over folds. Its clips
+    are resampled one by one, as its folder does not say which share a speaker or an uploader. A
+    task of one's own is ranked by the mAP over the test clips of all folds together, so that a
+    label need not occur in every fold; clips of one group are resampled together.
 
     Raises:
         ProbeError: nothing can be trained on a fold, or the metric is not finite.
     """
-    start, converged = time.monotonic(), True
+    hear, embedded, start = subject.source.hear, subject.embedded, time.monotonic()
+    assert isinstance(embedded, EmbeddedTask)
+    targets = label_table(subject.source, embedded.clip_ids)
+    metric = next((name for name in (hear.metrics if hear else ()) if name in MEASURES), "mAP")
     parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     chosen: dict[str, dict[str, Any]] = {}
-    folds = make_folds(subject.source.task.split_policy, embedded.splits, embedded.groups)
-    for fold in folds:
+    for fold in make_folds(subject.source.task.split_policy, embedded.splits, embedded.groups):
         selection, probabilities = select_and_predict(
             embedded.embeddings,
             targets,
@@ -182,61 +172,43 @@ def multilabel_result(
         )
         parts[fold.name] = probabilities, fold.test
         chosen[fold.name] = {"strength": selection.value}
-        converged &= selection.converged
-    if pooled:
+        if not selection.converged:
+            subject = subject.not_converged()
+    if not hear:
         every, rows = zip(*parts.values(), strict=True)
         parts = {"all folds": (np.concatenate(every), np.concatenate(rows))}
     tested = {name: (p, targets[rows]) for name, (p, rows) in parts.items()}
     result = measure_result(
-        subject if converged else subject.not_converged(),
+        subject,
         MULTILABEL,
         {name: _measures(*part) for name, part in tested.items()},
         metric=metric,
         seconds=time.monotonic() - start,
         chosen=chosen,
-        settings={"strength": chosen} if pooled else None,
+        settings=None if hear else {"strength": chosen},
     )
     drawn = [
-        bootstrap(*tested[name], None if groups is None else groups[rows], SEED + i)
+        bootstrap(*tested[name], None if hear else embedded.groups[rows], SEED + i)
         for i, (name, (_, rows)) in enumerate(parts.items())
     ]
-    _add_intervals(result, drawn)
-    return result
-
-
-def _add_intervals(result: Result, drawn: Sequence[Mapping[str, np.ndarray]]) -> None:
-    """Add the interval of each measure, the mean of the parts, from their resamples."""
     for name, point in result.metrics.items():
         ends = interval(name, point["value"], np.mean([one[name] for one in drawn], axis=0))
         if ends:
             point |= {"low": ends[0], "high": ends[1]}
+    return result
 
 
-def hear_multilabel_result(subject: Subject, hear: HearTask, embedded: EmbeddedTask) -> Result:
-    """Score a HEAR scene task of several labels per clip by the first of its measures we have."""
-    metric = next((name for name in hear.metrics if name in MEASURES), MEASURES[0])
-    return multilabel_result(subject, embedded, label_table(hear), metric=metric)
-
-
-def own_multilabel_result(subject: Subject, embedded: EmbeddedTask) -> Result:
-    """Score a task of one's own whose clips have several labels, by mAP over all test clips."""
-    task = subject.source.task
-    assert task.labels is not None
-    targets = np.array(
-        [[name in task.labels[clip] for name in task.classes] for clip in embedded.clip_ids]
-    )
-    return multilabel_result(subject, embedded, targets, groups=embedded.groups, pooled=True)
-
-
-def label_table(hear: HearTask) -> np.ndarray:
-    """Return which labels clips have, in heareval's order of clips, bool `[n, K]`."""
-    index = {label: i for i, label in enumerate(hear.labels)}
-    order = clip_order(hear)
-    listed = [hear.clips[split][name] for split, names in order.items() for name in names]
-    table = np.zeros((len(listed), len(index)), dtype=bool)
-    for row, labels in enumerate(listed):
-        table[row, [index[str(label)] for label in labels]] = True
-    return table
+def label_table(source: TaskClips, clip_ids: np.ndarray) -> np.ndarray:
+    """Return which labels clips have, bool `[n, K]`."""
+    names, labels, hear = source.task.classes, source.task.labels, source.hear
+    if hear:
+        names = hear.labels
+        listed = (
+            (f"{split}/{name}", x) for split, y in hear.clips.items() for name, x in y.items()
+        )
+        labels = {clip: tuple(map(str, each)) for clip, each in listed}
+    assert labels is not None
+    return np.array([[name in labels[clip] for name in names] for clip in clip_ids])
 
 
 def _measures(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
