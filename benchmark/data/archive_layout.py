@@ -83,16 +83,8 @@ def clips_of_folds(
     """Return the clips of a table with published folds; the group is the recording in its fold.
 
     The folds are the protocol: a recording that they split across two of them is a group in each,
-    and no reason to refuse the set.
-
-    Args:
-        table: a CSV file with the columns named next and `fold`.
-        folder: of the clips relative to the task's root, ending in a slash or empty; "{fold}" in it
-            stands for the fold's number.
-        name: column of the file names, which are the clips' ids.
-        label: column of the labels.
-        recording: column of the recordings that the clips were cut from.
-        folds: number of folds.
+    and no reason to refuse the set. The table has a column `fold`, and those that `name`, `label`
+    and `recording` are called; in `folder`, which ends in a slash, "{fold}" is the fold's number.
     """
     clips = []
     for line, row in read_table(table, (name, "fold", label, recording)):

@@ -109,11 +109,7 @@ def missing_data(task: Task, looked_in: Path, what: str) -> TaskDataError:
 def split_valid_clips(
     task: Task, clips: Sequence[Clip]
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
-    """Separate the clips whose label the task knows from errors: (clip id, message) of the others.
-
-    Raises:
-        TaskDataError: where two clips share an id or no clip is left.
-    """
+    """Separate the clips whose label the task knows from errors: (clip id, message) of others."""
     twice = [name for name, n in Counter(clip.clip_id for clip in clips).items() if n > 1]
     if twice:
         raise TaskDataError(f"{task.name}: the clip {twice[0]} is listed twice; fix the list")

@@ -72,10 +72,7 @@ def task_folders(hear_dir: Path) -> tuple[Path, list[str]]:
 def resolve(names: Sequence[str], hear_dir: Path) -> tuple[list[Path], dict[str, str]]:
     """Return the task folders that names stand for, each once, and why a name stands for none.
 
-    Args:
-        names: without "hear:": "all", one of the 19, the first part of a folder's name, or all of
-            it.
-        hear_dir: of --hear-dir.
+    A name is "all", one of the 19, the first part of a folder's name, or all of it.
     """
     folder, there = task_folders(hear_dir)
     known = known_tasks()

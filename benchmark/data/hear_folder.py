@@ -48,11 +48,7 @@ class HearTask:
 
 
 def read_task(folder: Path) -> HearTask:
-    """Read a task folder's metadata, vocabulary and splits; no audio is read.
-
-    Raises:
-        TaskDataError: a file cannot be read or is not as HEAR describes it.
-    """
+    """Read a task folder's metadata, vocabulary and splits; no audio is read."""
     path = folder / "task_metadata.json"
     try:
         metadata = read_json(path)

@@ -118,11 +118,7 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
 
 
 def task_root(data: Corpus, data_dir: str | Path | None = None) -> Path:
-    """Return the folder of one set in the data folder.
-
-    It is `data.folder` or, without one, the set's name; where that is absent and the archive was
-    unpacked next to it, the archive's own top folder.
-    """
+    """Return a set's folder; where the archive was unpacked beside it, the archive's own folder."""
     folder = data_folder(data_dir)
     root = folder / (data.folder or data.name)
     if not root.exists() and data.top and (folder / data.top).is_dir():
@@ -145,11 +141,6 @@ def read_clips(
     task: Task | Path, data_dir: Path | None = None, *, allow_partial: bool = False
 ) -> TaskClips:
     """List the clips of a task, or of a HEAR task folder, and check them before any work.
-
-    Args:
-        task: a data set, or the folder of a HEAR task.
-        data_dir: folder of the data sets; None takes the default.
-        allow_partial: whether a part of the data set will do.
 
     Raises:
         TaskDataError: the data is missing or malformed, or partial without leave.
@@ -175,7 +166,7 @@ def list_clips(task: Task, root: Path) -> list[Clip]:
     """List the clips below a task's root, their files' names as the disk writes them.
 
     Lists and archives differ in capitals, as after a copy through a disk that does not tell them
-    apart. Raises TaskDataError as the task's `index` does.
+    apart.
     """
     clips = task.index(root)
     there: dict[str, set[str]] = {}
@@ -196,10 +187,7 @@ def list_clips(task: Task, root: Path) -> list[Clip]:
 
 
 def completeness(task: Task, clips: Sequence[Clip], absent: Sequence[str] = ()) -> str | None:
-    """Say what clips lack of the complete official set, or None where nothing is missing.
-
-    `absent` are the paths of those without a file, see `absent_files`.
-    """
+    """Say what clips, of which some have no file, lack of the complete official set; else None."""
     missing = []
     if len(clips) != task.n_clips:
         missing.append(f"{len(clips)} of {task.n_clips} clips are listed")

@@ -63,15 +63,10 @@ def _weights() -> tuple[Tensor, Tensor]:
 
 
 def fingerprint(wave: np.ndarray, phase: int = 0) -> Fingerprint:
-    """Return the fingerprint of a waveform.
-
-    Args:
-        wave: at 16 kHz, of any scale.
-        phase: samples by which the frames come later, 0 <= phase < HOP.
+    """Return the fingerprint of a waveform at 16 kHz, whose frames come `phase` samples later.
 
     Shape:
-        wave: float32 `[samples]`; subfingerprints and active: `[n]` with n = max(0, ceil((samples -
-        phase) / HOP) - LAG).
+        wave: `[samples]`; fingerprint: `[max(0, ceil((samples - phase) / HOP) - LAG)]`.
     """
     window, bands = _weights()
     shifted = torch.from_numpy(np.ascontiguousarray(wave[phase:], dtype=np.float32))

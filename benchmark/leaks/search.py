@@ -111,13 +111,8 @@ def align(
 ) -> tuple[int, float]:
     """Return the offset at which two waves agree best, and their correlation there.
 
-    Args:
-        query: a clip of the task, `[samples]`.
-        entry: one of the store, of another length.
-        offset: samples from the entry's beginning to the query's, right to HOP samples.
-        first: sample of the query at which the stretch that agrees begins.
-        last: sample of the query at which it ends; its middle half is compared, as far as both
-            clips have it.
+    The given offset, from the entry's beginning to the query's, is right to HOP samples. Compared
+    is the middle half of a stretch of the query, `first` to `last`, as far as both clips have it.
     """
     first, last = overlap(query, entry, offset, first, last)
     quarter = (last - first) // 4

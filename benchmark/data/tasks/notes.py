@@ -6,8 +6,6 @@ the benchmark, not to rank models: it is small, clean, and made by one soundfont
 """
 
 import importlib.util
-import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,9 +32,8 @@ HELD_SECONDS, TAIL_SECONDS = 0.7, 0.3
 # Below about 30 kHz some of the font's filters leave their stable range in tinysoundfont and a
 # few notes reach a peak of 28; at 32 kHz the loudest peak of the set is 0.67.
 SAMPLE_RATE = 32000
-VERSION = 1
-DONE = "notes.json"
-STAMP = json.dumps({"version": VERSION, "sample_rate": SAMPLE_RATE})
+RENDERED = "version1"
+"""Folder of the notes; another version of this file that renders otherwise has another one."""
 LOCK_SECONDS = 600.0
 """How long to wait for another process that renders; it takes some seconds."""
 
@@ -54,7 +51,7 @@ def listing() -> Iterator[tuple[int, int, int, Clip]]:
             for velocity in VELOCITIES:
                 name = f"{program:03d}-{pitch}-{velocity}"
                 group = f"programs{program // 2 * 2:03d}"
-                clip = Clip(name, f"{family}/{name}.wav", family, fold, group)
+                clip = Clip(name, f"{RENDERED}/{family}/{name}.wav", family, fold, group)
                 yield program, pitch, velocity, clip
 
 
@@ -77,7 +74,7 @@ def render(folder: Path) -> None:
     synth = tinysoundfont.Synth(samplerate=SAMPLE_RATE)
     font_id = synth.sfload(str(font))
     for family in FAMILIES:
-        (folder / family).mkdir(parents=True, exist_ok=True)
+        (folder / RENDERED / family).mkdir(parents=True, exist_ok=True)
 
     def play(seconds: float) -> np.ndarray:
         # Copied, as the synthesizer owns the buffer; [2 n] interleaved -> mono [n].
@@ -97,39 +94,26 @@ def render(folder: Path) -> None:
 
 
 def index(root: Path) -> list[Clip]:
-    """List the notes, rendering them first where that is not done yet."""
-    remedy = "choose another folder with --data-dir"
-    try:
-        if not _is_done(root):
+    """List the notes, rendering them first where this version has not done it yet.
+
+    They are rendered into another folder that is renamed, so an interruption leaves nothing.
+    """
+    if not (root / RENDERED).is_dir():
+        remedy = "choose another folder with --data-dir"
+        try:
             root.parent.mkdir(parents=True, exist_ok=True)
             path = root.with_name(f"{root.name}.lock")
-            with lock(path, "notes", remedy, timeout=LOCK_SECONDS):
-                if not _is_done(root):
-                    _render_whole(root)
-    except (OSError, LockedError) as error:
-        raise TaskDataError(f"notes: cannot write {root} ({error}); {remedy}") from error
+            with (
+                lock(path, "notes", remedy, timeout=LOCK_SECONDS),
+                tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=root.parent) as work,
+            ):
+                if not (root / RENDERED).is_dir():
+                    render(Path(work))
+                    root.mkdir(exist_ok=True)
+                    (Path(work) / RENDERED).rename(root / RENDERED)
+        except (OSError, LockedError) as error:
+            raise TaskDataError(f"notes: cannot write {root} ({error}); {remedy}") from error
     return [clip for *_, clip in listing()]
-
-
-def _is_done(root: Path) -> bool:
-    """Return whether this version has rendered all notes."""
-    return (root / DONE).is_file() and (root / DONE).read_text() == STAMP
-
-
-def _render_whole(root: Path) -> None:
-    """Render into another folder and rename it: an interruption leaves nothing half done."""
-    if root.exists() and not (root / DONE).is_file() and (not root.is_dir() or any(root.iterdir())):
-        raise TaskDataError(
-            f"notes: {root} holds something that this task did not write; "
-            "move it away or choose another folder with --data-dir"
-        )
-    with tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=root.parent) as folder:
-        whole = Path(folder) / root.name
-        render(whole)
-        (whole / DONE).write_text(STAMP)
-        if root.exists():
-            shutil.rmtree(root)
-        whole.rename(root)
 
 
 TASK = Task(

@@ -81,11 +81,18 @@ def test_of_two_first_runs_one_renders_and_both_list_what_is_there(tmp_path: Pat
     assert sorted(path.name for path in root.parent.iterdir()) == ["notes", "notes.lock"]
 
 
-def test_a_stranger_s_folder_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "diary.txt").write_text("mine")
-    with pytest.raises(TaskDataError, match="did not write"):
-        notes.index(tmp_path)
-    assert (tmp_path / "diary.txt").read_text() == "mine"
+def test_what_lies_in_the_folder_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "diary.txt").write_text("mine")
+    (tmp_path / "notes" / "version0").mkdir()
+    monkeypatch.setattr(notes, "PITCHES", (60,))
+    notes.index(tmp_path / "notes")
+    assert (tmp_path / "notes" / "diary.txt").read_text() == "mine"
+    assert sorted(path.name for path in (tmp_path / "notes").iterdir()) == [
+        "diary.txt",
+        "version0",
+        notes.RENDERED,
+    ]
 
 
 def test_without_the_font_the_error_says_what_to_install(
