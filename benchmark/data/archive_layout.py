@@ -10,8 +10,7 @@ from benchmark.data.clip import Clip, Task, TaskDataError, missing_data
 from wavebyol_hear.files import tables
 from wavebyol_hear.files.atomic import regular
 
-LARGEST_JSON = 1 << 30
-"""Bytes above which a file is no task's."""
+LARGEST_JSON = 1 << 30  # bytes above which a file is no task's
 
 
 def top_of(task: Task, root: Path) -> str:

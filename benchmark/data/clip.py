@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 SplitPolicy = Literal["folds", "fixed"]
-FIXED = ("train", "valid", "test")
-"""Parts of a fixed split."""
+FIXED = ("train", "valid", "test")  # parts of a fixed split
 
 
 class BenchmarkError(ValueError):

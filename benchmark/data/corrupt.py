@@ -24,10 +24,8 @@ from benchmark.data.clip import BenchmarkError
 from benchmark.data.registry import near
 
 FRAME_SECONDS = 0.02
-ACTIVE_DB = 30.0
-"""Frames so far below the loudest frame, in dB, count as pauses."""
-LOWEST_HZ = 20.0
-"""Pink noise is flat below: 1 / f has no end."""
+ACTIVE_DB = 30.0  # frames so far below the loudest frame, in dB, count as pauses
+LOWEST_HZ = 20.0  # pink noise is flat below: 1 / f has no end
 MP3_KBIT = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 """Constant bitrates of MP3, in kbit/s."""
 MP3_RATES = (

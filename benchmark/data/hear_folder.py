@@ -19,8 +19,7 @@ METRICS = (
 """What heareval 2021.1.3 can measure (heareval/score.py, `available_scores`)."""
 MODES = ("trainvaltest", "presplit_kfold", "new_split_kfold")
 GRID = ("median_filter_ms", "min_duration")
-SEED = 0
-"""Of the order of clips within a split; one generator goes through all splits of a task."""
+SEED = 0  # of the order of clips within a split; one generator goes through all splits of a task
 
 
 @dataclass(frozen=True)

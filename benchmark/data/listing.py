@@ -13,8 +13,7 @@ from rich.table import Table
 from benchmark.data.clip import Task, TaskDataError
 from benchmark.data.registry import absent_files, completeness, list_clips, task_root
 
-WIDTH = 160
-"""Columns of a table that is not for a terminal."""
+WIDTH = 160  # columns of a table that is not for a terminal
 
 
 def presence(task: Task, root: Path) -> str:

@@ -23,8 +23,7 @@ DATA_VARIABLE = "WAVEBYOL_DATA"
 POINTER = b"version https://git-lfs.github.com/spec/"
 """How a file begins that Git LFS left in place of the content."""
 LARGEST_POINTER = 1024
-BAD_SHARE = 0.01
-"""Share of listed clips that may be unusable before the data counts as partial."""
+BAD_SHARE = 0.01  # share of listed clips that may be unusable before the data counts as partial
 
 
 def load_tasks() -> dict[str, Task]:

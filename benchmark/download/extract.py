@@ -28,12 +28,7 @@ DAMAGED = (
     *(EOFError, NotImplementedError),
 )
 OPENERS: dict[str, Callable[[Any], Any]]
-OPENERS = {
-    ".gz": gzip.open,
-    ".tgz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-}
+OPENERS = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 BAR: dict[str, Any] = {"leave": False, "delay": 1}
 
 

@@ -17,8 +17,7 @@ from torch import Tensor
 SAMPLE_RATE = 16000
 WINDOW = 4096
 HOP = 512
-LAG = 4
-"""Hops between the two frames that a subfingerprint compares."""
+LAG = 4  # hops between the two frames that a subfingerprint compares
 
 LOWEST_HZ, HIGHEST_HZ = 250.0, 3600.0
 """What a telephone, a low-pass filter and every codec leave."""
@@ -28,18 +27,13 @@ SILENCE_DB = 60.0
 FRAMES_AT_ONCE = 64
 HALVES = (0, 16)
 """A subfingerprint is looked up by either half: one of them is often free of errors."""
-VOTES = 2
-"""Halves that must agree at one offset before the whole overlap is compared."""
-FULL_BUCKET = 32
-"""Values this many times as frequent as the mean say little and are not looked up."""
-MIN_SUBFINGERPRINTS = 16
-"""Subfingerprints that must be compared: shorter clips look like chance."""
+VOTES = 2  # halves that must agree at one offset before the whole overlap is compared
+FULL_BUCKET = 32  # values this many times as frequent as the mean say little and are not looked up
+MIN_SUBFINGERPRINTS = 16  # subfingerprints that must be compared: shorter clips look like chance
 STRETCHES = tuple(int(MIN_SUBFINGERPRINTS * 1.5**power) for power in range(14))
 """Lengths in subfingerprints of the stretches in which two clips may agree, the rest not."""
-SUBFINGERPRINTS_AT_ONCE = 1 << 20
-"""Bound the memory of comparing."""
-_SPAN = 1 << 24
-"""More subfingerprints than any clip has (97 days of 32 ms)."""
+SUBFINGERPRINTS_AT_ONCE = 1 << 20  # bound the memory of comparing
+_SPAN = 1 << 24  # more subfingerprints than any clip has (97 days of 32 ms)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The search for a task's clips in a pretraining store: fingerprints first, then the waveforms."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +32,7 @@ of 1.1, 2 and 4 s, those scaled, low-passed at 3 kHz or in mu-law are recognized
 those in white noise of 20 dB to 70, 87 and 93 %; of the words of Speech Commands 100 %, in that
 noise 39 %.
 """
-EXACT = 0.999
-"""Minimum correlation of an exact copy: all else is 27 dB below it."""
+EXACT = 0.999  # minimum correlation of an exact copy: all else is 27 dB below it
 PHASES = (0, HOP // 2)
 """A task's clip is looked for at half the store's step, so offsets differ by 8 ms at most."""
 SLAB_SECONDS = 36 * 3600
@@ -137,18 +136,6 @@ def overlap(
     return first, max(first, min(last, len(query), len(entry) - offset))
 
 
-def slabs(store: StoreReader) -> Iterator[tuple[int, list[Fingerprint]]]:
-    """Yield the fingerprints of the store's clips, some at a time, with the first one's number."""
-    first, fingerprints, samples = 0, [], 0
-    for number in tqdm(range(len(store)), desc="store", unit="clip", delay=1):
-        wave = store.read(number)
-        fingerprints.append(fingerprint(wave))
-        samples += len(wave)
-        if samples >= SLAB_SECONDS * SAMPLE_RATE or number == len(store) - 1:
-            yield first, fingerprints
-            first, fingerprints, samples = number + 1, [], 0
-
-
 def find(
     store: StoreReader,
     clips: Sequence[Clip],
@@ -182,11 +169,18 @@ def find(
         usable.append(clip)
         fingerprints += phases
     best: dict[tuple[int, int], Match] = {}  # by the task's and the store's number
-    for first, slab in slabs(store):
+    slab: list[Fingerprint] = []  # of the store's clips, some at a time
+    samples = 0
+    for number in tqdm(range(len(store)), desc="store", unit="clip", delay=1):
+        slab.append(fingerprint(store.read(number)))
+        samples += store.lengths[number]
+        if samples < SLAB_SECONDS * SAMPLE_RATE and number < len(store) - 1:
+            continue
         for match in FingerprintIndex(slab).search(fingerprints, min_score):
-            pair = match.query // len(PHASES), first + match.entry
+            pair = match.query // len(PHASES), number + 1 - len(slab) + match.entry
             if pair not in best or match.score > best[pair].score:
                 best[pair] = match
+        slab, samples = [], 0
     leaks = [
         describe(match, usable[query], wave_of(usable[query]), store, entry)
         for (query, entry), match in sorted(best.items())

@@ -34,8 +34,7 @@ HELD_SECONDS, TAIL_SECONDS = 0.7, 0.3
 SAMPLE_RATE = 32000
 RENDERED = "version1"
 """Folder of the notes; another version of this file that renders otherwise has another one."""
-LOCK_SECONDS = 600.0
-"""How long to wait for another process that renders; it takes some seconds."""
+LOCK_SECONDS = 600.0  # how long to wait for another process that renders; it takes some seconds
 
 
 def listing() -> Iterator[tuple[int, int, int, Clip]]:
