@@ -14,6 +14,7 @@ from benchmark.data.clip import TaskDataError
 
 PREFIX = "hear:"
 TABLE = Path(__file__).with_name("hear_tasks.csv")
+LINE = "{title}; {embedding}, {prediction}, {split}, {clips} clips of {seconds} s, {metric}"
 SOURCE = "https://hearbenchmark.com/hear-tasks.html"
 
 
@@ -22,21 +23,9 @@ class KnownTask:
     """One of the 19 tasks, as HEAR lists it."""
 
     name: str  #: ours, as in `--tasks hear:<name>`
-    title: str  #: HEAR's
     short: str  #: ours, for the head of a column
     folders: str  #: pattern of the names of its folders
-    embedding: str  #: "scene" or "event"
-    prediction: str  #: "multiclass" or "multilabel"
-    split: str  #: "TVT" (train, valid, test) or the number of folds
-    seconds: str  #: length of a clip in seconds, or the range of lengths
-    clips: int  #: number of clips
-    metric: str  #: the first one, which the leaderboard shows
-
-    @property
-    def line(self) -> str:
-        """Title, kind, split, size and metric, in words."""
-        kind = f"{self.title}; {self.embedding}, {self.prediction}, {self.split}"
-        return f"{kind}, {self.clips} clips of {self.seconds} s, {self.metric}"
+    line: str  #: title, kind, split, size and first metric, in words
 
     def among(self, folders: Sequence[str]) -> list[str]:
         """Return those of some names of folders that are the task's."""
@@ -46,8 +35,10 @@ class KnownTask:
 def known_tasks() -> dict[str, KnownTask]:
     """Return the 19 tasks by name."""
     with TABLE.open(encoding="utf-8", newline="") as table:
-        rows = list(csv.DictReader(table))
-    return {row["name"]: KnownTask(clips=int(row.pop("clips")), **row) for row in rows}
+        return {
+            row["name"]: KnownTask(row["name"], row["short"], row["folders"], LINE.format(**row))
+            for row in csv.DictReader(table)
+        }
 
 
 def known_name(folder: str) -> str | None:

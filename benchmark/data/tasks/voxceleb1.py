@@ -1,27 +1,15 @@
 """VoxCeleb1, speaker identification: 153,516 clips, 1,251 speakers, the published iden_split."""
 
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmark.data.archive_layout import existing, listed_path, read_lines, subfolders
 from benchmark.data.clip import Clip, Source, Task, TaskDataError
 
 SPLITS = {"1": "train", "2": "valid", "3": "test"}
-ARCHIVES = (("dev", "test"), ("vox1_dev_wav", "vox1_test_wav"))
-"""Folders that the two archives are unpacked to, each with `wav` in it."""
+ARCHIVES = ("dev/", "test/", "vox1_dev_wav/", "vox1_test_wav/", "")
+"""Folders that the two archives are unpacked to, or their merged content, with `wav` in each."""
 SITE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb"
-
-
-def folder_of(root: Path) -> Callable[[str], str]:
-    """Return what gives each speaker's folder: `wav`, or that of one of the two archives."""
-    for top in ("vox1/", ""):
-        for dev, test in ARCHIVES:
-            if (root / top / dev / "wav").is_dir() or (root / top / test / "wav").is_dir():
-                tested = set(subfolders(root / top / test / "wav"))
-                return lambda name: f"{top}{test if name in tested else dev}/wav/"
-    merged = existing(TASK, root, "vox1/wav", "wav").relative_to(root).as_posix()
-    return lambda name: f"{merged}/"
 
 
 def index(root: Path) -> list[Clip]:
@@ -32,7 +20,11 @@ def index(root: Path) -> list[Clip]:
     archives, or in these as they unpack, `dev/wav` and `test/wav`.
     """
     table = existing(TASK, root, "iden_split.txt")
-    folder = folder_of(root)
+    # All folders of speakers, however the archives were unpacked.
+    wavs = [f"{top}{archive}wav" for top in ("vox1/", "") for archive in ARCHIVES]
+    folder_of = {name: wav for wav in reversed(wavs) for name in subfolders(root / wav)}
+    if not folder_of:
+        existing(TASK, root, "wav")
     clips = []
     for line, text in enumerate(read_lines(table), 1):
         number, _, name = text.partition(" ")
@@ -45,7 +37,8 @@ def index(root: Path) -> list[Clip]:
             )
         split = SPLITS[number]
         group = f"{split}/{parts[0]}/{parts[1]}"
-        clips.append(Clip(path, folder(parts[0]) + path, parts[0], split, group))
+        folder = folder_of.get(parts[0], "wav")
+        clips.append(Clip(path, f"{folder}/{path}", parts[0], split, group))
     return clips
 
 

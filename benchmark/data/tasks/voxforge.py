@@ -43,28 +43,25 @@ def index_table(root: Path) -> list[Clip]:
     return clips
 
 
-def index_folders(root: Path) -> list[Clip]:
-    """List the clips of `<language>/<archive>/wav`, split by speaker as TFDS does.
+def index(root: Path) -> list[Clip]:
+    """List the clips by voxforge.csv, or of `<language>/<archive>/wav`, split as TFDS does.
 
     Some archives hold FLAC instead. TFDS (and EVAR) leave that out, but TFDS deals its speakers
     with the others: without them the splits would be other ones.
     """
+    if (root / TABLE).is_file():
+        return index_table(root)
     # <speaker>-<yyyymmdd>-<xxx>; many are "anonymous".
     archives = [name for language in LANGUAGES for name in subfolders(root / language)]
     splits = speaker_splits([name.split("-")[0] for name in archives])
     clips = []
-    for path in [path for language in LANGUAGES for path in wav_files(root, f"{language}/*/wav")]:
-        language, archive, *_ = path.split("/")
-        speaker = archive.split("-")[0]
-        clips.append(Clip(path, path, language, splits[speaker], speaker))
+    for language in LANGUAGES:
+        for path in wav_files(root, f"{language}/*/wav"):
+            speaker = path.split("/")[1].split("-")[0]
+            clips.append(Clip(path, path, language, splits[speaker], speaker))
     if not clips:
         raise missing_data(TASK, root, "neither voxforge.csv nor a folder of archives is there")
     return clips
-
-
-def index(root: Path) -> list[Clip]:
-    """List the clips by voxforge.csv where there is one, else by folder."""
-    return index_table(root) if (root / TABLE).is_file() else index_folders(root)
 
 
 def convention(root: Path) -> str:
