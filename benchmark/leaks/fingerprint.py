@@ -8,11 +8,9 @@ time spans 128 ms, so that it stands out of noise.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor
 
 SAMPLE_RATE = 16000
 WINDOW = 4096
@@ -36,6 +34,14 @@ SUBFINGERPRINTS_AT_ONCE = 1 << 20  # bound the memory of comparing
 _SPAN = 1 << 24  # more subfingerprints than any clip has (97 days of 32 ms)
 
 
+_EDGES = torch.from_numpy(np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1)) * WINDOW / SAMPLE_RATE
+_BINS = torch.arange(int(_EDGES[-1]) + 2, dtype=_EDGES.dtype)[:, None]
+# A bin is as wide as 1 and centred on its number: edges may fall within it. `[bins, BANDS]`
+_INSIDE = torch.minimum(_BINS + 0.5, _EDGES[1:]) - torch.maximum(_BINS - 0.5, _EDGES[:-1])
+SHARES = _INSIDE.clamp(0, 1).float()
+HANN = torch.hann_window(WINDOW)
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """The fingerprint of a waveform."""
@@ -46,23 +52,12 @@ class Fingerprint:
     active: np.ndarray  #: bool `[n]`, whether neither frame is silent
 
 
-@lru_cache(maxsize=1)
-def _weights() -> tuple[Tensor, Tensor]:
-    """Return the window `[WINDOW]` and each FFT bin's share in each band `[bins, BANDS]`."""
-    edges = torch.from_numpy(np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1)) * WINDOW / SAMPLE_RATE
-    bins = torch.arange(int(edges[-1]) + 2, dtype=edges.dtype)[:, None]
-    # A bin is as wide as 1 and centred on its number: edges may fall within it.
-    share = torch.minimum(bins + 0.5, edges[1:]) - torch.maximum(bins - 0.5, edges[:-1])
-    return torch.hann_window(WINDOW), share.clamp(0, 1).float()
-
-
 def fingerprint(wave: np.ndarray, phase: int = 0) -> Fingerprint:
     """Return the fingerprint of a waveform at 16 kHz, whose frames come `phase` samples later.
 
     Shape:
         wave: `[samples]`; fingerprint: `[max(0, ceil((samples - phase) / HOP) - LAG)]`.
     """
-    window, bands = _weights()
     shifted = torch.from_numpy(np.ascontiguousarray(wave[phase:], dtype=np.float32))
     count = -(-len(shifted) // HOP)
     if count <= LAG:
@@ -70,7 +65,7 @@ def fingerprint(wave: np.ndarray, phase: int = 0) -> Fingerprint:
     padded = torch.nn.functional.pad(shifted, (WINDOW // 2, WINDOW // 2))
     power = torch.cat(
         [
-            torch.fft.rfft(frames * window)[:, : len(bands)].abs().square() @ bands
+            torch.fft.rfft(frames * HANN)[:, : len(SHARES)].abs().square() @ SHARES
             for frames in padded.unfold(0, WINDOW, HOP)[:count].split(FRAMES_AT_ONCE)
         ]
     )

@@ -107,33 +107,28 @@ class Leak:
 
 def align(
     query: np.ndarray, entry: np.ndarray, offset: int, first: int, last: int
-) -> tuple[int, float]:
-    """Return the offset at which two waves agree best, and their correlation there.
+) -> tuple[int, float, int]:
+    """Return the offset at which two waves agree best, their correlation there, and their overlap.
 
     The given offset, from the entry's beginning to the query's, is right to HOP samples. Compared
-    is the middle half of a stretch of the query, `first` to `last`, as far as both clips have it.
+    is the middle half of the overlap: of the stretch of the query from `first` to `last` what both
+    clips have.
     """
-    first, last = overlap(query, entry, offset, first, last)
+    first = max(first, 0, -offset)
+    last = max(first, min(last, len(query), len(entry) - offset))
     quarter = (last - first) // 4
     begin, end = first + quarter, min(last - quarter, first + quarter + MAX_COMPARED)
     inner = query[begin:end]
     if len(inner) == 0:
-        return offset, 0.0
+        return offset, 0.0, 0
     # What is asked for beyond the entry's ends is silence: an excerpt may end in the middle.
     outer = np.pad(entry, HOP)[begin + offset : end + offset + 2 * HOP]
     products = np.correlate(outer, inner, "valid")
     shift = int(np.abs(products).argmax())
     there = outer[shift : shift + len(inner)]
     norms = float(np.linalg.norm(inner)) * float(np.linalg.norm(there))
-    return offset + shift - HOP, abs(float(inner @ there)) / norms if norms else 0.0
-
-
-def overlap(
-    query: np.ndarray, entry: np.ndarray, offset: int, first: int, last: int
-) -> tuple[int, int]:
-    """Return the part of a stretch of the query that both clips have; arguments as of `align`."""
-    first = max(first, 0, -offset)
-    return first, max(first, min(last, len(query), len(entry) - offset))
+    correlation = abs(float(inner @ there)) / norms if norms else 0.0
+    return offset + shift - HOP, correlation, last - first
 
 
 def find(
@@ -194,9 +189,7 @@ def describe(match: Match, clip: Clip, wave: np.ndarray, store: StoreReader, ent
     begin = match.first * HOP + phase
     end = begin + (match.length - 1 + LAG) * HOP
     at = match.offset * HOP - phase
-    stored = store.read(entry)
-    offset, correlation = align(wave, stored, at, begin, end)
-    begin, end = overlap(wave, stored, at, begin, end)
-    seconds = offset / SAMPLE_RATE, (end - begin) / SAMPLE_RATE
+    offset, correlation, length = align(wave, store.read(entry), at, begin, end)
+    seconds = offset / SAMPLE_RATE, length / SAMPLE_RATE
     names = store.clip_ids[entry], store.sources[entry]
     return Leak(clip, *names, *seconds, match.score, match.similarity, correlation)
