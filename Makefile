@@ -122,7 +122,7 @@ lint: env-test
 	$(BIN)/codespell
 
 types: env-test
-	$(BIN)/mypy $(PACKAGES) tests
+	$(BIN)/mypy $(PACKAGES) tests tools
 
 # With the doctests of the packages; the floor of coverage is in setup.cfg.
 unit: env-test

@@ -75,7 +75,8 @@ def _train(args: argparse.Namespace) -> int:
     from pretrain.config import read_config
     from pretrain.data.store import Store
     from pretrain.distributed import keep_freed_memory, process_group
-    from pretrain.train import DivergedError, open_stream, train
+    from pretrain.train import DivergedError, train
+    from pretrain.views import open_stream
     from wavebyol_hear.files.atomic import LockedError
 
     keep_freed_memory()

@@ -43,6 +43,9 @@ class ViewsConfig:
 
     Args:
         sample: share of each kind of clip in a batch.
+        file_groups: equal parts of a batch to which the files of a store are dealt out, each kind's
+            anew each epoch. Where the processes divide them, each reads only the files of its own;
+            the order of clips is the same for any number of processes.
         two_crops: each view has its own crop of the clip; else both share one (the authors').
         speed: range of each sample's playback factor, done in the gather of the crop by linear
             interpolation: not band-limited, its images lie 9 dB under a tone of 6 kHz.
@@ -50,9 +53,14 @@ class ViewsConfig:
     """
 
     sample: SampleConfig = field(default_factory=SampleConfig)
+    file_groups: int = 1
     two_crops: bool = False
     speed: tuple[float, float] = (1.0, 1.0)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "file_groups", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -189,6 +197,9 @@ class RunConfig:
         compile: whether torch.compile is applied to the networks.
         log_every: steps between two lines of the log.
         save_minutes: minutes between two training states.
+        ema: share of a moving average of the weights that is kept at each step, such as 0.999; it
+            is written beside the weights, as `weights_ema.safetensors`. 0 keeps none. It changes
+            nothing of the training, and a run that goes on may begin or end it.
         probe: folder of `class/clip` audio that a kNN is tried on, or empty.
         probe_every: steps between two tries.
     """
@@ -197,6 +208,7 @@ class RunConfig:
     compile: bool = False
     log_every: int = 20
     save_minutes: float = 5.0
+    ema: float = 0.0
     probe: str = ""
     probe_every: int = 1000
 
@@ -204,6 +216,7 @@ class RunConfig:
         """Check the ranges."""
         check_range(self, "log_every", "probe_every", minimum=1)
         check_range(self, "save_minutes", minimum=0)
+        check_range(self, "ema", minimum=0, maximum=1)
 
 
 @dataclass(frozen=True)

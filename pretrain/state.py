@@ -32,6 +32,7 @@ def save_state(
     step: int,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
     *,
     config: Config,
     data: str,
@@ -43,6 +44,7 @@ def save_state(
         step: steps done.
         network: the method with all its networks.
         optimizer: of its trainable parameters.
+        average: the moving average of the network, if there is one.
         config: of the run.
         data: hash of the store.
 
@@ -56,6 +58,7 @@ def save_state(
         "data": data,
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "average": average.state_dict() if average is not None else {},
     }
     try:
         with atomic_write(path, fsync=True) as file:
@@ -72,13 +75,15 @@ def load_state(
     path: Path,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
     *,
     config: Config,
     data: str,
 ) -> int:
-    """Put a saved state into network and optimizer and return the number of steps done.
+    """Put a saved state into the networks and the optimizer and return the steps done.
 
-    The first process reads the file, for all of them.
+    The first process reads the file, for all of them. An average that the file lacks begins with
+    the next step.
 
     Raises:
         StateError: a file of another format, another store, or another configuration; the
@@ -90,7 +95,7 @@ def load_state(
         raise StateError(f"{path} was trained on another store: choose another --out")
     # Code older than these settings did as their defaults do
     older = {
-        "views": {"sample": asdict(SampleConfig())},
+        "views": {"sample": asdict(SampleConfig()), "file_groups": 1},
         "stream": asdict(StreamConfig()),
         "ssast": asdict(SsastConfig()),
         "delores": asdict(DeloresConfig()),
@@ -113,6 +118,8 @@ def load_state(
     try:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
+        if average is not None and state.get("average"):
+            average.load_state_dict(state["average"])
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise StateError(f"{path} does not fit the run ({reason}): remove it to start anew") from (

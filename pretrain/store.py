@@ -1,6 +1,6 @@
-"""Decode audio once to 16 kHz mono int16, into one memory-mapped file: a store.
+"""Decode audio once to 16 kHz mono int16, into memory-mapped files: a store.
 
-    python -m pretrain.store SOURCE... --out DIR [--workers N] [--part i/n]
+    python -m pretrain.store SOURCE... --out DIR [--workers N] [--part i/n] [--max-file GB]
 
 SOURCE is a folder of audio, the root of FSD50K's official tree (its dev split is read), a folder
 of WebDataset tar shards, one such shard, or the URL of one (http, ftp, s3, gs, hf, or `pipe:` and a
@@ -52,16 +52,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--part", type=_part, default=(0, 1), metavar="i/n", help="this machine's share, from 0"
     )
+    parser.add_argument(
+        "--max-file", type=float, default=4.0, metavar="GB", help="largest file of samples (4)"
+    )
     parser.add_argument("--verify", action="store_true", help="compare the store with its hash")
     args = parser.parse_args(argv)
     if bool(args.sources) == args.verify:
         parser.error("give either sources or --verify")
     if args.workers < 1:
         parser.error(f"--workers {args.workers}: at least 1")
+    if not args.max_file > 0:
+        parser.error(f"--max-file {args.max_file:g}: above 0")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if args.verify:
         return _verify(args.out.expanduser())
-    return _build(args.sources, args.out.expanduser(), args.workers, args.part)
+    return _build(args.sources, args.out.expanduser(), args.workers, args.part, args.max_file)
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -86,13 +91,15 @@ def _verify(out: Path) -> int:
     return 0
 
 
-def _build(sources: list[str], out: Path, workers: int, part: tuple[int, int]) -> int:
+def _build(
+    sources: list[str], out: Path, workers: int, part: tuple[int, int], max_gb: float
+) -> int:
     """Build the store, say what it holds, and return the exit code."""
     from pretrain.data.store_build import build
     from wavebyol_hear.files.atomic import LockedError
 
     try:
-        about = build(sources, out, workers, part)
+        about = build(sources, out, workers, part, 1e9 * max_gb)
     except (ValueError, OSError, LockedError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

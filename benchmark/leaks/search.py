@@ -49,30 +49,32 @@ class StoreError(BenchmarkError):
 class StoreReader:
     """A finished store, as `python -m pretrain.store` writes it, read one clip at a time.
 
-    A folder with samples.i16 (little-endian int16 at 16 kHz, all clips end to end), index.csv
-    (clip_id, start, length, kind, source, licence, labels; start and length in samples) and
-    store.json, which seals a finished store. The benchmark does not import what it judges, so it
-    has this reader.
+    A folder with samples.i16, and samples-001.i16 and so on for a large one (little-endian int16 at
+    16 kHz, all clips end to end), index.csv (clip_id, start, length, kind, source, licence, labels;
+    start and length in samples) and store.json, which names the files and seals a finished store.
+    The benchmark does not import what it judges, so it has this reader.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.samples = folder / "samples.i16"
+        self.folder = folder
         columns = ("clip_id", "source", "start", "length")
         try:
             about = read_json(folder / "store.json")
             rows = [row for _, row in read_table(folder / "index.csv", columns)]
             self.clip_ids, self.sources = ([row[name] for row in rows] for name in columns[:2])
             self.starts, self.lengths = ([int(row[name]) for row in rows] for name in columns[2:])
-            expected = {"format": FORMAT, "clips": len(rows)}
-            expected["samples"] = self.samples.stat().st_size // 2
-        except (OSError, ValueError) as error:
+            self.files = [folder / name for name, _ in about.get("files", [("samples.i16", 0)])]
+            sizes = [file.stat().st_size // 2 for file in self.files]
+        except (OSError, TypeError, ValueError) as error:
             raise StoreError(
                 f"{folder}: no finished store ({error}); make one with "
                 f"python -m pretrain.store SOURCE... --out {folder}"
             ) from error
+        expected = {"format": FORMAT, "clips": len(rows), "samples": sum(sizes)}
         stated = {name: about.get(name) for name in expected}
         if stated != expected or not rows:
             raise StoreError(f"{folder}: store.json says {stated}, not {expected}; rebuild it")
+        self.first = np.cumsum([0, *sizes])
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -80,9 +82,11 @@ class StoreReader:
 
     def read(self, number: int) -> np.ndarray:
         """Return a clip's samples at 16 kHz, full scale 1: float32 `[n]`."""
-        # Not memory-mapped: a search through all of it would count as memory in use.
         start, length = self.starts[number], self.lengths[number]
-        raw = np.fromfile(self.samples, "<i2", length, offset=2 * start)
+        file = int(np.searchsorted(self.first, start, side="right")) - 1
+        # Not memory-mapped: a search through all of it would count as memory in use.
+        offset = 2 * (start - int(self.first[file]))
+        raw = np.fromfile(self.files[file], "<i2", length, offset=offset)
         return raw.astype(np.float32) / 32768
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pretrain.augment.effect import Effect, EffectConfig, Parameters, uniform
-from pretrain.data.crops import FULL_SCALE, gather_crops
+from pretrain.data.crops import FULL_SCALE, gather_from_files
 from pretrain.data.store import Store
 from wavebyol_hear.files.settings import check_range
 
@@ -56,12 +56,13 @@ class Mixture(Parameters):
     """Where each sample's noise is, and how loud.
 
     Shape:
-        signals [N], all noises end to end; start, length, fraction, snr (in dB) [B].
+        files [N] each, the noises end to end; file_of, start, length, fraction, snr (in dB) [B].
     """
 
-    shared: ClassVar[Iterable[str]] = ("signals",)
+    shared: ClassVar[Iterable[str]] = ("files",)
 
-    signals: Tensor
+    files: tuple[Tensor, ...]
+    file_of: Tensor
     start: Tensor
     length: Tensor
     fraction: Tensor
@@ -106,7 +107,12 @@ class Noise(Effect):
             clip = (share.cpu().double() * len(self.store)).long().clamp(max=len(self.store) - 1)
             start, length = self.store.starts[clip], self.store.lengths[clip]
             return Mixture(
-                self.store.samples, start.to(wave.device), length.to(wave.device), fraction, snr
+                self.store.files,
+                self.store.file_of[clip].to(wave.device),
+                start.to(wave.device),
+                length.to(wave.device),
+                fraction,
+                snr,
             )
         if self.origin == "coloured":
             signals = self.get_buffer("coloured").to(wave.device)
@@ -118,12 +124,21 @@ class Noise(Effect):
             shift = 1 + (share * others).long().clamp(max=others - 1)
             number = (torch.arange(batch, device=wave.device) + shift) % batch
         length = torch.full_like(number, signals.shape[-1])
-        return Mixture(signals.reshape(-1), number * signals.shape[-1], length, fraction, snr)
+        return Mixture(
+            (signals.reshape(-1),),
+            torch.zeros_like(number),
+            number * signals.shape[-1],
+            length,
+            fraction,
+            snr,
+        )
 
     def noise(self, samples: int, parameters: Mixture) -> Tensor:
         """Return each sample's noise at its level in its source, [B, 1, samples]."""
         at = parameters
-        noise = gather_crops(at.signals, at.start, at.length, at.fraction, None, samples)
+        noise = gather_from_files(
+            at.files, at.file_of, at.start, at.length, at.fraction, None, samples
+        )
         return noise.to(at.snr.device)[:, None]
 
     def change(self, wave: Tensor, parameters: Mixture) -> Tensor:

@@ -1,115 +1,12 @@
-"""Crops: which clips a step sees, and a batch of random crops of them in one gather.
+"""Crops: a batch of random crops of clips in one gather."""
 
-All that is drawn is a function of seed, step and process, so that nothing is to be saved.
-"""
+from collections.abc import Sequence
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
 import torch
 from torch import Tensor
 
 FULL_SCALE = 32767.0  # the store's scale, see pretrain.data.store_build.decode
 _CPU_ROWS = 32  # crops gathered at a time on a CPU: what they need stays in its cache
-
-# What is drawn, each by its own generator: per step and process, per step by all processes alike
-# (ORDER, KIND, MIX), and for shards that are read while training (SHARDS, CHOICE, ROUND).
-CROPS, EFFECTS, MODEL, ORDER, KIND, MIX, SHARDS, CHOICE, ROUND = range(9)
-
-
-def step_seed(seed: int, step: int, rank: int, stream: int) -> int:
-    """Return the seed of what one process draws in one step, 32 well-mixed bits.
-
-    Args:
-        seed: of the run.
-        step: its number; of an epoch for `ORDER`, of a kind of clips for `KIND`, of a time around
-            the shards, a shard's turn or a round for `SHARDS`, `CHOICE` and `ROUND`.
-        rank: of the process; 0 for what all processes draw alike.
-        stream: what is drawn: `CROPS`, `EFFECTS` and so on.
-
-    torch's generator on the CPU takes the low 32 bits of a seed and drops the others without a
-    word, so that seeds built by multiplication would repeat.
-    """
-    return int(np.random.SeedSequence([seed, step, rank, stream]).generate_state(1)[0])
-
-
-def check_batch(clips: int, batch: int) -> None:
-    """Raise ValueError where a store has fewer clips than a batch."""
-    if clips < batch:
-        raise ValueError(
-            f"the store has {clips} clips, fewer than a batch of {batch}; "
-            f"give it more, or --set optim.batch={max(2, clips)}"
-        )
-
-
-def batch_of_step(step: int, clips: int, batch: int, seed: int) -> Tensor:
-    """Return the clip numbers of a step's global batch: [batch] int64.
-
-    Every epoch is a permutation of the clips; the few that fill no whole batch sit it out.
-
-    Raises:
-        ValueError: fewer clips than a batch.
-    """
-    check_batch(clips, batch)
-    epoch, index = divmod(step, clips // batch)
-    generator = torch.Generator().manual_seed(step_seed(seed, epoch, 0, ORDER))
-    order = torch.randperm(clips, generator=generator)
-    return order[index * batch : (index + 1) * batch]
-
-
-Groups = list[tuple[Tensor, int]]
-"""Clips of one kind, [n] int64, and how many of them each batch has."""
-
-
-def groups_by_kind(kinds: Sequence[str], shares: Mapping[str, float], batch: int) -> Groups:
-    """Return which clips fill a batch, by kind.
-
-    Args:
-        kinds: of each clip of the store.
-        shares: of each kind in a batch, 0 to 1, with the sum 1; clips of other kinds are not
-            used. Where all are 0, the clips are one group, whatever their kinds.
-        batch: clips a step; the shares are rounded to it, the sum kept.
-
-    Raises:
-        ValueError: fewer clips, or fewer of a kind, than a batch needs.
-    """
-    if not any(shares.values()):
-        check_batch(len(kinds), batch)
-        return [(torch.arange(len(kinds)), batch)]
-    exact = {kind: share * batch for kind, share in shares.items() if share}
-    counts = {kind: int(value) for kind, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda kind: counts[kind] - exact[kind])
-    for kind in by_remainder[: batch - sum(counts.values())]:
-        counts[kind] += 1
-    groups = []
-    for kind, count in counts.items():
-        clips = torch.tensor([i for i, each in enumerate(kinds) if each == kind], dtype=torch.int64)
-        if len(clips) < count:
-            raise ValueError(
-                f"views.sample.{kind}={shares[kind]:g} needs {count} clips of this kind for a "
-                f"batch of {batch}, but the store has {len(clips)}: give it more or lower the share"
-            )
-        groups.append((clips, count))
-    return groups
-
-
-def mixed_batch(step: int, groups: Groups, seed: int) -> Tensor:
-    """Return the clip numbers of a step's global batch, [batch] int64, shuffled over the kinds.
-
-    Each kind has epochs of its own, see `batch_of_step`.
-    """
-    if len(groups) == 1:
-        ((clips, count),) = groups
-        return clips[batch_of_step(step, len(clips), count, seed)]
-    drawn = [
-        clips[batch_of_step(step, len(clips), count, step_seed(seed, i, 0, KIND))]
-        for i, (clips, count) in enumerate(groups)
-        if count
-    ]
-    batch = torch.cat(drawn)
-    # without this, the processes, which take slices, would see one kind each
-    generator = torch.Generator().manual_seed(step_seed(seed, step, 0, MIX))
-    return batch[torch.randperm(len(batch), generator=generator)]
 
 
 def gather_crops(
@@ -162,6 +59,36 @@ def gather_crops(
             _read(samples, whole.long().add_(starts[part]), weight, out[part])
         out[part].mul_((steps_32 >= begin[part]) & (steps_32 <= end[part]))
     return out
+
+
+def gather_from_files(
+    files: Sequence[Tensor],
+    file_of: Tensor,
+    starts: Tensor,
+    lengths: Tensor,
+    fraction: Tensor,
+    speed: Tensor | None,
+    crop_samples: int,
+) -> Tensor:
+    """Read crops of signals that lie in several arrays, all on one device; see `gather_crops`.
+
+    Shape:
+        files [N] each, file_of (the array of each signal) [B] int64; else as `gather_crops`.
+    """
+    if len(files) == 1:
+        return gather_crops(files[0], starts, lengths, fraction, speed, crop_samples)
+    crops = torch.empty(len(starts), crop_samples, device=files[0].device)
+    for number in file_of.unique().tolist():
+        rows = (file_of == number).nonzero()[:, 0]
+        crops[rows.to(crops.device)] = gather_crops(
+            files[number],
+            starts[rows],
+            lengths[rows],
+            fraction[rows],
+            None if speed is None else speed[rows],
+            crop_samples,
+        )
+    return crops
 
 
 def _read(samples: Tensor, index: Tensor, weight: Tensor | None, out: Tensor) -> None:
@@ -266,16 +193,13 @@ class CropSampler:
         if self.pad == "centre":
             needed = (self.crop_samples - 1) * (1.0 if speed is None else speed) + 1
             fraction = torch.where(lengths < needed, 0.5, fraction)
-        of_file = self.file_of[clips]
-        crops = torch.empty(len(clips), self.crop_samples, device=self.files[0].device)
-        for number in of_file.unique().tolist():
-            rows = (of_file == number).nonzero()[:, 0]
-            crops[rows.to(crops.device)] = gather_crops(
-                self.files[number],
-                self.starts[clips[rows]],
-                lengths[rows],
-                fraction[rows],
-                None if speed is None else speed[rows],
-                self.crop_samples,
-            )
+        crops = gather_from_files(
+            self.files,
+            self.file_of[clips],
+            self.starts[clips],
+            lengths,
+            fraction,
+            speed,
+            self.crop_samples,
+        )
         return crops.div_(FULL_SCALE)[:, None]

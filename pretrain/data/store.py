@@ -1,4 +1,4 @@
-"""A store: every clip decoded once to 16 kHz mono int16, in one memory-mapped file.
+"""A store: every clip decoded once to 16 kHz mono int16, in memory-mapped files.
 
 `python -m pretrain.store` makes one; see its help.
 """
@@ -29,7 +29,7 @@ class StoreError(ValueError):
 
 @dataclass(frozen=True)
 class Store:
-    """Decoded clips, end to end in one array, or in several.
+    """Decoded clips, end to end in one array or several.
 
     Args:
         files: all samples, int16 at 16 kHz, memory-mapped, one array per file.
@@ -81,30 +81,37 @@ class Store:
             starts = np.array([int(row["start"]) for row in rows], np.int64)
             lengths = np.array([int(row["length"]) for row in rows], np.int32)
             clips, total = int(about["clips"]), int(about["samples"])
+            files = [(str(n), int(k)) for n, k in about.get("files", [("samples.i16", total)])]
             texts = {name: tuple(str(row[name]) for row in rows) for name in COLUMNS[3:]}
         except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
             raise StoreError(
                 f"{folder}: index.csv or store.json is damaged ({type(error).__name__}: {error}); "
                 "delete the folder and rebuild"
             ) from error
-        path = folder / "samples.i16"
-        size = path.stat().st_size if path.is_file() else 0
-        if len(rows) != clips or size != 2 * total:
+        paths = [folder / name for name, _ in files]
+        size = sum(path.stat().st_size for path in paths if path.is_file())
+        file_ends = np.cumsum([count for _, count in files], dtype=np.int64)
+        if len(rows) != clips or size != 2 * total or file_ends[-1:].tolist() != [total]:
             raise StoreError(
                 f"{folder}: {len(rows)} clips in the index and {size} bytes of samples, but "
                 f"store.json says {clips} and {2 * total}; delete the folder and rebuild"
             )
         ends = np.cumsum(lengths, dtype=np.int64)
+        file_of = np.searchsorted(file_ends, starts, side="right").clip(0, len(files) - 1)
         end_to_end = (starts == ends - lengths).all() and (lengths > 0).all()
-        if not clips or not end_to_end or ends[-1] != total:
+        if not clips or not end_to_end or ends[-1] != total or (ends > file_ends[file_of]).any():
             raise StoreError(
                 f"{folder}: the clips in index.csv do not lie end to end in its samples; "
                 "delete the folder and rebuild"
             )
+        starts -= (file_ends - [count for _, count in files])[file_of]
         return cls(
             # Private mapping: read on demand, shared by all processes, and never written back
-            files=(torch.from_file(str(path), shared=False, size=total, dtype=torch.int16),),
-            file_of=torch.zeros(clips, dtype=torch.int64),
+            files=tuple(
+                torch.from_file(str(path), shared=False, size=count, dtype=torch.int16)
+                for path, (_, count) in zip(paths, files, strict=True)
+            ),
+            file_of=torch.from_numpy(file_of),
             starts=torch.from_numpy(starts),
             lengths=torch.from_numpy(lengths),
             clip_ids=tuple(row["clip_id"] for row in rows),
@@ -123,25 +130,24 @@ class Store:
             StoreError: index or samples are not what was sealed, or `open` would raise.
         """
         folder = Path(folder)
-        sealed = Store.open(folder).hash
+        store = Store.open(folder)
         parts = json.loads((folder / "store.json").read_text()).get("parts")
         if parts is None:
             raise StoreError(f"{folder}: made by an earlier version, which kept no hashes of parts")
         digest = hashlib.sha256((folder / "index.csv").read_bytes())
-        with (folder / "samples.i16").open("rb") as samples:
-            for length, expected in parts:
-                part, left = hashlib.sha256(), 2 * int(length)
-                while left and (block := samples.read(min(left, 1 << 24))):
-                    part.update(block)
-                    left -= len(block)
-                if part.hexdigest() != expected:
-                    first = samples.tell() // 2 - int(length)
-                    raise StoreError(
-                        f"{folder}: samples from {first} to {first + int(length)} are not what was "
-                        "sealed; delete the folder and rebuild"
-                    )
-                digest.update(str(expected).encode())
-        if digest.hexdigest() != sealed:
+        number = begin = 0
+        for length, expected in parts:
+            if length and begin == len(store.files[number]):
+                number, begin = number + 1, 0
+            samples = store.files[number][begin : begin + length].numpy()
+            begin += length
+            if hashlib.sha256(samples).hexdigest() != expected:  # type: ignore[arg-type]
+                raise StoreError(
+                    f"{folder}: samples from {begin - length} to {begin} of file {number} are not "
+                    "what was sealed; delete the folder and rebuild"
+                )
+            digest.update(str(expected).encode())
+        if digest.hexdigest() != store.hash:
             raise StoreError(
                 f"{folder}: index.csv is not what was sealed; delete the folder and rebuild"
             )

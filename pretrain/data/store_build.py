@@ -1,4 +1,4 @@
-"""Building a store: decode every part once, in parallel, then join the parts into one file.
+"""Building a store: decode every part once, in parallel, then join the parts into few files.
 
 A build may be killed at any moment. A part is done when its record (a JSON file, renamed into
 place last) lies in `parts/`; a joined part's samples are deleted at once, so the build needs
@@ -55,7 +55,11 @@ def decode(audio: Path | bytes) -> NDArray[np.int16]:
 
 
 def build(
-    sources: list[str], out: Path, workers: int, part: tuple[int, int] = (0, 1)
+    sources: list[str],
+    out: Path,
+    workers: int,
+    part: tuple[int, int] = (0, 1),
+    max_bytes: float = 4e9,
 ) -> dict[str, Any]:
     """Decode the sources into a store and return the store's own description.
 
@@ -64,6 +68,7 @@ def build(
         out: the store's folder, made if need be.
         workers: decoding processes, at least 1.
         part: i and n: the store holds every n-th part of the sources from the i-th on.
+        max_bytes: of a file of samples; a part of the sources that is larger is a file of its own.
 
     Raises:
         SourceError: if a source is missing, a part could not be read to its end, no clip could be
@@ -91,7 +96,7 @@ def build(
         write_text(plan_file, plan)
         work.mkdir(exist_ok=True)
         _decode_parts(parts, work, workers)
-        return _join(len(parts), out, work)
+        return _join(len(parts), out, work, max_bytes)
 
 
 def _decode_parts(parts: list[Part], work: Path, workers: int) -> None:
@@ -191,19 +196,42 @@ def _check_readable(audio: Path | bytes) -> None:
                 pass
 
 
-def _join(n_parts: int, out: Path, work: Path) -> dict[str, Any]:
-    """Append the parts to samples.i16 in order, then write index, list of bad files, and seal."""
+def _join(n_parts: int, out: Path, work: Path, max_bytes: float) -> dict[str, Any]:
+    """Append the parts to files in order, then write index, list of bad files, and seal."""
     records = [json.loads(_record(work, i).read_text()) for i in range(n_parts)]
     sizes = [2 * sum(row[1] for row in record["rows"]) for record in records]
     if not sum(sizes):
         reasons = [f"{name}: {reason}" for record in records for name, reason in record["bad"]]
         raise SourceError(f"no clip could be decoded; {(reasons or ['the sources are empty'])[0]}")
-    joined = out / "samples.i16"
+    plan = work / "files.txt"
+    if not plan.is_file():  # a join that goes on keeps to the files it began with
+        write_text(plan, json.dumps(_parts_of_files(sizes, max_bytes)))
+    files = []
+    for number, parts in enumerate(json.loads(plan.read_text())):
+        name = f"samples-{number:03}.i16" if number else "samples.i16"
+        _join_file(out / name, {work / f"{i:06d}.i16": sizes[i] for i in parts})
+        files.append([name, sum(sizes[i] for i in parts) // 2])
+    return _seal(records, files, out, work)
+
+
+def _parts_of_files(sizes: list[int], max_bytes: float) -> list[list[int]]:
+    """Return the parts of each file: as many as fit, one at least."""
+    files, room = list[list[int]](), 0.0
+    for number, size in enumerate(sizes):
+        if not files or size > room:
+            files.append([])
+            room = max_bytes
+        files[-1].append(number)
+        room -= size
+    return files
+
+
+def _join_file(joined: Path, parts: dict[Path, int]) -> None:
+    """Append parts, of so many bytes each, to a file, and delete each as soon as it is there."""
     with joined.open("r+b" if joined.is_file() else "w+b") as whole:
         there, end = whole.seek(0, os.SEEK_END), 0
-        for i, size in enumerate(sizes):
+        for samples, size in parts.items():
             end += size
-            samples = work / f"{i:06d}.i16"
             # A part that is wholly in the joined file is passed over, a half-joined one is redone
             if there < end:
                 whole.seek(end - size)
@@ -214,10 +242,11 @@ def _join(n_parts: int, out: Path, work: Path) -> dict[str, Any]:
                 whole.flush()
                 os.fsync(whole.fileno())
             samples.unlink(missing_ok=True)
-    return _seal(records, out, work)
 
 
-def _seal(records: list[dict[str, Any]], out: Path, work: Path) -> dict[str, Any]:
+def _seal(
+    records: list[dict[str, Any]], files: list[list[Any]], out: Path, work: Path
+) -> dict[str, Any]:
     """Write index.csv, bad.tsv and, last, store.json; then drop the records."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -238,6 +267,7 @@ def _seal(records: list[dict[str, Any]], out: Path, work: Path) -> dict[str, Any
         "sample_rate": SAMPLE_RATE,
         "clips": clips,
         "samples": start,
+        "files": files,
         "bad": len(bad),
         "hash": digest.hexdigest(),
         "parts": [[sum(r[1] for r in rec["rows"]), rec["samples_sha256"]] for rec in records],

@@ -24,15 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pretrain.data.crops import (
-    CHOICE,
-    ROUND,
-    SHARDS,
-    Groups,
-    groups_by_kind,
-    mixed_batch,
-    step_seed,
-)
+from pretrain.data.order import CHOICE, ROUND, SHARDS, ClipOrder, step_seed
 from pretrain.data.store import Store
 from pretrain.data.store_build import SAMPLE_RATE, decode
 from pretrain.data.store_sources import Meta, Part, Raw, SourceError, parts_of
@@ -92,7 +84,7 @@ class ShardStream:
         config: `stream` of a run.
         batch: clips of a step, over all processes.
         seed: of the run.
-        shares: of each kind of clip in a batch; see `groups_by_kind`.
+        shares: of each kind of clip in a batch; see `ClipOrder`.
 
     Raises:
         SourceError: a source that is not there, or is a folder of loose files.
@@ -120,7 +112,7 @@ class ShardStream:
         self.held = min(self.config.held_shards, max(1, len(self.shards) // world()))
         self._round = -1
         self._store: Store | None = None
-        self._groups: Groups = []
+        self._order: ClipOrder | None = None
         self._loading: dict[int, Future[_Shard]] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="shards")
 
@@ -145,15 +137,15 @@ class ShardStream:
             ValueError: they have fewer clips, or fewer of a kind, than this process's batch needs.
         """
         number, step_of_round = divmod(step, self.round_steps)
-        if number != self._round or self._store is None:
+        if number != self._round or self._store is None or self._order is None:
             turns = range(number, number + self.held)
             shards = [self._shard(turn).result() for turn in turns]
             self._round, self._store = number, _as_store(shards, self.hash)
-            self._groups = groups_by_kind(self._store.kinds, self.shares, self.local_batch)
+            seed = step_seed(self.seed, number, rank(), ROUND)
+            self._order = ClipOrder(self._store.kinds, self.shares, self.local_batch, seed)
             self._loading = {turn: self._loading[turn] for turn in turns}
             self._shard(turns.stop)  # read ahead for the next round
-        seed = step_seed(self.seed, number, rank(), ROUND)
-        return self._store, mixed_batch(step_of_round, self._groups, seed)
+        return self._store, self._order.batch(step_of_round)
 
     def _shard(self, turn: int) -> Future[_Shard]:
         """Return the shard of this process's turn, being loaded where it was not before."""

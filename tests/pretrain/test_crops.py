@@ -1,20 +1,10 @@
-"""Crops: slow, obvious code reads the same; every clip once an epoch; seeds apart."""
-
-from collections import Counter
+"""Crops: slow, obvious code reads the same."""
 
 import numpy as np
 import pytest
 import torch
 
-from pretrain.data.crops import (
-    FULL_SCALE,
-    CropSampler,
-    batch_of_step,
-    gather_crops,
-    groups_by_kind,
-    mixed_batch,
-    step_seed,
-)
+from pretrain.data.crops import FULL_SCALE, CropSampler, gather_crops
 
 T = 1000
 
@@ -197,86 +187,3 @@ def test_the_generator_decides_alone() -> None:
 def test_wrong_settings_are_named(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sampler([3000], **changes)
-
-
-def test_an_epoch_visits_every_clip_once_but_for_the_rest_that_fills_no_batch():
-    seen = torch.cat([batch_of_step(s, clips=23, batch=5, seed=1) for s in range(4)])
-    assert len(seen) == len(set(seen.tolist())) == 20
-    assert set(seen.tolist()) < set(range(23))
-
-
-def test_epochs_and_seeds_differ_and_steps_repeat():
-    first = batch_of_step(0, 100, 10, seed=0)
-    assert torch.equal(first, batch_of_step(0, 100, 10, seed=0))
-    assert not torch.equal(first, batch_of_step(10, 100, 10, seed=0))
-    assert not torch.equal(first, batch_of_step(0, 100, 10, seed=1))
-
-
-def test_a_store_smaller_than_a_batch_is_named():
-    with pytest.raises(ValueError, match="3 clips, fewer than a batch of 4"):
-        batch_of_step(0, 3, 4, seed=0)
-
-
-KINDS = ["everyday"] * 50 + ["speech"] * 31 + ["music"] * 200 + [""] * 9
-
-
-def test_every_batch_has_each_kind_in_its_share_and_no_clip_twice():
-    groups = groups_by_kind(KINDS, {"everyday": 0.5, "speech": 0.25, "music": 0.25}, 16)
-    for step in range(40):
-        batch = mixed_batch(step, groups, seed=3).tolist()
-        assert len(set(batch)) == 16
-        assert Counter(KINDS[clip] for clip in batch) == {"everyday": 8, "speech": 4, "music": 4}
-
-
-def test_every_clip_of_a_kind_is_drawn_once_in_an_epoch_of_the_kind():
-    groups = groups_by_kind(KINDS, {"everyday": 0.5, "speech": 0.0, "music": 0.5}, 20)
-    drawn = torch.cat([mixed_batch(step, groups, seed=0) for step in range(20)])
-    counts = torch.bincount(drawn, minlength=len(KINDS))
-    assert (counts[:50] == 4).all()  # 20 steps of 10 are four epochs of 50
-    assert (counts[50:81] == 0).all()
-    assert (counts[81:281] == 1).all()
-    assert (counts[281:] == 0).all()
-
-
-def test_every_slice_of_a_batch_is_of_all_kinds():
-    groups = groups_by_kind(KINDS, {"everyday": 0.5, "speech": 0.25, "music": 0.25}, 64 // 2)
-    halves = Counter(
-        KINDS[clip]
-        for step in range(50)
-        for clip in mixed_batch(step, groups, seed=1)[:16].tolist()
-    )
-    assert halves["everyday"] / 800 == pytest.approx(0.5, abs=0.06)
-    assert halves["music"] / 800 == pytest.approx(0.25, abs=0.06)
-
-
-def test_without_shares_the_order_is_that_of_the_whole_store():
-    groups = groups_by_kind(KINDS, {"everyday": 0.0, "speech": 0.0, "music": 0.0}, 16)
-    for step in (0, 1, 17, 100):
-        assert torch.equal(
-            mixed_batch(step, groups, seed=5), batch_of_step(step, len(KINDS), 16, seed=5)
-        )
-
-
-@pytest.mark.parametrize("batch", [2, 3, 7, 10, 16])
-def test_shares_are_rounded_to_the_whole_batch(batch):
-    groups = groups_by_kind(KINDS, {"everyday": 0.4, "speech": 0.35, "music": 0.25}, batch)
-    counts = [count for _, count in groups]
-    assert sum(counts) == batch
-    for count, share in zip(counts, (0.4, 0.35, 0.25), strict=True):
-        assert abs(count - share * batch) < 1
-
-
-def test_a_kind_with_too_few_clips_is_named():
-    with pytest.raises(ValueError, match=r"views.sample.speech=1 needs 32 clips .* has 31"):
-        groups_by_kind(KINDS, {"everyday": 0.0, "speech": 1.0, "music": 0.0}, 32)
-
-
-def test_steps_seeds_and_processes_draw_different_numbers():
-    drawn = {
-        float(torch.rand(1, generator=torch.Generator().manual_seed(step_seed(s, t, p, stream))))
-        for s in (0, 1, 2)
-        for t in (0, 1, 10**6)
-        for p in (0, 1, 63)
-        for stream in range(6)
-    }
-    assert len(drawn) == 162

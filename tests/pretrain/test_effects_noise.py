@@ -10,6 +10,7 @@ import torch
 
 from pretrain.augment.noise import Noise, NoiseConfig, coloured_noise
 from pretrain.data import store_build
+from pretrain.data.store_sources import parts_of
 from tests.pretrain.signals import RATE, T, chance, decibels, white
 
 
@@ -62,16 +63,20 @@ def test_coloured_noise_falls_by_0_to_6_decibels_an_octave() -> None:
     np.testing.assert_allclose(slope, [0, -3.01, -6.02], atol=0.15)
 
 
-def test_noise_from_a_store(tmp_path: Path) -> None:
-    sounds = tmp_path / "musan"
-    sounds.mkdir()
+@pytest.mark.parametrize("several_files", [False, True])
+def test_noise_from_a_store(tmp_path: Path, several_files: bool) -> None:
+    folders = []
     for i in range(3):
-        soundfile.write(sounds / f"{i}.wav", np.full(3 * T, (i + 1) / 8), RATE)
+        folders.append(str(tmp_path / f"musan-{i}"))
+        (tmp_path / f"musan-{i}").mkdir()
+        soundfile.write(f"{folders[i]}/{i}.wav", np.full(3 * T, (i + 1) / 8), RATE)
     (tmp_path / "store" / "parts").mkdir(parents=True)
-    for i, part in enumerate(store_build.parts_of(str(sounds))):
+    for i, part in enumerate(part for folder in folders for part in parts_of(folder)):
         store_build.decode_part(part, tmp_path / "store" / "parts" / f"{i:06d}.json")
-    store_build.build([str(sounds)], tmp_path / "store", 1)
+    store_build.build(folders, tmp_path / "store", 1, max_bytes=1 if several_files else 4e9)
     effect = Noise(NoiseConfig(origin="store", store=str(tmp_path / "store")))
+    assert effect.store is not None
+    assert len(effect.store.files) == (3 if several_files else 1)
     wave = white(50)
     drawn = effect.draw(wave, chance())
     levels = (effect.noise(T, drawn) / 32767 * 8).round(decimals=2)

@@ -13,11 +13,15 @@ import pytest
 import torch
 
 import pretrain.train
+import pretrain.views
 from pretrain.config import read_config
-from pretrain.data.crops import batch_of_step
+from pretrain.data.order import ClipOrder, step_seed
 from pretrain.data.store import Store
+from pretrain.data.store_build import build
 from pretrain.methods.method import build_method
-from pretrain.train import DivergedError, Learner, ViewSampler, train
+from pretrain.train import DivergedError, Learner, train
+from pretrain.views import ViewSampler
+from tests.pretrain.synthetic_sources import sound, wav, write_tar
 from wavebyol_hear.checkpoint import load_weights
 from wavebyol_hear.files.atomic import LockedError, lock
 
@@ -171,7 +175,7 @@ def test_every_rank_draws_its_own_clips_and_all_make_up_the_batch(store, monkeyp
     monkeypatch.setattr("pretrain.distributed.world", lambda: 4)
     for rank in range(4):
         monkeypatch.setattr("pretrain.distributed.rank", lambda rank=rank: rank)
-        monkeypatch.setattr("pretrain.train.rank", lambda rank=rank: rank)
+        monkeypatch.setattr("pretrain.views.rank", lambda rank=rank: rank)
         views = ViewSampler(clips, config(), CPU)
         draw = views.sampler.draw
 
@@ -184,23 +188,50 @@ def test_every_rank_draws_its_own_clips_and_all_make_up_the_batch(store, monkeyp
     monkeypatch.undo()
     assert [len(numbers) for numbers in drawn] == [2] * 4
     numbers = [number for part in drawn for number in part]
-    assert numbers == batch_of_step(1, CLIPS, BATCH, 0).tolist()
+    assert numbers == ClipOrder([""] * CLIPS, {}, BATCH, 0).batch(1).tolist()
+
+
+def test_with_file_groups_every_rank_reads_files_of_its_own(tmp_path, monkeypatch):
+    """Of eight files, and the batch that all ranks see is that of one process."""
+    for number in range(8):
+        folder = tmp_path / f"tars-{number}"
+        folder.mkdir()
+        waves = {f"{i}.wav": wav(sound(10 * number + i, 6000)) for i in range(4)}
+        write_tar(folder / "a.tar", waves)
+    folders = [str(tmp_path / f"tars-{number}") for number in range(8)]
+    build(folders, tmp_path / "store", 1, max_bytes=1)
+    clips = Store.open(tmp_path / "store")
+    assert len(clips.files) == 8
+    settings = config("views.file_groups=4")
+    whole = torch.cat([ViewSampler(clips, settings, CPU).clips(step) for step in range(4)])
+    for world in (2, 4):
+        monkeypatch.setattr("pretrain.distributed.world", lambda world=world: world)
+        files, parts = [], []
+        for rank in range(world):
+            monkeypatch.setattr("pretrain.distributed.rank", lambda rank=rank: rank)
+            views = ViewSampler(clips, settings, CPU)
+            parts.append([views.clips(step) for step in range(4)])  # an epoch
+            files.append(set(clips.file_of[torch.cat(parts[-1])].tolist()))
+        assert [len(each) for each in files] == [8 // world] * world
+        assert set.union(*files) == set(range(8))
+        assert torch.equal(torch.cat([part for step in zip(*parts) for part in step]), whole)  # noqa: B905
 
 
 def test_no_seed_is_used_twice(store, monkeypatch):
     """Steps, processes and what is drawn (crops, effects, in the model) have seeds of their own."""
     seeds, clips, settings = [], Store.open(store), config()
-    real = pretrain.train.step_seed
 
     def spy(*args):
-        seeds.append(real(*args))
+        seeds.append(step_seed(*args))
         return seeds[-1]
 
     monkeypatch.setattr(pretrain.train, "step_seed", spy)
+    monkeypatch.setattr(pretrain.views, "step_seed", spy)
     learner = Learner(settings, CPU, CLIPS)
     learner.wrap()
     for rank in range(3):
         monkeypatch.setattr("pretrain.train.rank", lambda rank=rank: rank)
+        monkeypatch.setattr("pretrain.views.rank", lambda rank=rank: rank)
         views = ViewSampler(clips, settings, CPU)
         for step in range(3):
             learner.step(step, *views.augment(step, *views.crops(step)))
@@ -268,6 +299,54 @@ def test_every_save_writes_weights_that_load(store, tmp_path, monkeypatch):
     assert steps == [1, 2, 3, 4]
     assert load_weights(path).provenance["steps"] == STEPS
     assert load_weights(path).whitenings
+
+
+def test_the_moving_average_is_that_of_every_step_also_of_a_resumed_run(
+    store, tmp_path, monkeypatch
+):
+    seen = []
+
+    class Spy(Learner):
+        def step(self, step, view_a, view_b):
+            result = super().step(step, view_a, view_b)
+            weights = self.method.get_submodule("online.encoder").state_dict()
+            seen.append({key: value.double() for key, value in weights.items()})
+            return result
+
+    monkeypatch.setattr(pretrain.train, "Learner", Spy)
+    clips = Store.open(store)
+    # A schedule that the length of the run does not change
+    ema, *fixed = "run.ema=0.75", "byol.tau=0.9", "byol.tau_final=0.9"
+    train(config(ema, *fixed), clips, tmp_path / "whole", CPU)
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = {key: 0.75 * expected[key] + 0.25 * weights[key] for key in expected}
+    got = load_weights(tmp_path / "whole/weights_ema.safetensors")
+    assert got.whitenings
+    assert got.provenance["ema"] == 0.75
+    for key, value in got.encoder.state_dict().items():
+        if value.is_floating_point():  # else a count of batches
+            torch.testing.assert_close(value.double(), expected[key], rtol=1e-5, atol=1e-7)
+    last = load_weights(tmp_path / "whole/weights.safetensors").encoder.state_dict()
+    assert any(not torch.equal(last[k], v) for k, v in got.encoder.state_dict().items())
+    train(config(ema, *fixed, "optim.steps=2"), clips, tmp_path / "parts", CPU)
+    train(config(ema, *fixed), clips, tmp_path / "parts", CPU)
+    train(config(*fixed), clips, tmp_path / "none", CPU)
+    one, two = (tmp_path / name / "weights_ema.safetensors" for name in ("whole", "parts"))
+    assert one.read_bytes() == two.read_bytes()
+    one, two = (tmp_path / name / "weights.safetensors" for name in ("whole", "none"))
+    assert load_weights(two).provenance["config"]["run"]["ema"] == 0
+    torch.testing.assert_close(load_weights(two).encoder.state_dict(), last, rtol=0, atol=0)
+    assert not (tmp_path / "none/weights_ema.safetensors").exists()
+
+
+def test_a_run_may_begin_its_average_later(store, tmp_path):
+    clips = Store.open(store)
+    train(config("optim.steps=3"), clips, tmp_path, CPU)
+    train(config("optim.steps=4", "run.ema=0.5"), clips, tmp_path, CPU)
+    files = (tmp_path / "weights.safetensors", tmp_path / "weights_ema.safetensors")
+    last, average = (load_weights(file).encoder.state_dict() for file in files)
+    torch.testing.assert_close(average, last, rtol=0, atol=0)  # of one step
 
 
 def test_one_run_a_folder(store, tmp_path):

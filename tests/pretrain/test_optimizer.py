@@ -9,7 +9,12 @@ import pytest
 import torch
 
 from pretrain.config import OptimConfig
-from pretrain.train import build_optimizer, learning_rate, set_learning_rate, target_decay
+from pretrain.optimizer import (
+    build_optimizer,
+    learning_rate,
+    set_learning_rate,
+    target_decay,
+)
 from wavebyol_hear.encoder import PRESETS, Encoder
 from wavebyol_hear.front_end import GaborFrontEnd, GaborFrontEndConfig
 

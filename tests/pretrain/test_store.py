@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 
+from benchmark.leaks.search import StoreReader
 from pretrain.data.store import Store, StoreError
 from pretrain.data.store_build import build, decode, decode_part
 from pretrain.data.store_sources import SourceError, parts_of
@@ -203,6 +204,57 @@ def test_killed_while_joining_it_joins_the_rest(tmp_path: Path) -> None:
     build(source, out, workers=1)
     assert torch.equal(Store.open(out).samples, whole.samples)
     assert Store.open(out).hash == whole.hash
+
+
+def test_a_store_of_several_files_is_that_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same clips under the same hash, for the leak finder's own reader too."""
+    many_tars(tmp_path / "tars", tars=5, clips=3)  # of 8 kB a clip
+    source = str(tmp_path / "tars")
+    whole = build_here([source], tmp_path / "whole")
+    out = tmp_path / "out"
+    assert main([source, "--out", str(out), "--workers", "1", "--max-file", "50e-6"]) == 0
+    store = Store.open(out)
+    assert [len(file) for file in store.files] == [2 * 12_003, 2 * 12_003, 12_003]
+    assert sorted(path.name for path in out.glob("*.i16")) == [
+        "samples-001.i16",
+        "samples-002.i16",
+        "samples.i16",
+    ]
+    assert store.hash == whole.hash
+    assert store.clip_ids == whole.clip_ids
+    reader = StoreReader(out)
+    for number in range(len(whole)):
+        assert torch.equal(store.clip(number), whole.clip(number))
+        assert np.array_equal(reader.read(number) * 32768, whole.clip(number).numpy())
+    Store.verify(out)
+    content = (out / "samples-002.i16").read_bytes()
+    (out / "samples-002.i16").write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    assert main(["--verify", "--out", str(out)]) == 1
+    assert "samples from 0 to 12003 of file 2 are not what" in capsys.readouterr().err
+    (out / "samples-002.i16").unlink()
+    with pytest.raises(StoreError, match="bytes of samples, but"):
+        Store.open(out)
+
+
+def test_a_join_goes_on_with_the_files_it_began_with(tmp_path: Path) -> None:
+    many_tars(tmp_path / "tars", tars=3, clips=5)
+    source = [str(tmp_path / "tars")]
+    whole = build_here(source, tmp_path / "whole")
+    out = tmp_path / "out"
+    (out / "parts").mkdir(parents=True)
+    for i, part in enumerate(parts_of(source[0])):
+        decode_part(part, out / "parts" / f"{i:06d}.json")
+    # As a kill in the second file leaves it, of which the first part is joined and deleted
+    (out / "parts" / "files.txt").write_text("[[0], [1, 2]]")
+    (out / "parts" / "000000.i16").rename(out / "samples.i16")
+    (out / "parts" / "000001.i16").rename(out / "samples-001.i16")
+    build(source, out, workers=1, max_bytes=1)
+    store = Store.open(out)
+    assert len(store.files) == 2
+    assert torch.equal(torch.cat(store.files), whole.samples)
+    assert store.hash == whole.hash
 
 
 def test_a_finished_store_is_left_alone(folder: Path, tmp_path: Path) -> None:

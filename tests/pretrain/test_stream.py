@@ -17,7 +17,8 @@ from pretrain.config import read_config
 from pretrain.data.store import Store
 from pretrain.data.store_sources import SourceError
 from pretrain.data.stream import ShardStream
-from pretrain.train import open_stream, train
+from pretrain.train import train
+from pretrain.views import open_stream
 from tests.pretrain.processes import both_done
 from tests.pretrain.synthetic_sources import sound, wav, write_tar
 from wavebyol_hear.checkpoint import load_weights

@@ -23,11 +23,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.augment.layer import AugmentationLayer
 from pretrain.config import Config, read_config
-from pretrain.data.crops import batch_of_step
+from pretrain.data.order import ClipOrder
 from pretrain.data.store import Store, StoreError
 from pretrain.distributed import keep_freed_memory
 from pretrain.monitor import Clock
-from pretrain.train import Learner, ViewSampler, build_optimizer
+from pretrain.optimizer import build_optimizer
+from pretrain.train import Learner
+from pretrain.views import ViewSampler
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.files.settings import SettingsError
 from wavebyol_hear.precision import resolve
@@ -123,9 +125,8 @@ def time_plain(config: Config, store: Store, steps: int) -> float:
 def _as_files(store: Store, folder: Path) -> list[Path]:
     """Write a few clips of the store as FLAC files, as a folder of audio would hold them."""
     paths = []
-    for clip in batch_of_step(0, len(store.starts), PLAIN_CLIPS, seed=0).tolist():
-        start, length = int(store.starts[clip]), int(store.lengths[clip])
-        wave = store.samples[start : start + length].numpy()
+    for clip in ClipOrder(store.kinds, {}, PLAIN_CLIPS, seed=0).batch(0).tolist():
+        wave = store.clip(clip).numpy()
         paths.append(folder / f"{clip}.flac")
         data = io.BytesIO()
         soundfile.write(data, wave, 16_000, format="FLAC")

@@ -95,7 +95,7 @@ def clip(root: Path, name: str, wave: np.ndarray) -> Clip:
 
 
 def test_the_store_is_read_as_pretrain_reads_it(store: StoreReader) -> None:
-    own = Store.open(store.samples.parent)
+    own = Store.open(store.folder)
     assert tuple(store.clip_ids) == own.clip_ids
     for number in range(len(store)):
         assert np.array_equal(store.read(number) * 32768, own.clip(number).numpy())
@@ -215,7 +215,7 @@ def test_the_command_lists_the_leaks(
     TREES["esc50"](tmp_path / "esc50")
     audio = tmp_path / "esc50/ESC-50-master/audio"
     soundfile.write(audio / "2-2000-A-0.wav", sound(1, 4), RATE, subtype="PCM_16")
-    asked = [str(store.samples.parent), "esc50", "--data-dir", str(tmp_path)]
+    asked = [str(store.folder), "esc50", "--data-dir", str(tmp_path)]
     assert leaks.main([*asked, "--out", str(tmp_path / "leaks.csv")]) == 1
     said = capsys.readouterr().out
     assert "1 of 1 clips are in the store (fold02 1)" in said
@@ -236,12 +236,12 @@ def test_what_is_no_store_is_told(
     assert leaks.main([str(tmp_path), "esc50", "--data-dir", str(tmp_path)]) == 2
     assert "pretrain.store" in capsys.readouterr().err
     for name in ("index.csv", "samples.i16"):
-        (tmp_path / name).write_bytes((store.samples.parent / name).read_bytes())
-    about = json.loads((store.samples.parent / "store.json").read_text())
+        (tmp_path / name).write_bytes((store.folder / name).read_bytes())
+    about = json.loads((store.folder / "store.json").read_text())
     (tmp_path / "store.json").write_text(json.dumps(about | {"clips": 3}))
     with pytest.raises(StoreError, match="rebuild"):
         StoreReader(tmp_path)
-    assert leaks.main([str(store.samples.parent), "esc50", "--data-dir", str(tmp_path / "x")]) == 2
+    assert leaks.main([str(store.folder), "esc50", "--data-dir", str(tmp_path / "x")]) == 2
 
 
 @pytest.mark.parametrize("seconds", [0.7, 1.0, 2.0])
