@@ -37,7 +37,7 @@ FLOORS = {
         {"data"},
         {"augment", "whiten", "store", "corpus"},
         {"config"},
-        {"state", "methods"},
+        {"state", "methods", "optimizer", "views"},
         {"monitor"},
         {"train"},
         {"__main__"},
