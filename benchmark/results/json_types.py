@@ -3,7 +3,7 @@
 import math
 import types
 from collections.abc import Iterator
-from typing import Any, NotRequired, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
 
 
 def misfit(value: object, kind: object, where: str) -> str | None:
@@ -12,7 +12,7 @@ def misfit(value: object, kind: object, where: str) -> str | None:
     Args:
         value: as `json` reads it; a float must be finite, an int may stand for it.
         kind: `str`, `int`, `bool`, `float`, `None`, `Any`, lists, dicts and unions of these, or a
-            TypedDict, which may hold more than it names.
+            TypedDict, which may hold more than it names; of `Annotated` types the last.
         where: the value's name.
 
     Example:
@@ -22,8 +22,8 @@ def misfit(value: object, kind: object, where: str) -> str | None:
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
         return None
-    if origin is NotRequired:
-        return misfit(value, parts[0], where)
+    if origin is Annotated:
+        return misfit(value, parts[-1], where)
     if origin is types.UnionType:
         faults = [misfit(value, part, where) for part in parts]
         return None if None in faults else max(filter(None, faults), key=len)

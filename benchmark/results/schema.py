@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, get_type_hints
+from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Fold(TypedDict):
 
 
 class Seeds(TypedDict):
-    """Mean, deviation and values over seeds by metric, and their count."""
+    """The number of seeds, and mean, deviation and values of accuracy and F1 over them."""
 
     count: int
     accuracy: dict[str, Any]
@@ -64,7 +64,7 @@ class Corrupted(TypedDict):
 
 
 class Map(TypedDict):
-    """Two principal components of some clips."""
+    """The first two principal components of some clips."""
 
     x: list[float]
     y: list[float]
@@ -97,21 +97,12 @@ class Provenance(TypedDict, total=False):
     clips_per_second: float
 
 
-SHAPES = {
-    "folds": list[Fold],
-    "metrics": dict[str, Point],
-    "by_class": dict[str, dict[str, Point]],
-    "seeds": Seeds | None,
-    "map": Map | None,
-    "corrupted": dict[str, Corrupted],
-    "provenance": Provenance,
-}
-"""Of the fields whose annotation in `Result` says less than a reader relies on."""
-
-
 @dataclass(frozen=True)
 class Result:
-    """What one model scored on one task under one protocol."""
+    """What one model scored on one task under one protocol.
+
+    Where an annotation has two types the second says what a reader of the file relies on.
+    """
 
     task: str  #: name of the task
     model: str  #: `module` or `module:weights`
@@ -119,19 +110,21 @@ class Result:
     n_clips: int  #: clips that were tested; under heareval's measures those of all splits
     #: by name the value and, where known, its 95 % interval (low, high; over clips, those of one
     #: group together) and its deviation over folds (n - 1); see `unit`
-    metrics: dict[str, dict[str, float]]
-    #: of each fold its name, metrics, sizes, chosen setting and validation curve
-    folds: list[dict[str, Any]]
+    metrics: Annotated[dict[str, dict[str, float]], dict[str, Point]]
+    folds: Annotated[list[dict[str, Any]], list[Fold]]
     untrained: bool  #: whether the model warned that its weights are untrained
     notes: list[str]  #: what a reader of the scores must know
-    provenance: dict[str, Any]  #: revision, versions, hashes, seeds, times, speed, machine
+    #: revision, versions, hashes, seeds, times, speed, machine
+    provenance: Annotated[dict[str, Any], Provenance]
     metric: str = "accuracy"  #: by which the task is ranked
     #: "percent", or "own" where metrics are HEAR's measures as they are: fractions, d', error rates
     unit: str = "percent"
     n_listed: int = 0  #: clips the task listed, usable or not
     classes: list[str] = field(default_factory=list)  #: labels by class number
     #: metrics by label, for labels that have clips
-    by_class: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    by_class: Annotated[dict[str, dict[str, dict[str, float]]], dict[str, dict[str, Point]]] = (
+        field(default_factory=dict)
+    )
     #: unweighted mean and deviation of the folds' accuracies, in percent
     fold_mean: dict[str, float] = field(default_factory=dict)
     #: clip ids, true and predicted class numbers of all tested clips; and their groups, where clips
@@ -142,14 +135,13 @@ class Result:
     #: what the data lacks of the official set; None where it is complete
     partial: str | None = None
     hear_task: str | None = None  #: name of the HEAR task that is held in full; None for all others
-    #: of a protocol run with several seeds their count, and the mean, deviation and values of
-    #: accuracy and F1; all else is of the first seed. None where one was run
-    seeds: dict[str, Any] | None = None
-    #: of some clips the first two principal components; see `embedding_map`
-    map: dict[str, Any] | None = None
-    #: by corruption the number of clips, the metrics, and the difference in accuracy to the same
-    #: clips when clean; see `benchmark.results.score.rescore`
-    corrupted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: of a protocol run with several seeds; all else is of the first. None where one was run
+    seeds: Annotated[dict[str, Any] | None, Seeds | None] = None
+    map: Annotated[dict[str, Any] | None, Map | None] = None  #: see `embedding_map`
+    #: by corruption; see `benchmark.results.score.rescore`
+    corrupted: Annotated[dict[str, dict[str, Any]], dict[str, Corrupted]] = field(
+        default_factory=dict
+    )
     schema: int = SCHEMA  #: of the file
 
     @property
@@ -193,12 +185,11 @@ def write_result(result: Result, folder: Path) -> Path:
         OSError: the folder cannot be written.
     """
     path = folder / result.file_name
-    values = vars(result)  # no copies: the predictions may be many
     try:
-        text = json.dumps(values, indent=1, allow_nan=False)
+        text = json.dumps(vars(result), indent=1, allow_nan=False)
     except ValueError as error:
         raise ResultError(f"{path}: {error}") from error
-    _check(values, path)
+    _check(vars(result), path)
     # Numbers of a list go on one line: a file then has hundreds of lines, not one for each clip.
     text = re.sub(r"\[[^\[\]{}\"]*\]", lambda part: re.sub(r"\s+", " ", part.group()), text)
     folder.mkdir(parents=True, exist_ok=True)
@@ -264,8 +255,7 @@ def read_results(path: Path, bad: list[str] | None = None) -> list[Result]:
     return results
 
 
-def _refuse_constant(name: str) -> float:
-    """Refuse NaN and Infinity, which json reads although no JSON may hold them."""
+def _refuse_constant(name: str) -> float:  # NaN and Infinity, which no JSON may hold
     raise ValueError(f"holds {name}")
 
 
@@ -295,7 +285,7 @@ def _from_schema_1(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-HINTS = get_type_hints(Result) | SHAPES
+HINTS = get_type_hints(Result, include_extras=True)
 REQUIRED = {p.name for p in signature(Result).parameters.values() if p.default is p.empty}
 
 
