@@ -69,13 +69,10 @@ def leaderboards(
     baseline: str | None = None,
     failures: Mapping[ResultKey, str] | None = None,
 ) -> list[Leaderboard]:
-    """Return one leaderboard per protocol that has results.
+    """Return one leaderboard per protocol that has results; failures have columns and rows, too.
 
-    Args:
-        results: of any protocols.
-        baseline: the model to compare with; None takes the first of `BASELINES` that has a result
-            under the protocol, or the first model by name.
-        failures: why a (task, model, protocol) has no result; each has its column and row.
+    Without a baseline models are compared with the first of `BASELINES` that has a result under the
+    protocol, or the first model by name.
 
     Raises:
         TableError: the baseline has no result, or a model has two on one task under one protocol.
@@ -100,33 +97,34 @@ def _leaderboard(
     baseline: str | None,
     reasons: dict[tuple[str, str], str],
 ) -> Leaderboard:
-    """Return the leaderboard of one protocol from its results by task and model."""
     tested = {model for _, model in by_key}
     baseline = baseline or next((name for name in BASELINES if name in tested), min(tested))
     tasks = sorted({task for task, _ in [*by_key, *reasons]})
-    complete, order = {}, {}
-    for model in sorted(tested | {model for _, model in reasons}):
-        own = [by_key[task, model] for task in tasks if (task, model) in by_key]
-        if len(own) == len(tasks):
-            complete[model] = own
-        mean = float(np.mean([accuracy(result) for result in own])) if own else 0.0
-        order[model] = (model not in complete, -mean)
-    models = sorted(order, key=order.__getitem__)
-    means = {model: _mean(own) for model, own in complete.items()}
-    ranks, first, rank = {}, "", 0
-    for position, model in enumerate((m for m in models if m in complete), start=1):
-        if not first or not _tied(complete[first], complete[model]):
-            first, rank = model, position
-        ranks[model] = rank
+    own = {
+        model: [by_key[task, model] for task in tasks if (task, model) in by_key]
+        for model in sorted(tested | {model for _, model in reasons})
+    }
+
+    def order(model: str) -> tuple[bool, float]:
+        accuracies = [accuracy(result) for result in own[model]]
+        return len(accuracies) < len(tasks), -float(np.mean(accuracies or [0.0]))
+
+    models = sorted(own, key=order)
+    complete = [model for model in models if len(own[model]) == len(tasks)]
+    ranks, first = {}, ""
+    for position, model in enumerate(complete, start=1):
+        if first and _tied(own[first], own[model]):
+            ranks[model] = ranks[first]
+        else:
+            first, ranks[model] = model, position
+    means = {model: _mean(own[model]) for model in complete}
     gaps = [(task, m) for task in tasks for m in models if (task, m) not in by_key]
     failures = {key: reasons.get(key, "not run") for key in gaps}
-    entries = _compared(by_key, baseline)
-    present = baseline if baseline in tested else None
+    entries, present = _compared(by_key, baseline), baseline if baseline in tested else None
     return Leaderboard(protocol, tasks, models, present, entries, means, ranks, failures)
 
 
 def _compared(by_key: dict[tuple[str, str], Result], baseline: str) -> dict[tuple[str, str], Entry]:
-    """Return all results with their comparison to the baseline."""
     compared: dict[tuple[str, str], Paired] = {}
     reasons: dict[tuple[str, str], str] = {}
     for (task, model), result in by_key.items():

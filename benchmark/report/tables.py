@@ -64,18 +64,14 @@ def sections(
 ) -> list[Section]:
     """Return all sections of a report that have something to show.
 
-    Args:
-        boards: one per protocol.
-        figures: published by others.
-        known: tasks by name, for titles, licences and citations.
-        measures: results in HEAR's own measures.
+    Titles, licences and citations are of the known tasks; measures are results in HEAR's own.
     """
     parts = []
     for board in boards:
         tasks = [task_table(board, t, known.get(t)) for t in board.tasks if board.of_task(t)]
-        scores = [replace(score_table(board), title="")]
-        title = f"Protocol {board.protocol}"
-        parts.append(Section(title, board.protocol, scores, tasks, summary(board)))
+        scores = score_table(board)
+        bare = [replace(scores, title="")]
+        parts.append(Section(scores.title, board.protocol, bare, tasks, summary(board)))
     results = [entry.result for board in boards for entry in board.entries.values()] + [*measures]
     order = [*(boards[0].models if boards else ()), *sorted({r.model for r in results})]
     cost = replace(cost_table(results, list(dict.fromkeys(order))), title="")
@@ -148,12 +144,13 @@ def cost_table(results: Sequence[Result], order: Sequence[str]) -> Table:
         if not own:
             continue  # it has no result, and the table of scores says why
         sizes = {size for p in own if (size := p.get("embedding_size"))}
-        row = [Cell(model), number(sizes.pop() if len(sizes) == 1 else None, 0)]
-        row += [_cost(name, [p["cost"] for p in own if "cost" in p]) for name in shown]
+        spent = [p["cost"] for p in own if "cost" in p]
         speeds = sorted(p["clips_per_second"] for p in own if p.get("clips_per_second"))
         span = f"{speeds[0]:,.0f} to {speeds[-1]:,.0f}" if speeds[1:] else ""
-        cell = number(median(speeds), more=span) if speeds else NONE
-        row.append(_beside_load(cell, "Clips per second", [p["cost"] for p in own if "cost" in p]))
+        speed = number(median(speeds), more=span) if speeds else NONE
+        row = [Cell(model), number(sizes.pop() if len(sizes) == 1 else None, 0)]
+        row += [_cost(name, spent) for name in shown]
+        row.append(_beside_load(speed, "Clips per second", spent))
         rows.append([*row, Cell("; ".join(sorted({_device(p) for p in own})))])
     counted = "; ".join(sorted({cost["counted"] for cost in costs}))
     caption = COST + f" GFLOP counts {counted}." * bool(counted)
@@ -211,9 +208,8 @@ def published_tables(figures: Sequence[Figure]) -> Iterator[Table]:
 
 def provenance_tables(boards: Sequence[Leaderboard]) -> Iterator[Table]:
     """Yield where each result comes from, one table per protocol and task."""
-    columns = [MODEL]
-    columns += [Column(name, numeric=False) for name in ("Written", "Revision", "Precision")]
-    columns += [Column(name, numeric=False) for name in ("Weights", "Data", "Packages")]
+    names = ("Written", "Revision", "Precision", "Weights", "Data", "Packages")
+    columns = [MODEL, *(Column(name, numeric=False) for name in names)]
     for board in boards:
         for task in board.tasks:
             rows = []

@@ -19,7 +19,7 @@ from benchmark.embed.embedder import Embedded
 from benchmark.probes import protocols
 from benchmark.probes.rows import Examples, ProbeError, ProbeResult
 from benchmark.results.schema import Result
-from benchmark.stats.bootstrap import few_groups_note
+from benchmark.stats.bootstrap import FEW_GROUPS
 from benchmark.stats.embedding_map import embedding_map
 from benchmark.stats.metrics import RESAMPLES, Scores, over_seeds, score
 from benchmark.stats.paired import paired
@@ -144,7 +144,9 @@ def class_result(subject: Subject, probed: Probed) -> Result:
     scores = probed.score(first.rows, first.predicted)
     folds = [_fold(probed, number) for number in range(len(probed.data.folds))]
     accuracies = [fold["metrics"]["accuracy"]["value"] for fold in folds]
-    if rough := few_groups_note(groups):
+    count = len(np.unique(groups))
+    if count < FEW_GROUPS:
+        rough = f"intervals are rough: the clips make only {count} independent groups"
         subject = subject.with_note(f"{task.name}: {rough}")
     if not first.converged:
         subject = subject.not_converged()

@@ -29,12 +29,9 @@ def bootstrap_counts(
     it costs as much as there are categories, not clips. Where clips share groups, G of the G groups
     are drawn with replacement, each with all its clips.
 
-    Args:
-        categories: of each clip `[n]`, below `n_categories`.
-        n_categories: K, 1 or more.
-        groups: of each clip `[n]`, of any type that sorts; None resamples clip by clip.
-        n_resamples: number of resamples, of which some, B, are yielded at a time: `[B, K]`.
-        seed: of the drawing.
+    Shape:
+        categories of the clips `[n]`, below `n_categories` K; groups of the clips `[n]`, of any
+        type that sorts, None resamples clip by clip; counts of some resamples B at a time `[B, K]`.
 
     Example:
         >>> (counts,) = bootstrap_counts(np.array([0, 0, 1]), 2, None, 4, seed=0)
@@ -88,11 +85,3 @@ def bootstrap_interval(
     low, high = np.nanpercentile(resampled, [100 * tail, 100 * (1 - tail)])
     shift = 0.0 if center is None else center - np.nanmean(resampled)
     return float(low + shift), float(high + shift)
-
-
-def few_groups_note(groups: np.ndarray) -> str:
-    """Return a note on intervals over few groups; "" where there are enough."""
-    count = len(np.unique(groups))
-    if count >= FEW_GROUPS:
-        return ""
-    return f"intervals are rough: the clips make only {count} independent groups"

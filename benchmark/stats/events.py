@@ -37,11 +37,8 @@ def events_of(
 ) -> list[dict[str, Any]]:
     """Return the events of one clip in the order of their starts.
 
-    Args:
-        probabilities: of each label in each frame, `[T, K]`.
-        stamps: of the frames, ascending, in ms, `[T]`.
-        labels: by column.
-        how: to filter.
+    Shape:
+        probabilities of each label in each frame `[T, K]`, stamps ascending in ms `[T]`.
 
     Example:
         >>> on = np.array([[0.1], [0.9], [0.8], [0.2]])
@@ -67,12 +64,8 @@ def events_of(
 def onset_f(truth: Events, predicted: Events, tolerance_ms: float) -> float:
     """Return the harmonic mean of precision and recall of predicted events; 0 where both are.
 
-    Each matches at most one true event of its clip and label.
-
-    Args:
-        truth: of every clip of `predicted`; other clips do not count, as in heareval.
-        predicted: of every clip that was searched, an empty list where there is no event.
-        tolerance_ms: largest distance of two onsets that match, >= 0.
+    Each matches at most one true event of its clip and label, whose onset is as far as the
+    tolerance or nearer. Clips that are not among the predicted do not count, as in heareval.
     """
     hits = n_events = 0
     for clip, events in predicted.items():
@@ -84,10 +77,9 @@ def onset_f(truth: Events, predicted: Events, tolerance_ms: float) -> float:
 
 
 def _onsets(events: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Return the onsets of each label, ascending, in seconds, as sed_eval compares them."""
     onsets: dict[str, list[float]] = defaultdict(list)
     for event in sorted(events, key=lambda event: float(event["start"])):
-        onsets[str(event["label"])].append(event["start"] / 1000)
+        onsets[str(event["label"])].append(event["start"] / 1000)  # in s, as sed_eval compares
     return onsets
 
 

@@ -38,10 +38,14 @@ def ranking(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> dic
         precision[label], area[label] = _of_label(scores[:, label], targets[:, label], weights)
     right = scores.argmax(axis=1) == targets.argmax(axis=1)
     both = bool((targets.any(axis=0) & ~targets.all(axis=0)).all())
+
+    def mean(values: np.ndarray) -> np.ndarray:  # without labels that only a resample lost
+        return np.nanmean(values, axis=0) if both else np.full(values.shape[1], np.nan)
+
     return {
         "mAP": np.nanmean(precision, axis=0),
-        "d_prime": _mean_drawn(np.sqrt(2.0) * ndtri(area), both),
-        "aucroc": _mean_drawn(area, both),
+        "d_prime": mean(np.sqrt(2.0) * ndtri(area)),
+        "aucroc": mean(area),
         "top1_acc": weights[right].sum(axis=0) / weights.sum(axis=0),
     }
 
@@ -78,11 +82,6 @@ def interval(name: str, value: float, drawn: np.ndarray) -> tuple[float, float] 
     ends = np.percentile(drawn - drawn.mean() + value, [2.5, 97.5])
     low, high = (ends if name == "d_prime" else ends.clip(0.0, 1.0)).tolist()
     return low, high
-
-
-def _mean_drawn(values: np.ndarray, both: bool) -> np.ndarray:
-    """Return the mean over labels, `[K, B] -> [B]`, without labels that only a resample lost."""
-    return np.nanmean(values, axis=0) if both else np.full(values.shape[1], np.nan)
 
 
 def _of_label(

@@ -135,6 +135,14 @@ def test_intervals_are_those_of_groups_overall_and_of_every_fold() -> None:
         assert grouped != alone
 
 
+@pytest.mark.parametrize(("n_groups", "notes"), [(20, []), (15, ["only 15 independent groups"])])
+def test_few_groups_are_noted(n_groups: int, notes: list[str]) -> None:
+    data = embedded()
+    data.groups = np.array([f"speaker{i % n_groups}" for i in range(CLIPS)])
+    result = class_result(subject(), probe(TASK, data, Protocol("c", "c-1", "p", False, guess)))
+    assert [note.partition("make ")[2] for note in result.notes] == notes
+
+
 def test_what_the_subject_says_stands_in_the_result() -> None:
     made = embedded()
     made.errors = (("x", "x.wav: is empty"),)

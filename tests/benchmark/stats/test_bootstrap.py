@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm, t
 
 from benchmark.stats import bootstrap as module
-from benchmark.stats.bootstrap import bootstrap_counts, bootstrap_interval, few_groups_note
+from benchmark.stats.bootstrap import bootstrap_counts, bootstrap_interval
 
 CATEGORIES = np.array([0, 0, 2, 2, 2, 0, 2, 3, 3, 0])
 GROUPS = np.array(list("aabbbbcccd"))
@@ -52,8 +52,3 @@ def test_a_normal_mean_of_few_groups_gets_the_interval_of_students_t(n_groups: i
         assert low == resampled.min()
     centered = bootstrap_interval(np.append(resampled, np.nan), n_groups, 5.0)
     assert centered == pytest.approx((low + 2, high + 2), rel=1e-3)
-
-
-def test_few_groups_are_noted() -> None:
-    assert few_groups_note(np.arange(20)) == ""
-    assert "only 19 independent groups" in few_groups_note(np.arange(190) % 19)
