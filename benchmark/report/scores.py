@@ -63,33 +63,24 @@ def score_table(board: Leaderboard) -> Table:
     baseline = board.baseline if len(board.models) > 1 else None
     names = {m: model_cell(e.result, baseline) for (_, m), e in reversed(board.entries.items())}
     ranks = [board.ranks.get(model, 0) for model in board.models]
+    shared = {task: _shared_notes(board, task) for task in board.tasks}
+    several = len(board.tasks) > 1
     columns = [MODEL, Column("Rank")]
-    cells = [
-        [names.get(model, Cell(model)) for model in board.models],
-        [Cell(f"{n}{'=' * (ranks.count(n) > 1)}", n) if n else NONE for n in ranks],
-    ]
-    if len(board.tasks) > 1:
-        columns.append(Column("Mean", f"{len(board.tasks)} tasks", dots=True))
-        cells.append([interval(board.means.get(model)) for model in board.models])
+    columns += [Column("Mean", f"{len(board.tasks)} tasks", dots=True)] * several
     for task in board.tasks:
         first = next((entry.result for entry in board.of_task(task)), None)
         below = f"{first.n_clips:,} clips, {len(first.classes):,} classes" if first else ""
-        shared = _shared_notes(board, task)
-        columns.append(Column(task, below, dots=True, notes=shared))
-        keys = [(task, model) for model in board.models]
-        cells.append(
-            [
-                _score(board.entries[key], shared)
-                if key in board.entries
-                else replace(NONE, notes=(f"{task}: {board.failures[key]}",))
-                for key in keys
-            ]
-        )
+        columns.append(Column(task, below, dots=True, notes=shared[task]))
+    rows = []
+    for model, n in zip(board.models, ranks, strict=True):
+        rank = Cell(f"{n}{'=' * (ranks.count(n) > 1)}", n) if n else NONE
+        row = [names.get(model, Cell(model)), rank]
+        row += [interval(board.means.get(model))] * several
+        rows.append([*row, *(_score(board, task, model, shared[task]) for task in board.tasks)])
     breaks = frozenset(i for i in range(1, len(ranks)) if ranks[i] != ranks[i - 1])
     caption = f"{SCORES}; {COMPARED.format(baseline)}." if baseline else f"{SCORES}."
-    kind = ("overview", board.protocol, "")
-    title = f"Protocol {board.protocol}"
-    return Table(title, columns, list(zip(*cells, strict=True)), caption, breaks, kind=kind)
+    title, kind = f"Protocol {board.protocol}", ("overview", board.protocol, "")
+    return Table(title, columns, rows, caption, breaks, kind=kind)
 
 
 def _shared_notes(board: Leaderboard, task: str) -> tuple[str, ...]:
@@ -99,16 +90,19 @@ def _shared_notes(board: Leaderboard, task: str) -> tuple[str, ...]:
     return tuple(note for note in notes if all(note in r.notes for r in results))
 
 
-def _score(entry: Entry, shared: Collection[str]) -> Cell:
+def _score(board: Leaderboard, task: str, model: str, shared: Collection[str]) -> Cell:
     """Return what a model scored on a task, without the notes that all models share."""
+    entry = board.entries.get((task, model))
+    if entry is None:
+        return replace(NONE, notes=(f"{task}: {board.failures[task, model]}",))
     result, notes = entry.result, [note for note in entry.result.notes if note not in shared]
     if result.bad_clips:
         notes.append(
-            f"{result.task}: {len(result.bad_clips):,} of {result.n_listed:,} clips could not be "
-            f"used, the first: {result.bad_clips[0]['reason']}"
+            f"{task}: {len(result.bad_clips):,} of {result.n_listed:,} clips could not be used, "
+            f"the first: {result.bad_clips[0]['reason']}"
         )
     if result.partial:
-        notes.append(f"{result.task}: {result.n_clips:,} clips tested; {result.partial}")
+        notes.append(f"{task}: {result.n_clips:,} clips tested; {result.partial}")
     return interval(
         result.metrics["accuracy"],
         more=f"{result.seeds['count']} seeds {_seeds(result).text}" if result.seeds else "",
@@ -135,7 +129,7 @@ def task_table(board: Leaderboard, task: str, known: Task | None) -> Table:
     columns += [Column("Difference", "points"), Column("p"), Column("p (Holm)"), Column("Clips")]
     rows = []
     for entry, result in zip(entries, results, strict=True):
-        row = [model_cell(result, board.baseline), _score(entry, shared)]
+        row = [model_cell(result, board.baseline), _score(board, task, result.model, shared)]
         row += [interval(result.metrics[name]) for name in METRICS[1:]]
         over = [result.fold_mean.get(name, 0.0) for name in ("accuracy", "deviation")]
         row += [spread(*over) if result.folds[1:] else NONE] * folds + [_seeds(result)] * seeds
