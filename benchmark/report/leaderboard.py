@@ -111,7 +111,8 @@ def _leaderboard(
 
     models = sorted(own, key=order)
     complete = [model for model in models if len(own[model]) == len(tasks)]
-    ranks, first = {}, ""
+    ranks: dict[str, int] = {}
+    first = ""
     for position, model in enumerate(complete, start=1):
         if first and _tied(own[first], own[model]):
             ranks[model] = ranks[first]

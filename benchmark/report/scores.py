@@ -154,11 +154,11 @@ def _comparison(entry: Entry) -> list[Cell]:
     comparison = entry.comparison
     if comparison is None:
         return [replace(NONE, notes=(entry.reason,) * bool(entry.reason)), NONE, NONE]
-    low, high = comparison.interval()
+    ends = dict(zip(("low", "high"), comparison.interval(), strict=True))
     fewer = comparison.n_clips < entry.result.n_clips
     notes = (f"{comparison.n_clips:,} clips shared with the baseline",) * fewer
     gain = comparison.left - comparison.right
-    difference = number(gain, sign=True, low=low, high=high, mark=entry.mark, notes=notes)
+    difference = interval({"value": gain} | ends, sign=True, mark=entry.mark, notes=notes)
     return [difference, p_value(comparison.p), p_value(entry.adjusted)]
 
 

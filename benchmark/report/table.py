@@ -27,25 +27,10 @@ class Cell:
     value: float | None = None  #: the number in full
     low: float | None = None  #: lower end of the 95 % interval
     high: float | None = None
-    sign: bool = False  #: whether the interval is shown with signs
-    digits: int = 1  #: of the interval, behind the point
-    more: str = ""  #: small print, such as the mean over seeds
+    below: str = ""  #: small print: the interval, and more such as the mean over seeds
     mark: int = 0  #: 1 significantly above the baseline, -1 below, else 0
     tags: tuple[str, ...] = ()  #: short words such as "untrained"
     notes: tuple[str, ...] = ()  #: footnotes
-
-    @property
-    def interval(self) -> str:
-        """The 95 % interval as text; "" where there is none."""
-        if self.low is None or self.high is None:
-            return ""
-        plus = "+" if self.sign else ""
-        return f"{self.low:{plus}.{self.digits}f} to {self.high:{plus}.{self.digits}f}"
-
-    @property
-    def below(self) -> str:
-        """What stands in small print: the interval and more."""
-        return "; ".join(part for part in (self.interval, self.more) if part)
 
 
 NONE = Cell(DASH)
@@ -104,19 +89,26 @@ def text_table(rows: Sequence[Sequence[str]]) -> Table:
     return Table("", columns, [[Cell(text) for text in row] for row in body])
 
 
-def number(value: float | None, digits: int = 1, **more: Any) -> Cell:  # noqa: ANN401
+def number(value: float | None, digits: int = 1, **rest: Any) -> Cell:  # noqa: ANN401
     """Return a number as a cell, a dash where there is none."""
-    if value is None:
+    return interval(None if value is None else {"value": value}, digits, **rest)
+
+
+def interval(
+    point: Mapping[str, float] | None,
+    digits: int = 1,
+    *,
+    sign: bool = False,
+    more: str = "",
+    **rest: Any,  # noqa: ANN401
+) -> Cell:
+    """Return a value with the interval it has, and more in small print; a dash where it is None."""
+    if not point:
         return NONE
-    plus = "+" if more.get("sign") else ""
-    return Cell(f"{value:{plus},.{digits}f}", value, digits=digits, **more)
-
-
-def interval(point: Mapping[str, float] | None, digits: int = 1, **more: Any) -> Cell:  # noqa: ANN401
-    """Return a value with the interval it has, a dash where there is none."""
-    point = point or {}
-    ends = {"low": point.get("low"), "high": point.get("high")}
-    return number(point.get("value"), digits, **ends, **more)
+    plus, low, high = "+" if sign else "", point.get("low"), point.get("high")
+    ends = " to ".join(f"{end:{plus}.{digits}f}" for end in (low, high) if end is not None)
+    below = "; ".join(part for part in (ends, more) if part)
+    return Cell(f"{point['value']:{plus},.{digits}f}", point["value"], low, high, below, **rest)
 
 
 def spread(mean: float, deviation: float | None) -> Cell:

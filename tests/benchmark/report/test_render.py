@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from benchmark.report.render import report_markdown, to_csv, to_latex, to_markdown, to_text
-from benchmark.report.table import MARKS, Cell, Column, Section, Table, clean, text_table
+from benchmark.report.table import MARKS, Cell, Column, Section, Table, clean, interval, text_table
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -47,7 +47,8 @@ def numbers_table() -> Table:
     rows = []
     for i in range(8):
         values = draw.normal(0, 2000, 6).tolist()
-        cells = [Cell(f"{v:,.1f}", v, v - 1, v + 1, mark=int(draw.integers(-1, 2))) for v in values]
+        points = [{"value": v, "low": v - 1, "high": v + 1} for v in values]
+        cells = [interval(point, mark=int(draw.integers(-1, 2))) for point in points]
         rows.append([Cell(f"m{i}"), *cells])
     return Table("numbers", columns, rows, breaks=frozenset({3}), kind=("measured", "p", "t"))
 

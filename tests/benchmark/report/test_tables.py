@@ -162,7 +162,7 @@ def test_the_commonest_confusions_are_counted_again() -> None:
     for true, predicted, clips in confusion_table(result).rows:
         pair = result.classes.index(true.text), result.classes.index(predicted.text)
         assert clips.value == wrong.count(pair)
-        assert clips.more.endswith("of 80")
+        assert clips.below.endswith("of 80")
 
 
 def corrupted(result: Result, **values: float) -> Result:
