@@ -227,10 +227,8 @@ def read_result(path: Path) -> Result:
 def read_results(path: Path, bad: list[str] | None = None) -> list[Result]:
     """Read a result file, or all results of a folder in the order of their names.
 
-    Args:
-        path: of a file, or of a folder; scores of schema 1 in its folder `hear` are read too.
-        bad: receives a line on each file of a folder that cannot be read, and the others are
-            returned; None raises at the first.
+    Scores of schema 1 in its folder `hear` are read, too. `bad` receives a line on each file of a
+    folder that cannot be read, and the others are returned; without it the first one raises.
 
     Raises:
         ResultError: there is none, or one cannot be read.

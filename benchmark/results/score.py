@@ -58,8 +58,7 @@ class Subject:
     ) -> dict[str, Any]:
         """Return the fields of a result that all results of the subject share.
 
-        They are of a protocol's version, which took so many seconds after embedding. The provenance
-        is added to what all results say of where they come from.
+        The protocol took so many seconds after embedding; its provenance is added to theirs.
         """
         embedded = self.embedded
         origin = {
@@ -260,14 +259,8 @@ def measure_result(
     Measures that are not finite on a fold, as d' is where one label is ranked without a mistake,
     are left out with a note.
 
-    Args:
-        subject: a model on the task.
-        protocol: its version.
-        folds: the measures of each fold, by its name.
-        metric: by which the task is ranked.
-        seconds: that the protocol took.
-        chosen: what was selected on each fold.
-        settings: of all folds, for the provenance.
+    Measures and what was chosen are by the fold's name; settings are of all folds. The task is
+    ranked by `metric`.
 
     Raises:
         ProbeError: `metric` is not finite.

@@ -56,9 +56,7 @@ class Journal:
 def supervise(main: Callable[[Journal], int], kept: str = KEPT) -> NoReturn:
     """Run a command as `run_command` does, in children: as many as its foreign code ends, and one.
 
-    Args:
-        main: does what its journal does not have yet and returns the exit code.
-        kept: as of `run_command`.
+    `main` does what its journal does not have yet and returns the exit code.
     """
     journal = Journal()
 

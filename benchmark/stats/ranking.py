@@ -69,12 +69,7 @@ def interval(name: str, value: float, drawn: np.ndarray) -> tuple[float, float] 
 
     Draws are moved so that their mean is the value. A clip drawn twice ties with itself, and the
     mAP of rare labels runs high in them: synthetic data of FSD50K's size had 0.285, and 0.286 to
-    0.298 in the middle 95 % of its draws.
-
-    Args:
-        name: of the measure.
-        value: of the clips as they are.
-        drawn: see `bootstrap`; a draw that separates a label perfectly has an infinite d'.
+    0.298 in the middle 95 % of its draws. One that separates a label perfectly has an infinite d'.
     """
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
