@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from benchmark.results.json_types import misfit
+from benchmark.results.json_types import misfits
 from benchmark.results.schema import Result, ResultError, ResultKey, read_result
 from benchmark.results.supervisor import Journal
 from wavebyol_hear.files.atomic import LockedError, lock, write_text
@@ -140,8 +140,7 @@ def read_failures(folder: Path) -> dict[ResultKey, str]:
         return {}
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
-        wrong = misfit(listed, list[dict[str, str]], "it")
-        if wrong:
+        for wrong in misfits(listed, list[dict[str, str]], "it"):
             raise ValueError(wrong)
         return {(row["task"], row["model"], row["protocol"]): row["reason"] for row in listed}
     except (OSError, ValueError, KeyError, RecursionError) as error:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
 import numpy as np
 
 from benchmark.data.clip import BenchmarkError
-from benchmark.results.json_types import misfit
+from benchmark.results.json_types import misfits
 from wavebyol_hear.files.atomic import regular, write_text
 
 SCHEMA = 2
@@ -298,8 +298,7 @@ def _check(values: dict[str, Any], path: Path) -> None:
         if names:
             raise refuse(f"{what} {', '.join(sorted(names))}")
     for name, value in values.items():
-        wrong = misfit(value, HINTS[name], name)
-        if wrong:
+        for wrong in misfits(value, HINTS[name], name):
             raise refuse(wrong)
     metrics, n_clips = values["metrics"], values["n_clips"]
     metric, unit = values.get("metric", "accuracy"), values.get("unit", "percent")
