@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmark.results.schema import Result, ResultError, read_results
 from benchmark.stats.bootstrap import FEW_GROUPS
-from benchmark.stats.paired import Paired, holm, mean_interval, paired
+from benchmark.stats.paired import Paired, holm, mean_difference, paired
 
 
 def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Paired:
@@ -87,14 +87,13 @@ def render(pairs: Mapping[str, Paired], protocol: str) -> str:
     for (task, one), adjusted in zip(pairs.items(), corrected, strict=True):
         lines.append(
             f"{task:<24}{one.n_clips:>7}{one.left:>8.2f}{one.right:>8.2f}"
-            f"{one.left - one.right:>+8.2f}  {_span(*one.interval()):<18}"
-            f"{one.p:>9.2g}{adjusted:>10.2g}"
+            f"{_difference(one.difference()):<28}{one.p:>9.2g}{adjusted:>10.2g}"
         )
     left = float(np.mean([one.left for one in pairs.values()]))
     right = float(np.mean([one.right for one in pairs.values()]))
-    span = _span(*mean_interval(list(pairs.values())))
+    difference = _difference(mean_difference(list(pairs.values())))
     title = f"mean of {len(pairs)} task{'s' if len(pairs) > 1 else ''}"
-    lines.append(f"{title:<31}{left:>8.2f}{right:>8.2f}{left - right:>+8.2f}  {span}")
+    lines.append(f"{title:<31}{left:>8.2f}{right:>8.2f}{difference}")
     lines += [
         f"{task}: only {one.n_groups} independent groups of clips: its interval is rough"
         for task, one in pairs.items()
@@ -103,9 +102,8 @@ def render(pairs: Mapping[str, Paired], protocol: str) -> str:
     return "\n".join(lines)
 
 
-def _span(low: float, high: float) -> str:
-    """Return the ends of an interval as text."""
-    return f"[{low:+.2f}, {high:+.2f}]"
+def _difference(point: Mapping[str, float]) -> str:
+    return "{value:>+8.2f}  [{low:+.2f}, {high:+.2f}]".format(**point)
 
 
 def _one_model(path: Path, model: str | None) -> dict[tuple[str, str], Result]:

@@ -9,7 +9,7 @@ import numpy as np
 from benchmark.compare import compare_pair
 from benchmark.report.table import TableError
 from benchmark.results.schema import Result, ResultError, ResultKey
-from benchmark.stats.paired import Paired, holm, mean_interval, paired
+from benchmark.stats.paired import Paired, holm, mean_difference, paired
 
 BASELINES = ("baselines.log_mel", "baselines.content_random")
 """Taken as the baseline where none is named: features without any learning."""
@@ -154,8 +154,7 @@ def _mean(results: Sequence[Result]) -> dict[str, float]:
     for seed, result in enumerate(results):
         correct = result.labels() == result.predicted()
         above_none.append(paired(correct, np.zeros_like(correct), result.groups(), seed=seed))
-    low, high = mean_interval(above_none)
-    return {"value": float(np.mean([one.left for one in above_none])), "low": low, "high": high}
+    return mean_difference(above_none)
 
 
 def _tied(one: Sequence[Result], other: Sequence[Result]) -> bool:
@@ -165,5 +164,5 @@ def _tied(one: Sequence[Result], other: Sequence[Result]) -> bool:
         compared = [compare_pair(a, b, seed=seed) for seed, (a, b) in enumerate(pairs)]
     except ResultError:  # no clips in common: nothing says that they are tied
         return False
-    low, high = mean_interval(compared)
-    return bool(low <= 0 <= high)
+    difference = mean_difference(compared)
+    return difference["low"] <= 0 <= difference["high"]

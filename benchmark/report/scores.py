@@ -154,12 +154,10 @@ def _comparison(entry: Entry) -> list[Cell]:
     comparison = entry.comparison
     if comparison is None:
         return [replace(NONE, notes=(entry.reason,) * bool(entry.reason)), NONE, NONE]
-    ends = dict(zip(("low", "high"), comparison.interval(), strict=True))
     fewer = comparison.n_clips < entry.result.n_clips
     notes = (f"{comparison.n_clips:,} clips shared with the baseline",) * fewer
-    gain = comparison.left - comparison.right
-    difference = interval({"value": gain} | ends, sign=True, mark=entry.mark, notes=notes)
-    return [difference, p_value(comparison.p), p_value(entry.adjusted)]
+    gain = interval(comparison.difference(), sign=True, mark=entry.mark, notes=notes)
+    return [gain, p_value(comparison.p), p_value(entry.adjusted)]
 
 
 def split_policy(result: Result) -> str:

@@ -219,16 +219,10 @@ def rescore(probed: Probed, corrupted: Mapping[str, EmbeddedTask]) -> dict[str, 
         rows = np.flatnonzero(predicted >= 0)
         correct, clean_correct = predicted[rows] == labels[rows], clean[rows] == labels[rows]
         both = paired(correct, clean_correct, groups[rows], seed=SEED)
-        low, high = both.interval()
         results[name] = {
             "n_clips": len(rows),
             "metrics": probed.score(rows, predicted[rows]).overall,
-            "difference": {
-                "value": both.left - both.right,
-                "low": low,
-                "high": high,
-                "p": both.p,
-            },
+            "difference": both.difference() | {"p": both.p},
         }
     return results
 
@@ -257,10 +251,8 @@ def measure_result(
     """Return the result of a task in measures that are not shares of clips, as HEAR's are.
 
     Measures that are not finite on a fold, as d' is where one label is ranked without a mistake,
-    are left out with a note.
-
-    Measures and what was chosen are by the fold's name; settings are of all folds. The task is
-    ranked by `metric`.
+    are left out with a note. Measures and what was chosen are by the fold's name; settings are of
+    all folds.
 
     Raises:
         ProbeError: `metric` is not finite.

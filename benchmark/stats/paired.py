@@ -22,9 +22,9 @@ class Paired:
     resampled: np.ndarray  #: differences in accuracy of bootstrap resamples
     n_groups: int  #: groups that were resampled
 
-    def interval(self) -> tuple[float, float]:
-        """Return the ends of the difference's 95 % interval."""
-        return bootstrap_interval(self.resampled, self.n_groups)
+    def difference(self) -> dict[str, float]:
+        """Return the difference: `value`, and `low` and `high` of its 95 % interval."""
+        return mean_difference([self])
 
 
 def paired(
@@ -46,10 +46,12 @@ def paired(
     return Paired(len(members), left, right, sign_flips(by_group), resampled, len(by_group))
 
 
-def mean_interval(pairs: Sequence[Paired]) -> tuple[float, float]:
-    """Return the ends of the mean difference's interval: tasks fixed, their clips resampled."""
+def mean_difference(pairs: Sequence[Paired]) -> dict[str, float]:
+    """Return the mean over tasks and its interval: tasks fixed, their clips resampled."""
+    value = float(np.mean([pair.left - pair.right for pair in pairs]))
     resampled = np.mean([pair.resampled for pair in pairs], axis=0)
-    return bootstrap_interval(resampled, sum(pair.n_groups for pair in pairs))
+    low, high = bootstrap_interval(resampled, sum(pair.n_groups for pair in pairs))
+    return {"value": value, "low": low, "high": high}
 
 
 def sign_flips(differences: np.ndarray) -> float:
