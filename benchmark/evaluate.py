@@ -193,10 +193,9 @@ def _embed_hear(
     source: TaskClips, hear: HearTask, model: HearModel, settings: Settings
 ) -> tuple[EmbeddedTask | EventEmbeddings, list[str]]:
     """Return the embeddings of a HEAR task, every clip of which must have one, and notes."""
-    copies, how = settings.cache / "hear-audio", settings.embedding
-    root, clips = audio_at(hear, source.clips, model.sample_rate, copies, settings.workers)
-    source, how["batch_seconds"] = replace(source, root=root, clips=clips), HEAR_BATCH_SECONDS
-    notes = faintness(hear, root, clips)
+    clips = audio_at(hear, source.clips, model.sample_rate, settings.workers)
+    source = replace(source, root=hear.folder, clips=clips)
+    how, notes = settings.embedding | {"batch_seconds": HEAR_BATCH_SECONDS}, faintness(hear, clips)
     if hear.embedding == "event":
         del how["fill"]  # each clip is a file of its own
         events = embed_events(source, model, **how)

@@ -1,4 +1,4 @@
-"""HEAR task folders as a source: float copies by content, in our cache, and faults by name."""
+"""HEAR task folders as a source: files at the best rate there is, and faults by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import soxr
 
 from benchmark.data.clip import Clip, TaskDataError
 from benchmark.data.hear_folder import HearTask, hear_source, read_task
@@ -18,67 +17,37 @@ def listed(hear: HearTask) -> list[Clip]:
     return hear_source(hear).index(hear.folder)
 
 
-def files(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-
-
-def copies(hear: HearTask, rate: int, cache: Path, workers: int = 1) -> dict[str, Path]:
+def files(hear: HearTask, rate: int, workers: int = 1) -> dict[str, Path]:
     """The file of every clip by its id."""
-    root, clips = audio_at(hear, listed(hear), rate, cache, workers)
-    return {clip.clip_id: root / clip.path for clip in clips}
+    clips = audio_at(hear, listed(hear), rate, workers)
+    return {clip.clip_id: hear.folder / clip.path for clip in clips}
 
 
-def test_copies_are_what_soxr_makes_and_made_once_outside_the_users_folder(tmp_path: Path) -> None:
+def test_clips_at_another_rate_are_those_of_the_highest_there_is(tmp_path: Path) -> None:
     hear = read_task(write(tmp_path / "beeps-1.0-small", small()))
-    before = files(hear.folder)
-    paths = copies(hear, 16000, tmp_path / "cache", workers=3)
-    assert set(paths) == {clip.clip_id for clip in listed(hear)}
-    for name in ("a.wav", "b.wav"):
-        source, rate = soundfile.read(hear.folder / "44100" / "test" / name, dtype="float32")
-        wave, new_rate = soundfile.read(paths[f"test/{name}"], dtype="float32")
-        assert (rate, new_rate) == (44100, 16000)
-        np.testing.assert_array_equal(wave, soxr.resample(source, 44100, 16000))
-    assert files(hear.folder) == before
-    made = files(tmp_path / "cache")
-    assert copies(hear, 16000, tmp_path / "cache") == paths
-    assert files(tmp_path / "cache") == made
-
-
-@pytest.mark.parametrize("peak", [1.5, 1e-3, 3e-6])
-def test_a_copy_keeps_faint_and_loud_audio_to_24_bits(tmp_path: Path, peak: float) -> None:
-    folder = write(tmp_path / "beeps-1.0-small", small())
-    wave = peak * np.random.default_rng(0).uniform(-1, 1, 22050).astype(np.float32)
-    soundfile.write(folder / "44100/test/a.wav", wave, 44100, subtype="FLOAT")
-    path = copies(read_task(folder), 16000, tmp_path / "cache")["test/a.wav"]
-    kept, _ = soundfile.read(path, dtype="float64")
-    exact = soxr.resample(wave, 44100, 16000).astype(np.float64)
-    noise = np.sqrt(np.mean((kept - exact) ** 2))
-    assert noise <= 1e-6 * np.sqrt(np.mean(exact**2))  # 16 bits leave -0.8 dB of 3e-6
-
-
-def test_a_changed_source_has_another_copy_and_the_others_theirs(tmp_path: Path) -> None:
-    folder = write(tmp_path / "beeps-1.0-small", small())
-    before = copies(read_task(folder), 16000, tmp_path / "cache")
-    soundfile.write(folder / "44100/test/a.wav", np.zeros(22050), 44100)
-    after = copies(read_task(folder), 16000, tmp_path / "cache")
-    assert {clip for clip in before if before[clip] != after[clip]} == {"test/a.wav"}
-    assert not soundfile.read(after["test/a.wav"])[0].any()
+    for clip in listed(hear)[:-1]:  # all but one at a second, lower rate
+        path = hear.folder / "22050" / clip.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros(100), 22050)
+    paths = files(hear, 16000, workers=3)
+    assert paths == files(hear, 22050)
+    assert paths == {c.clip_id: hear.folder / "44100" / c.path for c in listed(hear)}
 
 
 def test_a_folder_that_has_all_clips_at_the_rate_is_used_as_it_is(tmp_path: Path) -> None:
     hear = read_task(write(tmp_path / "beeps-1.0-small", small(), rate=16000))
-    paths = copies(hear, 16000, tmp_path / "cache")
+    paths = files(hear, 16000)
     assert paths["valid/b.wav"] == hear.folder / "16000" / "valid" / "b.wav"
-    assert not (tmp_path / "cache").exists()
 
 
 def test_a_set_that_peaks_under_60_db_is_noted(tmp_path: Path) -> None:
     folder = write(tmp_path / "beeps-1.0-small", small())
     hear = read_task(folder)
-    assert faintness(hear, folder / "44100", listed(hear)) == []
+    clips = audio_at(hear, listed(hear), 16000)
+    assert faintness(hear, clips) == []
     for path in folder.rglob("*.wav"):
         soundfile.write(path, 1e-4 * np.ones(2000), 44100, subtype="FLOAT")
-    (note,) = faintness(hear, folder / "44100", listed(hear))
+    (note,) = faintness(hear, clips)
     assert "peaks at -80 dB" in note
 
 
@@ -133,6 +102,6 @@ def test_audio_that_is_not_what_the_folder_says_is_named(
     folder = write(tmp_path / "beeps-1.0-small", small())
     damage(folder)
     with pytest.raises(TaskDataError, match=message) as caught:
-        copies(read_task(folder), rate, tmp_path / "cache")
+        files(read_task(folder), rate)
     assert "valid/b.wav" in str(caught.value)
     assert "\n" not in str(caught.value)
