@@ -62,8 +62,8 @@ class Cost:
     missing: dict[str, str]  #: why a number is None, by its name
 
 
-def note_peak(progress: Progress, peak: PeakMemory) -> None:
-    """Keep the peak memory of a run, or the larger of it and an earlier run's."""
+def note_run(progress: Progress, peak: PeakMemory, other: OtherLoad) -> None:
+    """Keep a run's peak memory and what others used of its cores, or an earlier run's if larger."""
     now, before = peak.process_bytes(), progress.cost.get("peak_bytes", 0)
     if isinstance(now, str) or isinstance(before, str):
         progress.cost["peak_bytes"] = now if isinstance(now, str) else before
@@ -73,10 +73,6 @@ def note_peak(progress: Progress, peak: PeakMemory) -> None:
     gpu = peak.gpu_bytes()
     if gpu is not None:
         progress.cost["gpu_bytes"] = max(gpu, progress.cost.get("gpu_bytes") or 0)
-
-
-def note_other_load(progress: Progress, other: OtherLoad) -> None:
-    """Keep what others used of this process's cores, or the larger of it and an earlier run's."""
     share = other.share()
     if share is not None:
         progress.cost["other_load"] = max(round(share, 3), progress.cost.get("other_load") or 0.0)

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from benchmark.data.clip import BenchmarkError
 from benchmark.embed.cache import EmbeddingArray
-from benchmark.embed.cost import note_other_load, note_peak
-from benchmark.embed.fingerprint import file_stamp, stamp_number
+from benchmark.embed.cost import note_run
+from benchmark.embed.fingerprint import file_stamp
 from wavebyol_hear.files.hear_module import EncodeError, HearModel
 from wavebyol_hear.files.memory import PeakMemory
 from wavebyol_hear.files.model_spec import one_line
@@ -105,15 +105,14 @@ class Embedder:
                             array.save()
                             saved = time.monotonic()
             finally:
-                note_peak(progress, peak)
-                note_other_load(progress, other)
+                note_run(progress, peak, other)
                 array.save()
 
     def embed(self, batch: Batch) -> None:
         """Embed what was read of a batch and note what could not be."""
         failures, read = self.array.failures, []
         for row, wave in batch:
-            if stamp_number(file_stamp(self.paths[row])) != self.stamps[row]:
+            if file_stamp(self.paths[row]) != self.stamps[row]:
                 failures[row] = f"{self.paths[row]}: changed meanwhile; run it again"
             elif isinstance(wave, Unavailable):
                 failures[row] = wave

@@ -58,7 +58,7 @@ def embed_events(
     """
     start, task, clips, root = time.monotonic(), source.task.name, source.clips, source.root
     data = data_fingerprint(clips, content_hashes(clips, root, cache_dir / f"{task}-events.json"))
-    key = array_key(model, data, None) | {"size": int(model.model.timestamp_embedding_size)}  # type: ignore[arg-type]
+    key = array_key(model, data, None) | {"size": model.timestamp_size}
     folder = cache_folder(cache_dir / "events", model.spec, task, **key)
     files = [folder / f"{clip.clip_id}.npz" for clip in clips]
     todo = [row for row, file in enumerate(files) if not file.exists()]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -42,22 +43,18 @@ def library_versions() -> dict[str, str]:
     }
 
 
-def file_stamp(path: str) -> str:
-    """Return size and times of a file; they change with its content, as Git relies on too.
+def file_stamp(path: str) -> int:
+    """Return 63 bits of size and times of a file, 0 where there is none.
 
-    The change time is part of it, so a file that replaces another with its size and modification
-    time is noticed.
+    They change with its content, as Git relies on too. The change time is part of them, so a file
+    that replaces another with its size and modification time is noticed.
     """
     try:
         status = os.stat(path)
     except OSError:
-        return ABSENT
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-
-
-def stamp_number(stamp: str) -> int:
-    """Return a stamp in 63 bits."""
-    return int.from_bytes(hashlib.blake2b(stamp.encode(), digest_size=8).digest(), "big") >> 1
+        return 0
+    text = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def clip_hash(path: str) -> str:
@@ -81,16 +78,7 @@ def clip_hash(path: str) -> str:
     raise AssertionError
 
 
-def recall(memory: Path) -> dict[str, list[str]]:
-    """Return stamp and hash by path as kept before; of damaged entries none."""
-    return {
-        path: value
-        for path, value in read_object(memory).items()
-        if isinstance(value, list) and [type(each) for each in value] == [str, str]
-    }
-
-
-def _keep(memory: Path, known: Mapping[str, list[str]]) -> None:
+def _keep(memory: Path, known: Mapping[str, list[Any]]) -> None:
     """Write what is known, line by line: whole it would take more memory than all else."""
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
@@ -109,11 +97,15 @@ def _keep(memory: Path, known: Mapping[str, list[str]]) -> None:
 def contents(clips: Sequence[Clip], root: Path, memory: Path) -> tuple[list[str], np.ndarray]:
     """Return hash and stamp of each clip's file, reading only files that changed since last.
 
-    Hashes are those of `clip_hash`. Stamps are those from before a file was hashed, as
-    `stamp_number`, int64 `[n]`: who reads a file later knows by it whether the hash is still that
-    of the content. `memory` is a JSON file that keeps path, stamp and hash from run to run.
+    Hashes are those of `clip_hash`. Stamps are those from before a file was hashed, int64 `[n]`:
+    who reads a file later knows by it whether the hash is still that of the content. `memory` is a
+    JSON file that keeps path, stamp and hash from run to run.
     """
-    known = recall(memory)
+    known = {
+        path: kept
+        for path, kept in read_object(memory).items()
+        if isinstance(kept, list) and [type(each) for each in kept] == [int, str]
+    }
     # Plain strings: 300,000 Path objects would take longer than asking the disk. And only
     # those of changed files are held, as with their stamps they would double what is known.
     base = root.absolute()
@@ -121,25 +113,21 @@ def contents(clips: Sequence[Clip], root: Path, memory: Path) -> tuple[list[str]
     stamps = np.empty(len(clips), np.int64)
     for row, clip in enumerate(clips):
         path = f"{base}/{clip.path}"
-        stamp = file_stamp(path)
-        stamps[row] = stamp_number(stamp)
-        if known.get(path, [""])[0] != stamp:
+        stamps[row] = stamp = file_stamp(path)
+        if path not in known or known[path][0] != stamp:
             stale[path] = stamp
-    unavailable = set()
     if stale:
         options = {"desc": "hashing audio", "unit": "file", "leave": False, "delay": 1}
         # Hashing releases the interpreter lock.
         with closing(ahead(clip_hash, stale, HASHING_THREADS)) as hashes:
             bar = tqdm(hashes, total=len(stale), **options)
             for (path, stamp), value in zip(stale.items(), bar, strict=True):
-                if value == UNAVAILABLE:
-                    unavailable.add(path)
-                    known.pop(path, None)
-                else:
+                known.pop(path, None)
+                if value != UNAVAILABLE:
                     known[path] = [stamp, value]
         _keep(memory, known)
     paths = (f"{base}/{clip.path}" for clip in clips)
-    return [UNAVAILABLE if path in unavailable else known[path][1] for path in paths], stamps
+    return [known[path][1] if path in known else UNAVAILABLE for path in paths], stamps
 
 
 def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]:

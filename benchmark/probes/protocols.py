@@ -216,25 +216,19 @@ def train_mlp(
             yield head.eval()
 
 
-def classify(head: nn.Module, rows: Rows) -> np.ndarray:
-    """Return the class indices that a head gives to rows, int64 `[n]`."""
-    return torch.cat([logits.argmax(dim=1).cpu() for logits in _logits(head, rows)]).numpy()
+@torch.inference_mode()
+def mlp_logits(head: nn.Module, rows: Rows) -> Tensor:
+    """Return the logits that a head gives to rows, float32 `[n, K]`, on the CPU."""
+    device = next(head.parameters()).device
+    blocks = rows.blocks(BLOCK_BYTES * rows.width // max(rows.width, HIDDEN))
+    return torch.cat([head(torch.from_numpy(block).to(device)).cpu() for block in blocks])
 
 
 def validate(head: nn.Module, rows: Rows) -> tuple[float, float]:
     """Return a head's accuracy on rows, in percent, and its mean cross-entropy."""
-    logits = torch.cat([block.cpu() for block in _logits(head, rows)])
-    targets = torch.from_numpy(rows.targets())
+    logits, targets = mlp_logits(head, rows), torch.from_numpy(rows.targets())
     accuracy = (logits.argmax(dim=1) == targets).double().mean()
     return 100.0 * float(accuracy), float(F.cross_entropy(logits, targets))
-
-
-def _logits(head: nn.Module, rows: Rows) -> Iterator[Tensor]:
-    """Yield the logits of rows, a block at a time."""
-    device = next(head.parameters()).device
-    for block in rows.blocks(BLOCK_BYTES * rows.width // max(rows.width, HIDDEN)):
-        with torch.inference_mode():
-            yield head(torch.from_numpy(block).to(device))
 
 
 def select_epochs(
@@ -281,7 +275,11 @@ def evaluate_mlp(data: Examples, *, device: str = "cpu", seed: int = 0) -> Probe
         trained = train_mlp(development, data.n_classes, selection.value, device=device, seed=seed)
         heads.append(next(islice(trained, epochs - 1, None)))
         selections.append(selection)
-    return predict_test(data, selections, lambda fold, rows: classify(heads[fold], rows))
+
+    def classify(fold: int, rows: Rows) -> np.ndarray:
+        return mlp_logits(heads[fold], rows).argmax(dim=1).numpy()
+
+    return predict_test(data, selections, classify)
 
 
 def needs_audio(*args: Any, **options: Any) -> NoReturn:  # noqa: ANN401

@@ -55,9 +55,9 @@ def settings(tmp_path: Path, **more: Any) -> Settings:
 
 def changed(model: HearModel, name: str, value: object) -> Any:
     """A loaded model that says another value of one attribute."""
-    names = ("spec", "model", "device", "weights_hash", "sample_rate", "size", "precision")
-    kept = {each: getattr(model, each) for each in names}
-    return SimpleNamespace(**(kept | {name: value}), pads_scenes_to=0, timestamps=model.timestamps)
+    names = "spec model device weights_hash sample_rate size timestamp_size precision timestamps"
+    kept = {each: getattr(model, each) for each in names.split()}
+    return SimpleNamespace(**(kept | {name: value}), pads_scenes_to=0)
 
 
 @pytest.mark.parametrize(("attribute", "what", "value"), KEYS)

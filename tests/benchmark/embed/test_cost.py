@@ -12,13 +12,14 @@ import torch
 from benchmark.data.clip import Clip
 from benchmark.data.registry import TaskClips
 from benchmark.embed.cache import Progress
-from benchmark.embed.cost import Cost, note_peak
+from benchmark.embed.cost import Cost, note_run
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from tests.benchmark import tones
 from tests.synth import noisy_tone
 from wavebyol_hear.files import memory
 from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.memory import PeakMemory
+from wavebyol_hear.files.threads import OtherLoad
 
 SECONDS, CLIPS = 0.25, 6
 TASK = dataclasses.replace(tones.TASK, classes=("tone",), n_clips=CLIPS, clip_seconds=SECONDS)
@@ -120,11 +121,11 @@ def test_where_the_peak_cannot_be_set_back_only_a_rise_counts(
     status.write_text("VmHWM:\t  204800 kB\n")
     peak, progress = PeakMemory(torch.device("cpu")), Progress()
     assert "hidden below 200 MiB" in str(peak.process_bytes())
-    note_peak(progress, peak)
+    note_run(progress, peak, OtherLoad())
     assert "hidden" in progress.cost["peak_bytes"]
     status.write_text("VmHWM:\t  409600 kB\n")
     assert peak.process_bytes() == 400 << 20
-    note_peak(progress, peak)
+    note_run(progress, peak, OtherLoad())
     assert "hidden" in progress.cost["peak_bytes"]  # a part that is not known makes none of the sum
     status.unlink()
     assert "states no peak" in str(peak.process_bytes())

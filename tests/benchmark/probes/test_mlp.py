@@ -37,7 +37,7 @@ def test_it_learns_what_no_line_can(monkeypatch: pytest.MonkeyPatch) -> None:
     selection, epochs = mlp.select_epochs(rows, valid, 2)
     assert max(accuracy for _, accuracy in selection.curve) > 95
     head = next(islice(mlp.train_mlp(rows, 2, selection.value), epochs - 1, None))
-    assert (mlp.classify(head, valid) == valid.targets()).mean() > 0.95
+    assert mlp.validate(head, valid)[0] > 95
 
 
 def test_training_stops_after_patience_and_says_when_it_did_not(
@@ -80,7 +80,7 @@ def test_the_last_fit_is_that_of_training_and_validation_rows_at_the_rate_and_ep
     monkeypatch.setattr(mlp, "select_epochs", lambda *rows, **options: (selection, 4))
     result = mlp.evaluate_mlp(Examples(features, labels, [fold], 2), seed=3)
     heads = mlp.train_mlp(Rows(features, labels, np.arange(40)), 2, 3e-4, seed=3)
-    expected = mlp.classify(next(islice(heads, 3, None)), every_row(features))
+    expected = mlp.mlp_logits(next(islice(heads, 3, None)), every_row(features)).argmax(dim=1)
     assert result.predict(0, features).tolist() == expected.tolist()
     assert result.predicted.tolist() == expected[40:].tolist()
 
