@@ -142,8 +142,8 @@ def read_clips(
     """List the clips of a task, or of a HEAR task folder, and check them before any work.
 
     Raises:
-        TaskDataError: the data is missing or malformed, or partial without leave.
-        SplitError: the listed clips do not make the task's split, whatever files are there.
+        TaskDataError: the data is missing or malformed, or partial without leave, or the listed
+            clips do not make the task's split, whatever files are there.
     """
     if isinstance(task, Path):
         hear = read_task(task)

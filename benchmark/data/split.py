@@ -6,11 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from benchmark.data.clip import FIXED, BenchmarkError, SplitPolicy
-
-
-class SplitError(BenchmarkError):
-    """A split that cannot be used: too few parts, an unknown part, or a group on two sides."""
+from benchmark.data.clip import FIXED, SplitPolicy, TaskDataError
 
 
 @dataclass(frozen=True)
@@ -35,11 +31,14 @@ def make_folds(policy: SplitPolicy, splits: np.ndarray, groups: np.ndarray) -> l
     after the last) chooses, the rest train, as in HEAR. With "fixed" there is one fold of the
     published train, valid and test parts. Of each row, `splits` is the published part and `groups`
     what may never be on two sides of a split.
+
+    Raises:
+        TaskDataError: too few parts, an unknown part, or a group on two sides.
     """
     home: dict[str, str] = {}
     for part, group in zip(splits.tolist(), groups.tolist(), strict=True):
         if home.setdefault(group, part) != part:
-            raise SplitError(
+            raise TaskDataError(
                 f"group {group!r} is in the parts {home[group]!r} and {part!r}: "
                 "one recording or speaker would be trained on and tested"
             )
@@ -49,13 +48,13 @@ def make_folds(policy: SplitPolicy, splits: np.ndarray, groups: np.ndarray) -> l
     rows = {part: np.flatnonzero(splits == part) for part in parts}
     if policy == "fixed":
         if set(parts) != set(FIXED):
-            raise SplitError(
+            raise TaskDataError(
                 f"a fixed split needs the parts {', '.join(FIXED)}, "
                 f"but has {', '.join(parts) or 'none'}: add the clips of the missing parts"
             )
         return [Fold("test", rows["train"], rows["valid"], rows["test"])]
     if len(parts) < 3:
-        raise SplitError(
+        raise TaskDataError(
             f"folds need three parts or more (train, valid, test), but there are {len(parts)}"
             f" ({', '.join(parts)}): add the clips of the missing folds"
         )

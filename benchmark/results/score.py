@@ -118,7 +118,7 @@ def probe(
     The heads are trained on the torch device; `seeds` is 1 or more.
 
     Raises:
-        SplitError: the clips do not make the task's split.
+        TaskDataError: the clips do not make the task's split.
         ProbeError: nothing can be trained on a fold.
     """
     folds = make_folds(task.split_policy, embedded.splits, embedded.groups)

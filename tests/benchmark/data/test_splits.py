@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmark.data.clip import SplitPolicy
-from benchmark.data.split import SplitError, make_folds
+from benchmark.data.clip import SplitPolicy, TaskDataError
+from benchmark.data.split import make_folds
 
 
 def test_every_clip_is_tested_once_and_the_next_fold_chooses() -> None:
@@ -32,7 +32,7 @@ def test_a_fixed_split_is_taken_as_published() -> None:
 )
 def test_a_group_in_two_parts_is_refused(policy: SplitPolicy, splits: list[str]) -> None:
     groups = np.array(["anna", "ben", "anna"])
-    with pytest.raises(SplitError, match="'anna'"):
+    with pytest.raises(TaskDataError, match="'anna'"):
         make_folds(policy, np.array(splits), groups)
 
 
@@ -41,5 +41,5 @@ def test_a_group_in_two_parts_is_refused(policy: SplitPolicy, splits: list[str])
     [("folds", ["fold1", "fold2"]), ("fixed", ["train", "test"]), ("fixed", ["fold1", "fold2"])],
 )
 def test_missing_parts_are_named(policy: SplitPolicy, splits: list[str]) -> None:
-    with pytest.raises(SplitError, match="missing"):
+    with pytest.raises(TaskDataError, match="missing"):
         make_folds(policy, np.array(splits), np.array(["a", "b"]))
