@@ -7,10 +7,11 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmark.data.clip import Task
+from benchmark.data.clip import BenchmarkError, Task
 from benchmark.data.registry import load_tasks
 from benchmark.download import __main__ as download
 from benchmark.download.extract import ExtractError, unpack
@@ -184,6 +185,25 @@ def test_an_archive_that_is_refused_is_fetched_anew_by_the_next_command(
     server.files["master.zip"] = good  # the publisher has fixed it
     download.bring(task, tmp_path / "data")
     assert len(task.index(tmp_path / "data/esc50")) == 30
+
+
+def test_an_archive_stays_where_there_is_no_room_to_unpack_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = serve_task(server, "esc50", tmp_path / "made")
+    fetched = tmp_path / "data/esc50.download/archives/master.zip"
+
+    def usage(folder: Path) -> object:
+        free = 0 if fetched.is_file() else 1 << 40
+        return SimpleNamespace(free=free)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", usage)
+        with pytest.raises(BenchmarkError, match="make room and run the command again"):
+            download.bring(task, tmp_path / "data")
+    assert fetched.is_file()
+    download.bring(task, tmp_path / "data")
+    assert len(server.asked) == 1
 
 
 def test_a_name_that_is_nearly_a_set_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
