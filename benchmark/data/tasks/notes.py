@@ -6,6 +6,7 @@ the benchmark, not to rank models: it is small, clean, and made by one soundfont
 """
 
 import importlib.util
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,15 +44,13 @@ def listing() -> Iterator[tuple[int, int, int, Clip]]:
     Neighbouring programs are often near-copies (two grand pianos), so pairs share a fold, which
     tests instruments unlike those it was trained on, and a group: they are one observation.
     """
-    for program in range(PROGRAMS * len(FAMILIES)):
+    programs = range(PROGRAMS * len(FAMILIES))
+    for program, pitch, velocity in itertools.product(programs, PITCHES, VELOCITIES):
         family, member = FAMILIES[program // PROGRAMS], program % PROGRAMS
-        fold = f"fold{member * FOLDS // PROGRAMS + 1:02d}"
-        for pitch in PITCHES:
-            for velocity in VELOCITIES:
-                name = f"{program:03d}-{pitch}-{velocity}"
-                group = f"programs{program // 2 * 2:03d}"
-                clip = Clip(name, f"{RENDERED}/{family}/{name}.wav", family, fold, group)
-                yield program, pitch, velocity, clip
+        fold, group = f"fold{member * FOLDS // PROGRAMS + 1:02d}", f"programs{program // 2 * 2:03d}"
+        name = f"{program:03d}-{pitch}-{velocity}"
+        path = f"{RENDERED}/{family}/{name}.wav"
+        yield program, pitch, velocity, Clip(name, path, family, fold, group)
 
 
 def render(folder: Path) -> None:
