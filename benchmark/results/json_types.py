@@ -1,9 +1,9 @@
-"""Whether what a JSON file holds is of an annotated type: lists, dicts, unions and TypedDicts."""
+"""Whether what a JSON file holds is of an annotated type, or of a shape written as JSON is."""
 
 import math
 import types
 from collections.abc import Iterator
-from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, get_args, get_origin
 
 
 def misfits(value: Any, kind: Any, where: str) -> Iterator[str]:  # noqa: ANN401
@@ -11,38 +11,41 @@ def misfits(value: Any, kind: Any, where: str) -> Iterator[str]:  # noqa: ANN401
 
     Args:
         value: as `json` reads it; a float must be finite, an int may stand for it.
-        kind: `str`, `int`, `bool`, `float`, `None`, `Any`, lists, dicts and unions of these, or a
-            TypedDict, which may hold more than it names; of `Annotated` types the last.
+        kind: `str`, `int`, `bool`, `float`, `None`, `Any`, lists, dicts and unions of these; or
+            `{"a": str, "b?": [float]}`, where "?" marks what may be absent and "*" stands for any
+            other name; or both, the second for values that are not None, as `Annotated`.
         where: the value's name.
 
     Example:
-        >>> list(misfits({"a": [1.5, "2"]}, dict[str, list[float]], "metrics"))
+        >>> list(misfits({"a": [1.5, "2"]}, {"a": list[float], "b?": int}, "metrics"))
         ['metrics.a[1] is str, not float']
     """
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        yield from misfits(value, parts[-1], where)
-    elif origin is types.UnionType:
+        for part in parts if value is not None else parts[:1]:
+            yield from misfits(value, part, where)
+        return
+    if origin is types.UnionType:
         faults = [next(misfits(value, part, where), "") for part in parts]
         if all(faults):
             yield max(faults, key=len)
-    elif is_typeddict(kind) and isinstance(value, dict):
-        if absent := kind.__required_keys__ - value.keys():
+        return
+    if origin in (list, dict):
+        kind = [parts[0]] if origin is list else {"*": parts[1]}
+    if isinstance(kind, dict) and isinstance(value, dict):
+        if absent := {name for name in kind if name[-1] not in "?*"} - value.keys():
             yield f"{where} lacks {', '.join(sorted(absent))}"
-        for name, part in get_type_hints(kind).items():
-            if name in value:
-                yield from misfits(value[name], part, f"{where}.{name}")
-    elif origin is dict and isinstance(value, dict):
         for name, one in value.items():
-            yield from misfits(one, parts[1], f"{where}.{name}")
-    elif origin is list and isinstance(value, list):
+            part = next((kind[key] for key in (name, f"{name}?", "*") if key in kind), Any)
+            yield from misfits(one, part, f"{where}.{name}")
+    elif isinstance(kind, list) and isinstance(value, list):
         # Predictions are long, and are checked as arrays.
-        for i, one in enumerate(value if parts[0] is not Any else ()):
-            yield from misfits(one, parts[0], f"{where}[{i}]")
+        for i, one in enumerate(value if kind[0] is not Any else ()):
+            yield from misfits(one, kind[0], f"{where}[{i}]")
     else:
         fits = kind is Any or type(value) is kind
         if kind is float:
             fits = type(value) in (int, float) and math.isfinite(value)
         if not fits:
-            wanted = "dict" if is_typeddict(kind) else (origin or kind).__name__
-            yield f"{where} is {type(value).__name__}, not {wanted}"
+            wanted = type(kind) if isinstance(kind, list | dict) else kind
+            yield f"{where} is {type(value).__name__}, not {wanted.__name__}"

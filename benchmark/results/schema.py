@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 
@@ -28,80 +28,45 @@ class ResultError(BenchmarkError):
     """A result file that is damaged or not one of ours; one line with file and remedy."""
 
 
-class Point(TypedDict):
-    """An interval or a mean: `value`, and with it what is known of its spread."""
-
-    value: float
-    low: NotRequired[float]
-    high: NotRequired[float]
-    deviation: NotRequired[float]
-
-
-class Fold(TypedDict):
-    """What was chosen and scored on one fold; the chosen setting stands under its own name."""
-
-    name: str
-    metrics: dict[str, Point]
-    n_train: NotRequired[int]
-    n_valid: NotRequired[int]
-    n_test: NotRequired[int]
-    validation: NotRequired[list[dict[str, float]]]
-
-
-class Seeds(TypedDict):
-    """The number of seeds, and mean, deviation and values of accuracy and F1 over them."""
-
-    count: int
-    accuracy: dict[str, Any]
-
-
-class Corrupted(TypedDict):
-    """A score on corrupted clips, and its difference to the same clips when clean, in points."""
-
-    n_clips: int
-    metrics: dict[str, Point]
-    difference: dict[str, float]
-
-
-class Map(TypedDict):
-    """The first two principal components of some clips."""
-
-    x: list[float]
-    y: list[float]
-    label: list[int]
-    explained: list[float]
-
-
-class Cost(TypedDict):
-    """What embedding cost; see `benchmark.embed.cost.Cost`."""
-
-    parameters: int | None
-    gflop_per_second: float | None
-    real_time_factor: float | None
-    peak_bytes: int | None
-    missing: dict[str, str]
-    counted: str
-
-
-class Provenance(TypedDict, total=False):
-    """What readers take from a result's provenance, which may hold more."""
-
-    git_revision: str
-    packages: dict[str, str]
-    precision: str
-    data_hash: str
-    written: str
-    machine: dict[str, Any]
-    cost: Cost
-    embedding_size: int
-    clips_per_second: float
+# What a reader relies on, as `misfits` checks it; the record may hold more.
+POINT = {"value": float, "low?": float, "high?": float, "deviation?": float}
+FOLD = {
+    "name": str,
+    "metrics": {"*": POINT},
+    "n_train?": int,
+    "n_valid?": int,
+    "n_test?": int,
+    "validation?": list[dict[str, float]],
+}
+SEEDS = {"count": int, "accuracy": dict[str, Any]}
+MAP = {"x": list[float], "y": list[float], "label": list[int], "explained": list[float]}
+CORRUPTED = {"n_clips": int, "metrics": {"*": POINT}, "difference": dict[str, float]}
+COST = {
+    "parameters": int | None,
+    "gflop_per_second": float | None,
+    "real_time_factor": float | None,
+    "peak_bytes": int | None,
+    "missing": dict[str, str],
+    "counted": str,
+}
+PROVENANCE = {
+    "git_revision?": str,
+    "packages?": dict[str, str],
+    "precision?": str,
+    "data_hash?": str,
+    "written?": str,
+    "machine?": dict[str, Any],
+    "cost?": COST,
+    "embedding_size?": int,
+    "clips_per_second?": float,
+}
 
 
 @dataclass(frozen=True)
 class Result:
     """What one model scored on one task under one protocol.
 
-    Where an annotation has two types the second says what a reader of the file relies on.
+    Where an annotation has two parts the second says what a reader of the file relies on.
     """
 
     task: str  #: name of the task
@@ -110,20 +75,20 @@ class Result:
     n_clips: int  #: clips that were tested; under heareval's measures those of all splits
     #: by name the value and, where known, its 95 % interval (low, high; over clips, those of one
     #: group together) and its deviation over folds (n - 1); see `unit`
-    metrics: Annotated[dict[str, dict[str, float]], dict[str, Point]]
-    folds: Annotated[list[dict[str, Any]], list[Fold]]
+    metrics: Annotated[dict[str, dict[str, float]], {"*": POINT}]
+    folds: Annotated[list[dict[str, Any]], [FOLD]]
     untrained: bool  #: whether the model warned that its weights are untrained
     notes: list[str]  #: what a reader of the scores must know
     #: revision, versions, hashes, seeds, times, speed, machine
-    provenance: Annotated[dict[str, Any], Provenance]
+    provenance: Annotated[dict[str, Any], PROVENANCE]
     metric: str = "accuracy"  #: by which the task is ranked
     #: "percent", or "own" where metrics are HEAR's measures as they are: fractions, d', error rates
     unit: str = "percent"
     n_listed: int = 0  #: clips the task listed, usable or not
     classes: list[str] = field(default_factory=list)  #: labels by class number
     #: metrics by label, for labels that have clips
-    by_class: Annotated[dict[str, dict[str, dict[str, float]]], dict[str, dict[str, Point]]] = (
-        field(default_factory=dict)
+    by_class: Annotated[dict[str, dict[str, dict[str, float]]], {"*": {"*": POINT}}] = field(
+        default_factory=dict
     )
     #: unweighted mean and deviation of the folds' accuracies, in percent
     fold_mean: dict[str, float] = field(default_factory=dict)
@@ -135,13 +100,12 @@ class Result:
     #: what the data lacks of the official set; None where it is complete
     partial: str | None = None
     hear_task: str | None = None  #: name of the HEAR task that is held in full; None for all others
-    #: of a protocol run with several seeds; all else is of the first. None where one was run
-    seeds: Annotated[dict[str, Any] | None, Seeds | None] = None
-    map: Annotated[dict[str, Any] | None, Map | None] = None  #: see `embedding_map`
+    #: of a protocol run with several seeds: mean, deviation and values of accuracy and F1; all else
+    #: is of the first. None where one was run
+    seeds: Annotated[dict[str, Any] | None, SEEDS] = None
+    map: Annotated[dict[str, Any] | None, MAP] = None  #: see `embedding_map`
     #: by corruption; see `benchmark.results.score.rescore`
-    corrupted: Annotated[dict[str, dict[str, Any]], dict[str, Corrupted]] = field(
-        default_factory=dict
-    )
+    corrupted: Annotated[dict[str, dict[str, Any]], {"*": CORRUPTED}] = field(default_factory=dict)
     schema: int = SCHEMA  #: of the file
 
     @property
