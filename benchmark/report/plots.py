@@ -40,9 +40,8 @@ CELL = "#3f7fd6"
 SETTINGS = {
     "strength": ("the regularization", "weaker regularization (C)"),
     "neighbours": ("the number of neighbors", "neighbors"),
-    "learning_rate": ("the learning rate", "learning rate"),
 }
-"""What protocols choose on validation clips, in a title and on an axis."""
+"""What protocols choose on validation clips, in a title and on an axis, unless as they name it."""
 ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
 ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 STYLE: Any = {

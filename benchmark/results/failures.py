@@ -140,10 +140,10 @@ def read_failures(folder: Path) -> dict[ResultKey, str]:
         return {}
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
-        for wrong in misfits(listed, list[dict[str, str]], "it"):
+        for wrong in misfits(listed, [dict.fromkeys(KEYS, str)], "it"):
             raise ValueError(wrong)
         return {(row["task"], row["model"], row["protocol"]): row["reason"] for row in listed}
-    except (OSError, ValueError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultError(f"{path}: is no list of reasons ({error}); delete it") from None
 
 
