@@ -33,7 +33,6 @@ STRETCHES = tuple(int(MIN_SUBFINGERPRINTS * 1.5**power) for power in range(14))
 SUBFINGERPRINTS_AT_ONCE = 1 << 20  # bound the memory of comparing
 _SPAN = 1 << 24  # more subfingerprints than any clip has (97 days of 32 ms)
 
-
 _EDGES = torch.from_numpy(np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1)) * WINDOW / SAMPLE_RATE
 _BINS = torch.arange(int(_EDGES[-1]) + 2, dtype=_EDGES.dtype)[:, None]
 # A bin is as wide as 1 and centred on its number: edges may fall within it. `[bins, BANDS]`

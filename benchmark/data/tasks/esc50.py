@@ -17,8 +17,6 @@ NAMES = """
     helicopter chainsaw siren car_horn engine train church_bells airplane fireworks hand_saw
 """
 CLASSES = tuple(NAMES.split())
-# Counted in the official table: 131943 and 134049 in folds 2 and 3, 209698 and 234879 in 4 and 5.
-NOTE = "As published, 4 of 1,524 recordings have clips in two folds (9 of 2,000 clips)."
 
 
 def index(root: Path) -> list[Clip]:
@@ -51,5 +49,6 @@ TASK = Task(
     layout="ESC-50-master/ (or what is in it): meta/esc50.csv and audio/<file name>.wav",
     index=index,
     top="ESC-50-master",
-    note=NOTE,
+    # Counted in the official table: 131943, 134049 in folds 2 and 3, 209698, 234879 in 4 and 5.
+    note="As published, 4 of 1,524 recordings have clips in two folds (9 of 2,000 clips).",
 )

@@ -11,12 +11,6 @@ NAMES = """
     siren street_music
 """
 CLASSES = tuple(NAMES.split())
-# Counted in the official table: 77751, 106905, 132016, 176638 and 180937 of its 1,297 recordings;
-# what the class of a slice is says in which fold it lies, so no class of theirs is in two.
-NOTE = (
-    "As published, 5 of 1,297 recordings have slices in two folds (152 of 8,732 clips), of one "
-    "class in each."
-)
 
 
 def index(root: Path) -> list[Clip]:
@@ -55,5 +49,8 @@ TASK = Task(
     "audio/fold<k>/<file name>.wav",
     index=index,
     top="UrbanSound8K",
-    note=NOTE,
+    # Counted in the official table: 77751, 106905, 132016, 176638 and 180937; what the class of a
+    # slice is says in which fold it lies, so no class of theirs is in two.
+    note="As published, 5 of 1,297 recordings have slices in two folds (152 of 8,732 clips), of "
+    "one class in each.",
 )
