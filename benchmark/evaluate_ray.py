@@ -33,13 +33,15 @@ from benchmark.results.failures import write_failures
 from benchmark.results.schema import Result, ResultKey
 from wavebyol_hear.files.embed_ray import connect
 from wavebyol_hear.files.extras import require
-from wavebyol_hear.files.hear_module import HearModel, load
+from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.read_ahead import planned_batches
 
 RETRIES = 2
 """Times that a pair is begun anew when its worker is lost."""
 GROUPS = 8
 """Of batches, for each helper: so that all end at about the same time."""
+load_once = lru_cache(maxsize=1)(load)
+"""Returns a model, which a helper keeps from one task to the next."""
 
 
 def evaluate_on_ray(
@@ -219,7 +221,7 @@ def _embed_rows(
 ) -> _Rows:
     """Embed some files in a helper."""
     torch.set_num_threads(max(1, settings.workers))
-    model = _loaded(spec, settings.torch_device, settings.precision)
+    model = load_once(spec, settings.torch_device, precision=settings.precision)
     if model.weights_hash != weights_hash:
         raise RuntimeError(f"{spec}: this node has other weights or other code")
     rows = _Rows()
@@ -227,9 +229,3 @@ def _embed_rows(
     embedder.fill(transform=transform, rows=range(len(paths)), **how)
     rows.calls = embedder.calls
     return rows
-
-
-@lru_cache(maxsize=1)
-def _loaded(spec: str, device: str, precision: str) -> HearModel:
-    """Return a model, which a helper keeps from one task to the next."""
-    return load(spec, device, precision=precision)

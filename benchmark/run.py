@@ -174,16 +174,12 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
     for model in args.models:
         module = model.partition(":")[0].partition("?")[0]
         meant = near(module, DEFAULT_MODELS)
-        if meant and not _importable(module):
+        try:  # the parents of the module may be imported for it
+            found = not meant or importlib.util.find_spec(module) is not None
+        except (ImportError, ValueError, AttributeError):
+            found = False
+        if not found:
             parser.error(f"unknown model {module!r}{meant}")
-
-
-def _importable(module: str) -> bool:
-    """Return whether a module can be found; its parents may be imported for it."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError, AttributeError):
-        return False
 
 
 def read_configs(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

@@ -221,7 +221,12 @@ class Trainer:
         attempt, setup = self.attempt, self.setup
         generator = np.random.default_rng([STEP, setup.seed, attempt.epoch, attempt.step])
         torch.manual_seed(int(generator.integers(2**63)))  # of dropout, within the model
-        share = self._rate_share(attempt.epoch * per_epoch + attempt.step, per_epoch)
+        # The share of the full rates: a linear rise, then half a cosine.
+        done, total = attempt.epoch * per_epoch + attempt.step, setup.config.epochs * per_epoch
+        rise = setup.config.warm_up * total
+        share = 0.5 * (1 + math.cos(math.pi * (done - rise) / max(1.0, total - rise)))
+        if done < rise:
+            share = (done + 1) / (rise + 1)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = share * rate
         rows, waves = setup.readable(batch)
@@ -243,14 +248,6 @@ class Trainer:
             self.state.optimizer = self.optimizer.state_dict()
             self.state.save(self.path)
             self.saved = time.monotonic()
-
-    def _rate_share(self, step: int, per_epoch: int) -> float:
-        """Return the share of the full rates: a linear rise, then half a cosine."""
-        total = self.setup.config.epochs * per_epoch
-        rise = self.setup.config.warm_up * total
-        if step < rise:
-            return (step + 1) / (rise + 1)
-        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, total - rise)))
 
     def _validate(self) -> None:
         """Score the epoch and keep the state where it is the best of all attempts."""

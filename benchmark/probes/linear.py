@@ -13,7 +13,6 @@ number of classes; of labels, it is one label and J = 1.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -261,12 +260,22 @@ class _Objective:
 
     def __call__(self, points: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values `[F, M']`, float64, and the gradients of the active columns."""
-        weights = self._unscaled(points, columns)
-        if self.features.resident is None:
-            weights = self.features.from_axes(weights)
-        value, gradient = self._loss(weights, columns)
-        if self.features.resident is None:
-            gradient = self.features.to_axes(gradient)
+        features, weights = self.features, self._unscaled(points, columns)
+        if features.resident is None:
+            weights = features.from_axes(weights)
+        packed = weights.flatten(2)
+        # Kept transposed: of few columns, features' x slope takes ten times as long as slope' x
+        # features.
+        transposed = torch.zeros_like(packed.transpose(1, 2), memory_format=torch.contiguous_format)
+        value = torch.zeros(len(packed), len(columns), dtype=torch.float64, device=packed.device)
+        for rows, block in features.blocks(packed.shape[0] * packed.shape[2]):
+            logits = torch.bmm(block, packed).unflatten(2, weights.shape[2:])
+            part, slope = self.loss(logits, rows, columns)
+            value += part
+            transposed.baddbmm_(slope.flatten(2).transpose(1, 2), block)
+        gradient = transposed.transpose(1, 2).unflatten(2, weights.shape[2:])
+        if features.resident is None:
+            gradient = features.to_axes(gradient)
         scale = self.scaling[:, columns]
         gradient = gradient.permute(0, 2, 1, 3) * scale[..., None]
         # The penalty of a scaled variable: the bias's is zero.
@@ -282,20 +291,6 @@ class _Objective:
         points = points.unflatten(2, (-1, self.outputs))
         return (points * self.scaling[:, columns, :, None]).permute(0, 2, 1, 3).contiguous()
 
-    def _loss(self, weights: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean loss `[F, M']` and its gradient by the weights `[F, R, M', J]`."""
-        packed = weights.flatten(2)
-        # Kept transposed: of few columns, features' x slope takes ten times as long as slope' x
-        # features.
-        gradient = torch.zeros_like(packed.transpose(1, 2), memory_format=torch.contiguous_format)
-        value = torch.zeros(len(packed), len(columns), dtype=torch.float64, device=packed.device)
-        for rows, features in self.features.blocks(packed.shape[0] * packed.shape[2]):
-            logits = torch.bmm(features, packed).unflatten(2, weights.shape[2:])
-            part, slope = self.loss(logits, rows, columns)
-            value += part
-            gradient.baddbmm_(slope.flatten(2).transpose(1, 2), features)
-        return value, gradient.transpose(1, 2).unflatten(2, weights.shape[2:])
-
 
 @torch.inference_mode()
 def _solve(
@@ -306,31 +301,20 @@ def _solve(
     title: str,
 ) -> LinearProbe:
     """Return the probe that minimizes a loss at each C `[F, M]`."""
-    objective = _Objective(features, loss, c)
-    operations = 4.0 * objective.scaling.numel() * objective.outputs * features.length
-    with (
-        _threads_for(operations),
-        tqdm(desc=title, unit="iteration", delay=2, leave=False) as bar,
-    ):
-        solution = minimize(
-            objective,
-            objective.points(start),
-            loss.baseline.expand(c.shape),
-            tolerance=TOLERANCE,
-            callback=bar.update,
-        )
-        weight, bias = objective.weights(solution.point)
-    converged = solution.converged.cpu().numpy()
-    return LinearProbe(features.mean, features.scale, weight, bias, features.axes, converged)
-
-
-@contextmanager
-def _threads_for(operations: float) -> Iterator[None]:
-    """Run with one thread where an iteration of so many operations is too small to share."""
-    threads = torch.get_num_threads()
-    if operations < SMALL_ITERATION:
+    objective, threads = _Objective(features, loss, c), torch.get_num_threads()
+    if 4.0 * objective.scaling.numel() * objective.outputs * features.length < SMALL_ITERATION:
         torch.set_num_threads(1)
     try:
-        yield
+        with tqdm(desc=title, unit="iteration", delay=2, leave=False) as bar:
+            solution = minimize(
+                objective,
+                objective.points(start),
+                loss.baseline.expand(c.shape),
+                tolerance=TOLERANCE,
+                callback=bar.update,
+            )
+        weight, bias = objective.weights(solution.point)
     finally:
         torch.set_num_threads(threads)
+    converged = solution.converged.cpu().numpy()
+    return LinearProbe(features.mean, features.scale, weight, bias, features.axes, converged)
