@@ -4,7 +4,7 @@ A task is a data set of `benchmark.data.tasks` or a HEAR task folder. What fails
 its reason is kept, and the rest is scored.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,6 @@ from benchmark.heareval.protocols import (
     heareval_folder,
     heareval_result,
     multilabel_result,
-    own_protocol,
 )
 from benchmark.probes.protocols import PROTOCOLS, Protocol
 from benchmark.results.failures import Guard
@@ -112,9 +111,12 @@ def evaluate(
     for name, why in (absent or {}).items():
         guard.fail([(name, model, settings.heareval) for model in models], why)
     for task in tasks:
-        name, versions = task.name, versions_of(task, settings)
         source = guard.attempt(
-            [(name, model, version) for model in models for version in versions],
+            [
+                (task.name, model, version)
+                for model in models
+                for version in scorers(task, settings)
+            ],
             read_clips,
             task,
             settings.data_dir,
@@ -122,30 +124,42 @@ def evaluate(
         )
         if source is None:
             continue
-        if source.hear and settings.hear_linear:
-            versions = [own_protocol(source.hear), *versions]
+        scores = scorers(task, settings, source.hear)
         for model in models:
-            keys = {version: (name, model, version) for version in versions}
-            subject = guard.attempt(list(keys.values()), embed, source, model, settings)
+            keys = [(task.name, model, version) for version in scores]
+            subject = guard.attempt(keys, embed, source, model, settings)
             if subject is None:
                 continue
-            for version, score in scorers(subject, settings):
-                result = guard.attempt([keys[version]], score)
-                if result and guard.attempt([keys[version]], write_result, result, settings.out):
+            for key, score in zip(keys, scores.values(), strict=True):
+                result = guard.attempt([key], score, subject)
+                if result and guard.attempt([key], write_result, result, settings.out):
                     guard.add(result)
     return guard.results, guard.failures
 
 
-def versions_of(task: Task | Path, settings: Settings) -> list[str]:
-    """Return the versions of the protocols that a task is scored under, as far as it says itself.
+def scorers(
+    task: Task | Path, settings: Settings, hear: HearTask | None = None
+) -> dict[str, Callable[[Subject], Result]]:
+    """Return what scores a subject under each protocol of a task, by the protocol's version.
 
     `hear_linear` adds our own probe once a HEAR folder is read.
     """
-    if isinstance(task, Path):
-        return [settings.heareval]
-    if task.labels is not None:
-        return [MULTILABEL]
-    return [PROTOCOLS[name].version for name in settings.protocols]
+    if isinstance(task, Task):
+        if task.labels is not None:
+            return {MULTILABEL: multilabel_result}
+        chosen = [PROTOCOLS[name] for name in settings.protocols]
+        return {one.version: partial(score_classes, one, settings) for one in chosen}
+    scores: dict[str, Callable[[Subject], Result]] = {}
+    if hear and settings.hear_linear:
+        linear = PROTOCOLS["linear"]
+        if hear.embedding == "event":
+            scores[frames.PROTOCOL] = frames.frames_result
+        elif hear.prediction == "multilabel":
+            scores[MULTILABEL] = multilabel_result
+        else:
+            scores[linear.version] = partial(score_classes, linear, settings)
+    scores[settings.heareval] = partial(heareval_result, settings.hear_grid, settings.hear_points)
+    return scores
 
 
 def embed(source: TaskClips, spec: str, settings: Settings) -> Subject:
@@ -224,35 +238,15 @@ def embed_corrupted(
     }
 
 
-def scorers(subject: Subject, settings: Settings) -> Iterator[tuple[str, Callable[[], Result]]]:
-    """Yield the version of each protocol of a task with what scores a subject under it."""
-    hear = subject.source.hear
-    if subject.source.task.labels is not None:
-        yield MULTILABEL, partial(multilabel_result, subject)
-    elif not hear:
-        for chosen in map(PROTOCOLS.__getitem__, settings.protocols):
-            yield chosen.version, partial(score_classes, subject, chosen, settings)
-    else:
-        version, noted = own_protocol(hear), subject
-        if settings.hear_linear and version == frames.PROTOCOL:
-            yield version, partial(frames.frames_result, subject)
-        elif settings.hear_linear and version == MULTILABEL:
-            yield version, partial(multilabel_result, subject)
-        elif settings.hear_linear:
-            if hear.metrics[0] not in ACCURACIES:
-                note = f"{hear.folder.name}: accuracy, where HEAR ranks by {hear.metrics[0]}"
-                noted = subject.with_note(note)
-            yield version, partial(score_classes, noted, PROTOCOLS["linear"], settings)
-        heareval = partial(heareval_result, subject, settings.hear_grid, settings.hear_points)
-        yield settings.heareval, heareval
-
-
-def score_classes(subject: Subject, chosen: Protocol, settings: Settings) -> Result:
+def score_classes(chosen: Protocol, settings: Settings, subject: Subject) -> Result:
     """Score a subject under a protocol that predicts one class per clip.
 
     "finetune", which needs audio, gets it here.
     """
     source, embedded = subject.source, subject.embedded
+    if source.hear and source.hear.metrics[0] not in ACCURACIES:
+        name, metric = source.hear.folder.name, source.hear.metrics[0]
+        subject = subject.with_note(f"{name}: accuracy, where HEAR ranks by {metric}")
     assert isinstance(embedded, EmbeddedTask)
     if chosen.name == "finetune":
         how = settings.finetune, settings.cache, settings.workers

@@ -28,7 +28,7 @@ from benchmark.data.clip import Task
 from benchmark.data.corrupt import CorruptedClips
 from benchmark.embed.cache import EmbeddingArray, Progress
 from benchmark.embed.embedder import Embedder
-from benchmark.evaluate import Settings, evaluate, versions_of
+from benchmark.evaluate import Settings, evaluate, scorers
 from benchmark.results.failures import write_failures
 from benchmark.results.schema import Result, ResultKey
 from wavebyol_hear.files.embed_ray import connect
@@ -89,7 +89,7 @@ def evaluate_on_ray(
             except ray.exceptions.RayError as error:
                 lines = str(error).strip().splitlines()
                 reason = f"{type(error).__name__}: {lines[0] if lines else 'the worker is lost'}"
-                keys = [(task.name, model, version) for version in versions_of(task, settings)]
+                keys = [(task.name, model, version) for version in scorers(task, settings)]
                 failures |= dict.fromkeys(keys, reason)
                 write_failures(settings.out, dict.fromkeys(keys, reason), ())
         return results, failures

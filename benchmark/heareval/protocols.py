@@ -20,11 +20,9 @@ from benchmark.data.split import Fold, make_folds
 from benchmark.embed.cache import cache_folder
 from benchmark.embed.embed import EmbeddedTask, array_key
 from benchmark.embed.events import EventEmbeddings
-from benchmark.heareval import frames
 from benchmark.heareval.heareval_format import texts_of, write_embeddings
 from benchmark.heareval.predict import predict, protocol
 from benchmark.probes.linear import C_GRID, LinearProbe, logistic_path
-from benchmark.probes.protocols import PROTOCOLS
 from benchmark.probes.rows import Examples, ProbeError, Rows, Selection, check_validation
 from benchmark.results.schema import Result
 from benchmark.results.score import SEED, Subject, measure_result
@@ -42,14 +40,6 @@ In "multilabel-1" all values of C were tried.
 """
 
 
-def own_protocol(hear: HearTask) -> str:
-    """Return the version of the protocol by which our own probe scores a task."""
-    if hear.embedding == "event":
-        return frames.PROTOCOL
-    multiclass = hear.prediction == "multiclass"
-    return PROTOCOLS["linear"].version if multiclass else MULTILABEL
-
-
 def heareval_folder(
     hear: HearTask, model: HearModel, embedded: EmbeddedTask | EventEmbeddings, cache_dir: Path
 ) -> Path:
@@ -64,7 +54,7 @@ def heareval_folder(
     return cache_folder(cache_dir / "heareval", model.spec, hear.folder.name, **key)
 
 
-def heareval_result(subject: Subject, grid: str, points: int) -> Result:
+def heareval_result(grid: str, points: int, subject: Subject) -> Result:
     """Score a HEAR task by heareval, with so many points of one of its grids.
 
     Raises:

@@ -203,7 +203,7 @@ def test_a_protocol_without_heads_for_embeddings_says_so_and_keeps_its_score(
     settings = Settings(tmp_path / "out", cache_dir=tmp_path / "cache0", device="cpu")
     source = TaskClips(the_task(), clips, tmp_path / "tones")
     subject = Subject(source, RANDOM, embedded, corrupted=corrupted)
-    results = [score_classes(subject, one, settings) for one in (linear, headless)]
+    results = [score_classes(one, settings, subject) for one in (linear, headless)]
     assert [list(result.corrupted) for result in results] == [["clip:10"], []]
     assert [note for note in results[0].notes if "intervals are rough" not in note] == []
     assert any("no corrupted clips" in note for note in results[1].notes)

@@ -20,6 +20,7 @@ from benchmark.embed import events as frames
 from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.events import embed_events
 from benchmark.evaluate import Settings, embed, embed_corrupted, evaluate, scorers
+from benchmark.heareval import frames as hear_frames
 from benchmark.heareval import protocols as hear_protocols
 from benchmark.heareval.predict import Predicted
 from benchmark.heareval.protocols import heareval_folder
@@ -126,8 +127,8 @@ def test_corrupted_clips_have_their_own_embeddings_and_those_are_scored(
     like = clean.embeddings[clean.labels == 1][:1].repeat(len(clean.labels), axis=0)
     fake = dataclasses.replace(subject.corrupted["clip:90"], embeddings=like)
     subject = dataclasses.replace(subject, corrupted={"clip:90": fake})
-    ((_, score),) = scorers(subject, options)
-    result = score()
+    (score,) = scorers(source.task, options).values()
+    result = score(subject)
     share = result.corrupted["clip:90"]["metrics"]["accuracy"]["value"]
     assert share == pytest.approx(50.0, abs=17.0)
     assert result.corrupted["clip:90"]["n_clips"] == 12
@@ -289,7 +290,7 @@ def test_device_notes_grid_and_folder_reach_every_protocol_of_a_hear_task(
     devices: list[str] = []
     place = {
         "multilabel": (hear_protocols, "select_and_predict"),
-        "event": (hear_protocols.frames, "probe_frames"),
+        "event": (hear_frames, "probe_frames"),
         "multiclass": (module, "probe"),
     }[kind]
     real = getattr(*place)
