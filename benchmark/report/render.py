@@ -7,7 +7,7 @@ that cannot be printed never reach a file or a terminal.
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from textwrap import fill
 
 from rich.box import Box
@@ -21,17 +21,13 @@ from benchmark.report.table import DASH, MARKS, Cell, Column, Section, Table, cl
 def _grid(table: Table, escape: Callable[[str], str]) -> list[list[str]]:
     """Return the texts of all cells, the head first, with whatever comes from results escaped."""
 
-    def head(column: Column) -> str:
-        below = f" ({column.below})" if column.below else ""
-        return f"{escape(clean(column.name + below))} {table.numbers(column)}".rstrip()
+    def shown(part: Column | Cell, text: str, tags: Sequence[str] = (), mark: int = 0) -> str:
+        small = "".join(f" ({each})" for each in (part.below, ", ".join(tags)) if each)
+        texts = escape(clean(text + small)), MARKS[mark], table.numbers(part)
+        return " ".join(text for text in texts if text)
 
-    def entry(cell: Cell) -> str:
-        below = f" ({cell.below})" if cell.below else ""
-        tags = f" ({', '.join(cell.tags)})" if cell.tags else ""
-        text = escape(clean(cell.text + below + tags))
-        return " ".join(part for part in (text, MARKS[cell.mark], table.numbers(cell)) if part)
-
-    return [[head(c) for c in table.columns], *([entry(c) for c in row] for row in table.rows)]
+    head = [shown(column, column.name) for column in table.columns]
+    return [head, *([shown(c, c.text, c.tags, c.mark) for c in row] for row in table.rows)]
 
 
 def _document(table: Table, body: str, escape: Callable[[str], str], end: str) -> str:

@@ -190,12 +190,12 @@ def _device(provenance: dict[str, Any]) -> str:
 
 def published_tables(figures: Sequence[Figure]) -> Iterator[Table]:
     """Yield figures of others, one table per protocol."""
-    for protocol in dict.fromkeys(figure.protocol for figure in figures):
-        rows: dict[tuple[str, str, str], dict[str, Cell]] = {}
-        for f in figures:
-            if f.protocol == protocol:
-                row = rows.setdefault((f.model, f.pretraining, f.source), {})
-                row[f.task] = spread(f.score, f.plus_minus)
+    protocols: dict[str, dict[tuple[str, str, str], dict[str, Cell]]] = {}
+    for f in figures:
+        rows = protocols.setdefault(f.protocol, {})
+        row = rows.setdefault((f.model, f.pretraining, f.source), {})
+        row[f.task] = spread(f.score, f.plus_minus)
+    for protocol, rows in protocols.items():
         tasks = sorted({task for row in rows.values() for task in row})
         columns = [MODEL, *map(Column, tasks)]
         columns += [Column(name, numeric=False) for name in ("Pretraining", "Source")]
