@@ -6,6 +6,7 @@ import importlib
 import os
 import pkgutil
 import re
+import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -168,21 +169,44 @@ def list_clips(task: Task, root: Path) -> list[Clip]:
     apart.
     """
     clips = task.index(root)
-    there: dict[str, set[str]] = {}
-    lowered: dict[str, dict[str, str]] = {}
-    for number, clip in enumerate(clips):
-        folder, name = os.path.split(clip.path)
-        if folder not in there:
-            there[folder] = set()
-            with contextlib.suppress(OSError):
-                there[folder] = set(os.listdir(f"{root}/{folder}"))
-            # A name in small letters that several files share stands for none of them.
-            alike = Counter(map(str.lower, there[folder]))
-            lowered[folder] = {n.lower(): n for n in there[folder] if alike[n.lower()] == 1}
-        if name not in there[folder]:
-            real = lowered[folder].get(name.lower(), name)
-            clips[number] = replace(clip, path=f"{folder}/{real}" if folder else real)
+    there: set[str] = set()
+    for folder in dict.fromkeys(os.path.dirname(clip.path) for clip in clips):
+        with contextlib.suppress(OSError):
+            there.update(os.path.join(folder, name) for name in os.listdir(root / folder))
+    strange = [row for row, clip in enumerate(clips) if clip.path not in there]
+    # A name in small letters that several files share stands for none of them.
+    alike = Counter(path.lower() for path in there if strange)
+    real = {path.lower(): path for path in there if alike[path.lower()] == 1}
+    for row in strange:
+        path = real.get(clips[row].path.lower(), clips[row].path)
+        clips[row] = replace(clips[row], path=path)
     return clips
+
+
+def absent_files(clips: Sequence[Clip], root: Path) -> list[str]:
+    """Return the paths of listed clips without content.
+
+    These are files that are not there, links that lead nowhere (git-annex), pointers that Git LFS
+    left in place of the content, and what is no regular file.
+    """
+    return [clip.path for clip in clips if not _has_content(f"{root}/{clip.path}")]
+
+
+def _has_content(path: str) -> bool:
+    """Return whether there is a regular file that is no pointer of Git LFS."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return False
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    try:
+        if status.st_size > LARGEST_POINTER:
+            return True
+        with open(path, "rb") as file:
+            return file.read(len(POINTER)) != POINTER
+    except OSError:
+        return True  # reading it will say what is wrong
 
 
 def completeness(task: Task, clips: Sequence[Clip], absent: Sequence[str] = ()) -> str | None:
@@ -203,33 +227,3 @@ def completeness(task: Task, clips: Sequence[Clip], absent: Sequence[str] = ()) 
         count = f"{len(absent)} of {len(clips)} listed files are absent"
         missing.append(f"{count}, the first is {absent[0]}")
     return "; ".join(missing) or None
-
-
-def absent_files(clips: Sequence[Clip], root: Path) -> list[str]:
-    """Return the paths of listed clips without content, with one listing per folder.
-
-    These are files that are not there, links that lead nowhere (git-annex), pointers that Git LFS
-    left in place of the content, and what is no regular file.
-    """
-    listings: dict[str, set[str]] = {}
-    gone = []
-    for clip in clips:
-        folder, name = os.path.split(clip.path)
-        if folder not in listings:
-            listings[folder] = set()
-            with contextlib.suppress(OSError), os.scandir(f"{root}/{folder}") as entries:
-                listings[folder] = {e.name for e in entries if e.is_file() and not _is_pointer(e)}
-        if name not in listings[folder]:
-            gone.append(clip.path)
-    return gone
-
-
-def _is_pointer(entry: os.DirEntry[str]) -> bool:
-    """Return whether a file is Git LFS's pointer to a content that was not fetched."""
-    try:
-        if entry.stat().st_size > LARGEST_POINTER:
-            return False
-        with open(entry.path, "rb") as file:
-            return file.read(len(POINTER)) == POINTER
-    except OSError:
-        return False  # reading it will say what is wrong
