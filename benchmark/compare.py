@@ -8,7 +8,7 @@ tasks are fixed and the clips resampled. The exit code is 1 where nothing can be
 """
 
 if __name__ == "__main__":  # before imports that take seconds
-    from wavebyol_hear.files.command import start_command
+    from wavebyol_hear.files.command import run_command, start_command
 
     start_command()
 
@@ -163,6 +163,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from wavebyol_hear.files.command import run_command
-
     run_command(main)

@@ -26,7 +26,7 @@ under way is ended and saved; a second signal stops at once).
 """
 
 if __name__ == "__main__":  # before imports that take seconds
-    from wavebyol_hear.files.command import start_command
+    from wavebyol_hear.files.command import run_command, start_command
 
     start_command()
 
@@ -98,6 +98,4 @@ def _train(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    from wavebyol_hear.files.command import run_command
-
     run_command(main)

@@ -10,7 +10,7 @@ package that fails is one line, and the rest goes on; the same command tries it 
 """
 
 if __name__ == "__main__":  # before imports that take seconds
-    from wavebyol_hear.files.command import start_command
+    from wavebyol_hear.files.command import run_command, start_command
 
     start_command()
 
@@ -255,6 +255,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from wavebyol_hear.files.command import run_command
-
     run_command(main)

@@ -19,7 +19,7 @@ Exit code: 0 when done, 1 after an error, 2 for wrong arguments, 130 or 143 when
 """
 
 if __name__ == "__main__":  # before imports that take seconds
-    from wavebyol_hear.files.command import start_command
+    from wavebyol_hear.files.command import run_command, start_command
 
     start_command()
 
@@ -117,6 +117,4 @@ def _build(
 
 
 if __name__ == "__main__":
-    from wavebyol_hear.files.command import run_command
-
     run_command(main)

@@ -14,7 +14,7 @@ on the same clips, for `baselines.whitened:WEIGHTS`:
 """
 
 if __name__ == "__main__":  # before imports that take seconds
-    from wavebyol_hear.files.command import start_command
+    from wavebyol_hear.files.command import run_command, start_command
 
     start_command()
 
@@ -371,6 +371,4 @@ def _whiten(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    from wavebyol_hear.files.command import run_command
-
     run_command(main, "the weights file is as it was")

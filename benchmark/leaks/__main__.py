@@ -13,7 +13,7 @@ Exit code: 0 when no clip was found; 1 when one was; 2 when it cannot be searche
 """
 
 if __name__ == "__main__":  # before imports that take seconds
-    from wavebyol_hear.files.command import start_command
+    from wavebyol_hear.files.command import run_command, start_command
 
     start_command()
 
@@ -99,6 +99,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from wavebyol_hear.files.command import run_command
-
     run_command(main, "nothing was written")

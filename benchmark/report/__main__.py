@@ -6,7 +6,7 @@ that others published stand apart. Files that are no results are named and left 
 """
 
 if __name__ == "__main__":  # before imports that take seconds
-    from wavebyol_hear.files.command import start_command
+    from wavebyol_hear.files.command import run_command, start_command
 
     start_command()
 
@@ -69,6 +69,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from wavebyol_hear.files.command import run_command
-
     run_command(main)

@@ -3,7 +3,7 @@
 A command's module begins and ends with
 
     if __name__ == "__main__":  # before imports that take seconds
-        from wavebyol_hear.files.command import start_command
+        from wavebyol_hear.files.command import run_command, start_command
 
         start_command()
     ...
