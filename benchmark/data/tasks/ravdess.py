@@ -5,7 +5,6 @@ with actors on both sides.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,19 +16,19 @@ EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "s
 FOLDS = 6
 
 
-def spoken_sentences(task: Task, root: Path) -> Iterator[tuple[str, str, int]]:
-    """Yield path, emotion and actor of every speech file, songs and videos left out."""
-    count = 0
+def spoken_sentences(task: Task, root: Path) -> list[tuple[str, str, int]]:
+    """Return path, emotion and actor of every speech file, songs and videos left out."""
+    sentences = []
     for path in wav_files(root, f"{top_of(task, root)}Actor_*"):
         fields = Path(path).stem.split("-")
         if len(fields) != 7 or not all(f.isdecimal() for f in fields) or fields[1] != "01":
             continue
         emotion, actor = int(fields[2]), int(fields[6])
         known = EMOTIONS[emotion - 1] if 1 <= emotion <= len(EMOTIONS) else f"code {emotion}"
-        count += 1
-        yield path, known, actor
-    if not count:
+        sentences.append((path, known, actor))
+    if not sentences:
         raise missing_data(task, root, "no speech file in a folder Actor_<nn> is there")
+    return sentences
 
 
 def index(root: Path) -> list[Clip]:
@@ -51,7 +50,7 @@ def index_paper(root: Path) -> list[Clip]:
     The order is by SHA-256 of the index in the list, the same on any machine. Nothing is kept
     together.
     """
-    sentences = list(spoken_sentences(PAPER, root))
+    sentences = spoken_sentences(PAPER, root)
     count = len(sentences)
     order = sorted(range(count), key=lambda i: hashlib.sha256(f"{i}".encode()).digest())
     test, valid = count // 4, (count - count // 4) // 5

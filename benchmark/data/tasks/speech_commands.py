@@ -48,13 +48,13 @@ def spoken_words(task: Task, root: Path, split_of: Callable[[str, str], str]) ->
     return clips
 
 
-def read_lists(root: Path) -> dict[str, dict[str, str]]:
-    """Return by part of the split the paths of its list: as written there, by lower case."""
+def read_lists(root: Path) -> dict[str, list[str]]:
+    """Return by part of the split the paths of its list, in lower case."""
     listed = {}
     hint = "; the task speech_commands_folds runs on a copy without lists"
     for part, name in LISTS.items():
         table = existing(TASK, root / top_of(TASK, root), name, hint=hint)
-        listed[part] = {listed_path(table, line).lower(): line for line in read_lines(table)}
+        listed[part] = [listed_path(table, line).lower() for line in read_lines(table)]
     return listed
 
 
@@ -67,7 +67,7 @@ def index(root: Path) -> list[Clip]:
         if paths and not any(clip.split == part for clip in clips):
             raise TaskDataError(
                 f"{root / top_of(TASK, root) / LISTS[part]}: none of its {len(paths)} lines fits "
-                f"a file, the first is {next(iter(paths.values()))!r}; fetch the list again"
+                f"a file, the first is {paths[0]!r}; fetch the list again"
             )
     return clips
 
@@ -75,7 +75,7 @@ def index(root: Path) -> list[Clip]:
 def convention(root: Path) -> str:
     """Say how many lines of the lists fit no file, for the result."""
     there = {clip.clip_id.lower() for clip in index(root)}
-    gone = {LISTS[part]: len(paths.keys() - there) for part, paths in read_lists(root).items()}
+    gone = {LISTS[part]: len(set(paths) - there) for part, paths in read_lists(root).items()}
     return "split by " + " and ".join(f"{name} ({n} lines fit no file)" for name, n in gone.items())
 
 

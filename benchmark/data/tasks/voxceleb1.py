@@ -1,6 +1,6 @@
 """VoxCeleb1, speaker identification: 153,516 clips, 1,251 speakers, the published iden_split."""
 
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path
 
 from benchmark.data.archive_layout import existing, listed_path, read_lines, subfolders
@@ -44,11 +44,9 @@ def index(root: Path) -> list[Clip]:
 
 def convention(root: Path) -> str:
     """Say how many videos the list has in more than one part, for the result."""
-    parts = defaultdict(set)
-    for clip in index(root):
-        split, _, video = clip.group.partition("/")
-        parts[video].add(split)
-    shared = sum(len(own) > 1 for own in parts.values())
+    groups = {clip.group for clip in index(root)}  # <part>/<speaker>/<video>
+    parts = Counter(group.partition("/")[2] for group in groups)
+    shared = sum(count > 1 for count in parts.values())
     return f"iden_split.txt as published; {shared} of {len(parts)} videos are in two parts of it"
 
 
