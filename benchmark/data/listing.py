@@ -1,7 +1,5 @@
 """What `python -m benchmark.run --list` says of tasks: a table of all, or the facts of some."""
 
-import io
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,7 +55,8 @@ def task_table(tasks: Iterable[Task], data_dir: Path | None = None) -> str:
             state = f"absent: {task.download_command or task.layout}"
         numbers = f"{task.n_clips:,}", f"{len(task.classes):,}"
         table.add_row(task.name, task.title, *numbers, task.split_policy, state)
-    width = os.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
-    file = io.StringIO()
-    Console(file=file, width=width, markup=False, emoji=False, highlight=False).print(table)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    width = None if sys.stdout.isatty() else WIDTH
+    console = Console(width=width, markup=False, emoji=False, highlight=False, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
