@@ -114,8 +114,12 @@ class FingerprintIndex:
             entries, offsets = self._candidates(query)
             step = max(1, SUBFINGERPRINTS_AT_ONCE // max(1, len(query.subfingerprints)))
             for start in range(0, len(entries), step):
-                some = slice(start, start + step)
-                yield from self._compare(query, number, entries[some], offsets[some], min_score)
+                some = entries[start : start + step], offsets[start : start + step]
+                stretches = self._best_stretches(query, *some)
+                for i in np.flatnonzero(stretches[:, 0] >= min_score):
+                    score, first, length, similarity = stretches[i].tolist()
+                    where = int(some[0][i]), int(some[1][i]), int(first), int(length)
+                    yield Match(number, *where, similarity, score)
 
     def _candidates(self, query: Fingerprint) -> tuple[np.ndarray, np.ndarray]:
         """Return the entries, and the offsets in them, at which enough halves agree."""
@@ -134,15 +138,15 @@ class FingerprintIndex:
         entries, offsets = np.divmod(pairs[votes >= VOTES], _SPAN)
         return entries, offsets - _SPAN // 2
 
-    def _compare(
-        self,
-        query: Fingerprint,
-        number: int,
-        entries: np.ndarray,
-        offsets: np.ndarray,
-        min_score: float,
-    ) -> Iterator[Match]:
-        """Yield at each offset the stretch in which a query agrees best with an entry."""
+    def _best_stretches(
+        self, query: Fingerprint, entries: np.ndarray, offsets: np.ndarray
+    ) -> np.ndarray:
+        """Return the stretch at each offset in which a query agrees best with an entry.
+
+        Shape:
+            entries, offsets: `[candidates]`; score, first, length and similarity of the stretches:
+            `[candidates, 4]`.
+        """
         size = len(query.subfingerprints)
         indices = offsets[:, None] + np.arange(size)  # [candidates, size]
         length = (self.starts[entries + 1] - self.starts[entries])[:, None]
@@ -156,21 +160,15 @@ class FingerprintIndex:
             np.pad(np.cumsum(each, axis=1, dtype=np.int32), ((0, 0), (1, 0)))
             for each in (gain, both)
         )
-        rows, best = np.arange(len(indices)), np.zeros(len(indices))
-        stretch = np.zeros((len(indices), 3))  # first, length, similarity
+        rows, options = np.arange(len(indices)), []
         for length in (*(n for n in STRETCHES if n < size), size):
             gains = gain[:, length:] - gain[:, :-length]
             counts = count[:, length:] - count[:, :-length]
             scores = gains / 16 / np.sqrt(np.maximum(counts, 1))
             scores[counts < MIN_SUBFINGERPRINTS] = 0
             first = scores.argmax(1)
-            score = scores[rows, first]
             similarity = 0.5 + gains[rows, first] / 32 / np.maximum(counts[rows, first], 1)
-            better = score > best
-            best[better] = score[better]
-            columns = first, np.full_like(first, length), similarity
-            stretch[better] = np.stack(columns, axis=1)[better]
-        for i in np.flatnonzero(best >= min_score):
-            start, length, similarity = stretch[i].tolist()
-            where = int(entries[i]), int(offsets[i]), int(start), int(length)
-            yield Match(number, *where, similarity, float(best[i]))
+            columns = scores[rows, first], first, np.full_like(first, length), similarity
+            options.append(np.stack(columns, axis=1))
+        every = np.stack(options)  # [lengths, candidates, 4]
+        return every[every[:, :, 0].argmax(0), rows]
