@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.data.clip import BenchmarkError
 from benchmark.data.split import Fold
@@ -233,7 +233,15 @@ class Features:
         self.variance = torch.cat([variance, torch.ones_like(variance[:, :1])], dim=1)
         resident_bytes = RESIDENT_BYTES.get(self.device.type, RESIDENT_BYTES["cpu"])
         fits = 4 * len(folds) * self.length * self.variance.shape[1] <= resident_bytes
-        self.resident = self._rotated() if fits else None  # else features are streamed
+        self.resident: Tensor | None = None  # features are streamed
+        if fits:
+            kept = torch.ones(len(folds), self.length, self.variance.shape[1], device=self.device)
+            for part, block in self.blocks(0):
+                features = block[..., :-1]
+                kept[:, part, :-1] = features if self.axes is None else features @ self.axes
+                for rows in folds:
+                    rows.release()
+            self.resident = kept
 
     def to_axes(self, weights: Tensor) -> Tensor:
         """Rotate weights `[F, D + 1, M, J]`, the bias last, to the axes `[F, R, M, J]`."""
@@ -249,37 +257,19 @@ class Features:
         A row has so many `columns` of logits, over all folds.
         """
         size = STREAM_BYTES if self.resident is None else BLOCK_BYTES
-        for rows in self._slices(size, max(columns, len(self.folds) * self.mean.shape[1])):
-            if self.resident is not None:
-                yield rows, self.resident[:, rows]
-            else:
-                yield rows, nn.functional.pad(self._standardized(rows), (0, 1), value=1.0)
-
-    def _slices(self, block_bytes: int, width: int) -> Iterator[slice]:
-        """Yield slices of all rows, whose float32 arrays of a width have so many bytes each."""
-        step = max(1, block_bytes // (4 * width))
+        step = max(1, size // (4 * max(columns, len(self.folds) * self.mean.shape[1])))
         for start in range(0, self.length, step):
-            yield slice(start, min(start + step, self.length))
-
-    def _standardized(self, block_rows: slice) -> Tensor:
-        """Return a slice of each fold's rows, zero beyond a fold's end, `[F, b, D]`."""
-        start, stop = block_rows.start, block_rows.stop
-        block = torch.zeros(len(self.folds), stop - start, self.mean.shape[1], device=self.device)
-        for fold, rows in enumerate(self.folds):
-            part = torch.from_numpy(rows.read(start, stop)).to(self.device)
-            block[fold, : len(part)] = part.sub_(self.mean[fold]).div_(self.scale[fold])
-        return block
-
-    def _rotated(self) -> Tensor:
-        """Return all folds' features in their axes with the bias's ones, `[F, n, R]`."""
-        width = self.variance.shape[1]
-        kept = torch.ones(len(self.folds), self.length, width, device=self.device)
-        for part in self._slices(BLOCK_BYTES, len(self.folds) * self.mean.shape[1]):
-            block = self._standardized(part)
-            kept[:, part, :-1] = block if self.axes is None else torch.bmm(block, self.axes)
-            for rows in self.folds:
-                rows.release()
-        return kept
+            part = slice(start, min(start + step, self.length))
+            if self.resident is not None:
+                yield part, self.resident[:, part]
+                continue
+            folds, width = self.mean.shape
+            block = torch.ones(folds, part.stop - start, width + 1, device=self.device)
+            for fold, rows in enumerate(self.folds):
+                some = torch.from_numpy(rows.read(start, part.stop)).to(self.device)
+                block[fold, : len(some), :-1] = some.sub_(self.mean[fold]).div_(self.scale[fold])
+                block[fold, len(some) :] = 0.0  # beyond a fold's end
+            yield part, block
 
     def _principal_axes(self, earlier: Tensor | None) -> tuple[Tensor | None, Tensor]:
         """Return orthonormal axes `[F, D, R - 1]` and the variances along them `[F, R - 1]`."""
