@@ -196,17 +196,14 @@ def _has_content(path: str) -> bool:
     """Return whether there is a regular file that is no pointer of Git LFS."""
     try:
         status = os.stat(path)
-    except (OSError, ValueError):
-        return False
-    if not stat.S_ISREG(status.st_mode):
-        return False
-    try:
-        if status.st_size > LARGEST_POINTER:
-            return True
+        if status.st_size > LARGEST_POINTER or not stat.S_ISREG(status.st_mode):
+            return stat.S_ISREG(status.st_mode)
         with open(path, "rb") as file:
             return file.read(len(POINTER)) != POINTER
-    except OSError:
+    except PermissionError:
         return True  # reading it will say what is wrong
+    except (OSError, ValueError):
+        return False
 
 
 def completeness(task: Task, clips: Sequence[Clip], absent: Sequence[str] = ()) -> str | None:
