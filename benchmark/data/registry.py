@@ -196,8 +196,9 @@ def _has_content(path: str) -> bool:
     """Return whether there is a regular file that is no pointer of Git LFS."""
     try:
         status = os.stat(path)
-        if status.st_size > LARGEST_POINTER or not stat.S_ISREG(status.st_mode):
-            return stat.S_ISREG(status.st_mode)
+        regular = stat.S_ISREG(status.st_mode)
+        if not regular or status.st_size > LARGEST_POINTER:
+            return regular
         with open(path, "rb") as file:
             return file.read(len(POINTER)) != POINTER
     except PermissionError:
