@@ -21,16 +21,10 @@ from benchmark.embed.embedder import Embedder
 from benchmark.embed.events import EventEmbeddings, embed_events
 from benchmark.finetune.config import FinetuneConfig
 from benchmark.finetune.protocol import Finetune
-from benchmark.heareval import frames
+from benchmark.heareval import frames, multilabel
 from benchmark.heareval.audio import audio_at, faintness
+from benchmark.heareval.heareval_format import heareval_folder, heareval_result
 from benchmark.heareval.predict import POINTS, protocol
-from benchmark.heareval.protocols import (
-    ACCURACIES,
-    MULTILABEL,
-    heareval_folder,
-    heareval_result,
-    multilabel_result,
-)
 from benchmark.probes.protocols import PROTOCOLS, Protocol
 from benchmark.results.failures import Guard
 from benchmark.results.schema import Result, ResultKey, write_result
@@ -41,6 +35,8 @@ from wavebyol_hear.files.model_spec import HearError
 
 HEAR_BATCH_SECONDS = 81.92
 """Audio in one batch of a HEAR task: what fills whole parts of our model's longest clips."""
+ACCURACIES = ("top1_acc", "pitch_acc")
+"""Measures of heareval that are the share of correct clips."""
 EXPECTED = (BenchmarkError, HearError, OSError)
 """Errors whose message says what is wrong and what to do."""
 
@@ -146,7 +142,7 @@ def scorers(
     """
     if isinstance(task, Task):
         if task.labels is not None:
-            return {MULTILABEL: multilabel_result}
+            return {multilabel.PROTOCOL: multilabel.multilabel_result}
         chosen = [PROTOCOLS[name] for name in settings.protocols]
         return {one.version: partial(score_classes, one, settings) for one in chosen}
     scores: dict[str, Callable[[Subject], Result]] = {}
@@ -155,7 +151,7 @@ def scorers(
         if hear.embedding == "event":
             scores[frames.PROTOCOL] = frames.frames_result
         elif hear.prediction == "multilabel":
-            scores[MULTILABEL] = multilabel_result
+            scores[multilabel.PROTOCOL] = multilabel.multilabel_result
         else:
             scores[linear.version] = partial(score_classes, linear, settings)
     scores[settings.heareval] = partial(heareval_result, settings.hear_grid, settings.hear_points)

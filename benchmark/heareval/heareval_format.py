@@ -1,8 +1,10 @@
-"""What heareval's predictions runner reads of a task: per split all rows in one array, and labels.
+"""A HEAR task scored by heareval, and the folder that its runner reads.
 
-As heareval 2021.1.3 writes them (embeddings/task_embeddings.py, `memmap_embeddings`).
+It holds per split all rows in one array, and labels, as heareval 2021.1.3 writes them
+(embeddings/task_embeddings.py, `memmap_embeddings`).
 """
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -13,12 +15,56 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.hear_folder import HearTask, clip_order
-from benchmark.embed.embed import EmbeddedTask
+from benchmark.embed.cache import cache_folder
+from benchmark.embed.embed import EmbeddedTask, array_key
 from benchmark.embed.events import EventEmbeddings
+from benchmark.heareval.predict import predict, protocol
+from benchmark.results.schema import Result
+from benchmark.results.score import Subject, measure_result
+from wavebyol_hear.files.atomic import file_hash
+from wavebyol_hear.files.hear_module import HearModel
 
 TAIL_MS = 0.0001
 """Added to an event's end, so that an instant exactly there belongs to it."""
 DONE = ".done.embeddings"
+BLOCK_ROWS = 1024
+
+
+def heareval_folder(
+    hear: HearTask, model: HearModel, embedded: EmbeddedTask | EventEmbeddings, cache_dir: Path
+) -> Path:
+    """Return the folder that heareval works in: one for all that its scores depend on."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in texts_of(hear):
+        digest.update(file_hash(hear.folder / name).encode())
+    if not isinstance(embedded, EventEmbeddings):
+        for start in range(0, len(embedded.embeddings), BLOCK_ROWS):
+            digest.update(embedded.embeddings[start : start + BLOCK_ROWS].tobytes())
+    key = array_key(model, embedded.data_hash, None) | {"content": digest.hexdigest()}
+    return cache_folder(cache_dir / "heareval", model.spec, hear.folder.name, **key)
+
+
+def heareval_result(grid: str, points: int, subject: Subject) -> Result:
+    """Score a HEAR task by heareval, with so many points of one of its grids.
+
+    Raises:
+        HearevalError: heareval is not there, or fails.
+        ProbeError: the task's first measure is not finite.
+    """
+    hear, folder, embedded = subject.source.hear, subject.heareval_folder, subject.embedded
+    assert hear is not None
+    assert folder is not None
+    assert isinstance(embedded, EmbeddedTask | EventEmbeddings)
+    write_embeddings(hear, embedded, folder)
+    predicted = predict(folder, grid, points, subject.device)
+    return measure_result(
+        subject,
+        protocol(grid, points),
+        predicted.folds,
+        metric=hear.metrics[0],
+        seconds=predicted.seconds,
+        settings=predicted.hyperparameters,
+    )
 
 
 def texts_of(hear: HearTask) -> list[str]:

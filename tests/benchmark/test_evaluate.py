@@ -21,9 +21,10 @@ from benchmark.embed.embed import EmbeddedTask, embed_task
 from benchmark.embed.events import embed_events
 from benchmark.evaluate import Settings, embed, embed_corrupted, evaluate, scorers
 from benchmark.heareval import frames as hear_frames
-from benchmark.heareval import protocols as hear_protocols
+from benchmark.heareval import heareval_format
+from benchmark.heareval import multilabel as hear_multilabel
+from benchmark.heareval.heareval_format import heareval_folder
 from benchmark.heareval.predict import Predicted
-from benchmark.heareval.protocols import heareval_folder
 from benchmark.probes.protocols import PROTOCOLS
 from benchmark.probes.rows import Examples, ProbeResult
 from benchmark.results.failures import read_failures
@@ -289,7 +290,7 @@ def test_device_notes_grid_and_folder_reach_every_protocol_of_a_hear_task(
 
     devices: list[str] = []
     place = {
-        "multilabel": (hear_protocols, "select_and_predict"),
+        "multilabel": (hear_multilabel, "select_and_predict"),
         "event": (hear_frames, "probe_frames"),
         "multiclass": (module, "probe"),
     }[kind]
@@ -307,7 +308,7 @@ def test_device_notes_grid_and_folder_reach_every_protocol_of_a_hear_task(
         return embed_task(*given, pad_short=pad_short, **more)
 
     monkeypatch.setattr(module, "embed_task", embedded)
-    monkeypatch.setattr(hear_protocols, "predict", predict)
+    monkeypatch.setattr(heareval_format, "predict", predict)
     more = "import warnings\nplain = load_model\n"
     more += "def load_model():\n    warnings.warn('this is UNTRAINED')\n    return plain()\n"
     spec = write_module("raw", more)

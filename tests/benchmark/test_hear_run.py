@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from benchmark import run
-from benchmark.heareval import protocols as hear_protocols
+from benchmark.heareval import heareval_format
 from benchmark.heareval.predict import Predicted
 from benchmark.probes.linear import C_GRID
 from benchmark.results.schema import read_results
@@ -59,7 +59,7 @@ def heareval(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         scores = [{"top1_acc": k / 4, "d_prime": math.inf if k else 1.0} for k in range(3)]
         return Predicted({f"fold{k:02d}": one for k, one in enumerate(scores)}, {}, 1.0)
 
-    monkeypatch.setattr(hear_protocols, "predict", answer)
+    monkeypatch.setattr(heareval_format, "predict", answer)
     return folders
 
 

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from benchmark.data.split import Fold
-from benchmark.heareval.protocols import select_and_predict
+from benchmark.heareval.multilabel import select_and_predict
 from benchmark.probes import rows as rows_module
 from benchmark.probes.linear import logistic_path
 from benchmark.probes.rows import ProbeError, Rows, every_row

@@ -1,80 +1,30 @@
-"""The protocols of a HEAR task: heareval itself, and our own probes by the task's own measures.
+"""The protocol "multilabel-2": a logistic regression per label, for clips of any number of labels.
 
-Tasks of one label per clip have our linear probe (`benchmark.results.score`), of several labels
-"multilabel-2", of events "frames-1". Folds are HEAR's: fold i tests, fold i + 1 validates, the rest
-train.
+C is selected on validation rows; the probe is fitted again on training and validation rows together
+and then sees the test rows of every fold once.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.data.hear_folder import HearTask
 from benchmark.data.registry import TaskClips
 from benchmark.data.split import Fold, make_folds
-from benchmark.embed.cache import cache_folder
-from benchmark.embed.embed import EmbeddedTask, array_key
-from benchmark.embed.events import EventEmbeddings
-from benchmark.heareval.heareval_format import texts_of, write_embeddings
-from benchmark.heareval.predict import predict, protocol
+from benchmark.embed.embed import EmbeddedTask
 from benchmark.probes.linear import C_GRID, LinearProbe, logistic_path
 from benchmark.probes.rows import Examples, ProbeError, Rows, Selection, check_validation
 from benchmark.results.schema import Result
 from benchmark.results.score import SEED, Subject, measure_result
 from benchmark.stats.ranking import MEASURES, bootstrap, interval, ranking
-from wavebyol_hear.files.atomic import file_hash
-from wavebyol_hear.files.hear_module import HearModel
 
-ACCURACIES = ("top1_acc", "pitch_acc")
-"""Measures of heareval that are the share of correct clips."""
-BLOCK_ROWS = 1024
-MULTILABEL = "multilabel-2"
+PROTOCOL = "multilabel-2"
 """Changes whenever the same embeddings could score otherwise; results then no longer mix.
 
 In "multilabel-1" all values of C were tried.
 """
-
-
-def heareval_folder(
-    hear: HearTask, model: HearModel, embedded: EmbeddedTask | EventEmbeddings, cache_dir: Path
-) -> Path:
-    """Return the folder that heareval works in: one for all that its scores depend on."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name in texts_of(hear):
-        digest.update(file_hash(hear.folder / name).encode())
-    if not isinstance(embedded, EventEmbeddings):
-        for start in range(0, len(embedded.embeddings), BLOCK_ROWS):
-            digest.update(embedded.embeddings[start : start + BLOCK_ROWS].tobytes())
-    key = array_key(model, embedded.data_hash, None) | {"content": digest.hexdigest()}
-    return cache_folder(cache_dir / "heareval", model.spec, hear.folder.name, **key)
-
-
-def heareval_result(grid: str, points: int, subject: Subject) -> Result:
-    """Score a HEAR task by heareval, with so many points of one of its grids.
-
-    Raises:
-        HearevalError: heareval is not there, or fails.
-        ProbeError: the task's first measure is not finite.
-    """
-    hear, folder, embedded = subject.source.hear, subject.heareval_folder, subject.embedded
-    assert hear is not None
-    assert folder is not None
-    assert isinstance(embedded, EmbeddedTask | EventEmbeddings)
-    write_embeddings(hear, embedded, folder)
-    predicted = predict(folder, grid, points, subject.device)
-    return measure_result(
-        subject,
-        protocol(grid, points),
-        predicted.folds,
-        metric=hear.metrics[0],
-        seconds=predicted.seconds,
-        settings=predicted.hyperparameters,
-    )
 
 
 def select_and_predict(
@@ -170,7 +120,7 @@ def multilabel_result(subject: Subject) -> Result:
     tested = {name: (p, targets[rows]) for name, (p, rows) in parts.items()}
     result = measure_result(
         subject,
-        MULTILABEL,
+        PROTOCOL,
         {name: _measures(*part) for name, part in tested.items()},
         metric=metric,
         seconds=time.monotonic() - start,
