@@ -131,7 +131,7 @@ def logistic_path(
     nine at once needed another gigabyte for FSD50K's 200 labels.
 
     Args:
-        rows: of which one copy of the features is held in memory while training.
+        rows: to train on; see `RESIDENT_BYTES`.
         targets: whether a row has a label, bool `[n, K]`.
         c_grid: scikit-learn's C, above 0, ascending: neighboring values have similar weights.
         device: torch device that does the work.

@@ -72,14 +72,17 @@ def test_the_test_rows_have_no_say() -> None:
     assert again == once
 
 
+@pytest.mark.parametrize("resident", [1 << 30, 0])
 def test_a_memory_map_and_blocks_change_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resident: int
 ) -> None:
     features, targets = made()
     once, whole = select_and_predict(features, targets, FOLD, mean_precision, c_grid=C_GRID)
     features.tofile(tmp_path / "rows")
     mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=features.shape)
     monkeypatch.setattr(rows_module, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(rows_module, "STREAM_BYTES", 4096)
+    monkeypatch.setitem(rows_module.RESIDENT_BYTES, "cpu", resident)
     again, parts = select_and_predict(mapped, targets, FOLD, mean_precision, c_grid=C_GRID)
     assert again.value == once.value
     np.testing.assert_allclose(parts, whole, atol=1e-3)
