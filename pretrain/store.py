@@ -9,7 +9,7 @@ files are listed at the end and in DIR/bad.tsv.
 
 With --part i/n, the store holds every n-th shard, or every n-th 500 files of a folder, from the
 i-th on (0 to n - 1): n machines build n stores, and `python -m pretrain DIR...` trains on them as
-on one.
+on one. With --part /n, i is that of the SLURM array, torchrun or the Kubernetes indexed job.
 
     python -m pretrain.store --verify --out DIR
 
@@ -25,9 +25,11 @@ if __name__ == "__main__":  # before imports that take seconds
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
+from wavebyol_hear.files.embed_command import UsageError, share_of
 from wavebyol_hear.files.threads import usable_cores
 
 _BAD_SHOWN = 20
@@ -50,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the store's folder")
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes")
     parser.add_argument(
-        "--part", type=_part, default=(0, 1), metavar="i/n", help="this machine's share, from 0"
+        "--part", default="0/1", metavar="i/n", help="this machine's share, from 0 to n - 1"
     )
     parser.add_argument(
         "--max-file", type=float, default=4.0, metavar="GB", help="largest file of samples (4)"
@@ -63,18 +65,15 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--workers {args.workers}: at least 1")
     if not args.max_file > 0:
         parser.error(f"--max-file {args.max_file:g}: above 0")
+    try:
+        share = share_of(args.part, os.environ)
+    except UsageError as error:
+        parser.error(str(error))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if args.verify:
         return _verify(args.out.expanduser())
-    return _build(args.sources, args.out.expanduser(), args.workers, args.part, args.max_file)
-
-
-def _part(text: str) -> tuple[int, int]:
-    """Return i and n of `i/n`."""
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no i/n with i from 0 to n - 1")
-    return int(number), int(count)
+    part = share.number, share.total
+    return _build(args.sources, args.out.expanduser(), args.workers, part, args.max_file)
 
 
 def _verify(out: Path) -> int:

@@ -12,7 +12,7 @@ from wavebyol_hear.audio import AudioError, read_audio
 from wavebyol_hear.classify.model import Classifier
 from wavebyol_hear.classify.train import ClassifyError
 from wavebyol_hear.files.atomic import write_text
-from wavebyol_hear.files.labels import AUDIO_SUFFIXES
+from wavebyol_hear.files.labels import audio_below
 from wavebyol_hear.hear import load_model
 
 FAILED_SOME = 1
@@ -77,7 +77,7 @@ def audio_files(paths: list[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+        found = list(audio_below(path))
         if not found:
             raise ClassifyError(f"{path}: the folder holds no audio file")
         yield from found

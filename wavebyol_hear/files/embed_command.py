@@ -221,7 +221,7 @@ def share_of(text: str | None, environment: Mapping[str, str]) -> Share:
 def check(args: argparse.Namespace) -> None:
     """Raise a UsageError where arguments contradict each other."""
     if args.timestamps and (args.window or args.hop):
-        raise UsageError("--timestamps beside --window: drop one of them")
+        raise UsageError("--timestamps and --window: drop one of them")
     if args.hop and not args.window:
         raise UsageError("--hop without --window: add --window SECONDS")
     if args.hop == 0 and args.window:

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,18 +149,23 @@ def _table(path: Path) -> tuple[list[str], list[LabeledFile], str]:
     return where, rows, given
 
 
+def audio_below(root: Path) -> Iterator[Path]:
+    """Yield the audio files below a folder, sorted in each, but for hidden files and folders."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+                yield Path(folder, name)
+
+
 def _class_folders(root: Path) -> tuple[list[str], list[LabeledFile]]:
     """Return the files below each folder of `root`, whose name is their class, sorted."""
     rows = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = Path(folder).relative_to(root)
-        if not relative.parts:
-            continue
-        for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
-                path = (relative / name).as_posix()
-                rows.append(LabeledFile(path, (relative.parts[0],), "", path))
+    for file in audio_below(root):
+        relative = file.relative_to(root)
+        if len(relative.parts) > 1:
+            path = relative.as_posix()
+            rows.append(LabeledFile(path, (relative.parts[0],), "", path))
     return [str(root / row.path) for row in rows], rows
 
 

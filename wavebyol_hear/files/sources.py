@@ -148,7 +148,11 @@ class Listing:
                 raise SourceError(f"{source}: no such file or folder; correct the path")
 
     def _folder(self, top: str) -> Iterator[Item]:
-        """Yield the audio files, shards and tables below a folder, sorted by name in each."""
+        """Yield the audio files, shards and tables below a folder, sorted by name in each.
+
+        Hidden files and folders, such as the `._a.wav` that a Mac writes beside `a.wav`, are left
+        out.
+        """
         inside = os.path.realpath(top)
         out = os.path.realpath(self.out) if self.out and not is_remote(self.out) else ""
         waiting: list[tuple[str, frozenset[tuple[int, int] | None]]]
@@ -157,7 +161,8 @@ class Listing:
             folder, above = waiting.pop()
             try:
                 with os.scandir(folder) as entries:
-                    found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+                    shown = (entry for entry in entries if not entry.name.startswith("."))
+                    found = sorted(shown, key=lambda entry: os.fsencode(entry.name))
             except OSError as error:
                 yield Item(folder, error=f"this folder cannot be read ({error.strerror})")
                 continue
@@ -281,8 +286,11 @@ def _stored(url: str) -> Iterator[Item]:
         found = search(place.path, detail=True)
     if not found:
         raise SourceError(f"{url}: there is nothing; correct the URL")
+    top = place.path.partition("*")[0]
     for path in sorted(found):
         about, name = found[path], place.fs.unstrip_protocol(path)
+        if "/." in f"/{path.removeprefix(top)}":
+            continue  # hidden
         changed = next((about[key] for key in CHANGED if about.get(key)), "")
         digest = hashlib.blake2b(str(changed).encode(), digest_size=7).digest()
         if _is_read(name):

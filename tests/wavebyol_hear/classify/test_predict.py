@@ -13,6 +13,7 @@ from tests.wavebyol_hear.classify.conftest import CLASSES, sound
 from wavebyol_hear import __main__ as command
 from wavebyol_hear import load_model
 from wavebyol_hear.classify.model import Classifier
+from wavebyol_hear.classify.predict import audio_files
 
 
 def table(text: str) -> list[dict[str, str]]:
@@ -83,3 +84,11 @@ def test_bad_arguments_are_one_line(
         error = capsys.readouterr().err
         assert line in error
         assert error.count("\n") == 1
+
+
+def test_a_folder_s_audio_files_are_taken_but_for_hidden_ones(tmp_path: Path) -> None:
+    for name in ("b.wav", "a/c.flac", "._b.wav", ".trash/d.wav", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    files = list(audio_files([tmp_path, tmp_path / "._b.wav"]))
+    assert files == [tmp_path / name for name in ("b.wav", "a/c.flac", "._b.wav")]

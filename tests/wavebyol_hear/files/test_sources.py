@@ -84,6 +84,8 @@ def test_folders_are_walked_in_one_order_and_other_files_left_out(tmp_path: Path
         write(tmp_path / name)
     for name in ("notes.txt", "b/cover.jpg"):
         (tmp_path / name).write_text("x")
+    for name in ("._a.wav", "b/.cache/e.wav"):  # hidden, as a Mac and tools leave them
+        write(tmp_path / name)
     listing = Listing(part_size=2)
     parts = list(listing.parts([str(tmp_path)]))
     names = [item.path.removeprefix(f"{tmp_path}/") for part in parts for item in part.items]

@@ -37,6 +37,9 @@ def store(tmp_path: Path) -> Iterator[Any]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(sound() if number else b"no audio")
     (disk / "loose/readme.txt").write_text("no audio")
+    for hidden in ("loose/._a.wav", "loose/.trash/b.wav"):
+        (disk / hidden).parent.mkdir(exist_ok=True)
+        (disk / hidden).write_bytes(sound())
     (disk / "shards").mkdir()
     for number in range(3):
         with tarfile.open(disk / f"shards/{number:02}.tar", "w") as archive:
