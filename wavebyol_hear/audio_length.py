@@ -67,7 +67,7 @@ def data_chunk(file: BinaryIO) -> tuple[int, int] | None:
 
 
 def _chunks(file: BinaryIO, at: int, form: str, align: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, place of the content and size of each chunk; W64's sizes include the header."""
+    """Yield name, offset of the content and size of each chunk; W64's sizes include the header."""
     length = struct.calcsize(form)
     for _ in range(MAX_CHUNKS):
         file.seek(at)
@@ -138,7 +138,7 @@ def with_length(file: BinaryIO) -> BinaryIO:
 
 
 def _is_chunk(file: BinaryIO, at: int) -> bool:
-    """Return whether another chunk lies at a place, and ends where the file does."""
+    """Return whether a chunk starts at an offset and the last one ends where the file does."""
     ends = [begin + size for _, begin, size in _chunks(file, at, "<4sI", 2)]
     return bool(ends) and ends[-1] in (size_of(file), size_of(file) + 1)
 

@@ -271,8 +271,8 @@ def gabor_taps(centre: Tensor, bandwidth: Tensor, taps: int, sample_rate: int) -
     Shape:
         centre, bandwidth [C] in Hz -> [2 C, taps].
     """
-    place = torch.arange(taps, device=centre.device, dtype=centre.dtype)
-    time = (place - (taps - 1) / 2) / sample_rate
+    index = torch.arange(taps, device=centre.device, dtype=centre.dtype)
+    time = (index - (taps - 1) / 2) / sample_rate
     angle = 2 * math.pi * time
     envelope = torch.exp(-0.5 * (angle * bandwidth[:, None]).square())
     phase = angle * centre[:, None]

@@ -85,7 +85,7 @@ def list_parts(
     """List the sources; keep this process's parts that are not done in a file, one by one.
 
     Returns:
-        The names of all parts, and place and number of files of each kept part.
+        The names of all parts, and the offset and number of files of each kept part.
     """
     index, count = settings.share
     names: list[str] = []
@@ -162,8 +162,8 @@ def _compute(settings: Settings, spool: BinaryIO, todo: Sequence[tuple[int, int]
 
 def _unpickled(spool: BinaryIO, todo: Sequence[tuple[int, int]]) -> Iterator[tuple[Path, Part]]:
     """Yield kept parts, each read when its turn comes."""
-    for place, _ in todo:
-        spool.seek(place)
+    for offset, _ in todo:
+        spool.seek(offset)
         path, part = pickle.load(spool)  # written by this process
         if not is_remote(path):
             for left in path.parent.glob(f"{path.name}.*{PART}"):  # by a run that was killed
