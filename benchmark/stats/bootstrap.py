@@ -5,8 +5,10 @@ as wide as it is on sets of few instruments or speakers.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
+from scipy.sparse import coo_array
 from scipy.special import ndtr, stdtrit
 
 CONFIDENCE = 0.95
@@ -47,15 +49,30 @@ def bootstrap_counts(
             yield generator.multinomial(len(categories), share, size=size)
         return
     names, member = np.unique(groups, return_inverse=True)
-    even = np.full(len(names), 1 / len(names))
-    order = np.argsort(categories, kind="stable")
-    present, first = np.unique(categories[order], return_index=True)
-    step = max(1, CHUNK_VALUES // max(len(categories), 3 * n_categories))
+    ones = np.ones(len(categories), dtype=np.int64)
+    by_group = coo_array((ones, (member, categories)), shape=(len(names), n_categories)).tocsr()
+    step = max(1, CHUNK_VALUES // max(len(names), 3 * n_categories))
+    if step >= n_resamples:
+        yield _group_draws(len(names), n_resamples, seed) @ by_group
+        return
     for start in range(0, n_resamples, step):
-        times = generator.multinomial(len(names), even, size=min(step, n_resamples - start))
-        counts = np.zeros((len(times), n_categories), dtype=np.int64)
-        counts[:, present] = np.add.reduceat(times[:, member[order]], first, axis=1)
-        yield counts
+        size = min(step, n_resamples - start)
+        yield generator.multinomial(len(names), _even(len(names)), size=size) @ by_group
+
+
+@lru_cache(maxsize=8)
+def _group_draws(n_groups: int, n_resamples: int, seed: int) -> np.ndarray:
+    """Return how often resamples hold each group: a report asks for the same draws model by model.
+
+    Shape:
+        [n_resamples, n_groups].
+    """
+    draws = np.random.default_rng(seed).multinomial(n_groups, _even(n_groups), size=n_resamples)
+    return draws.astype(np.int32)
+
+
+def _even(n_groups: int) -> np.ndarray:
+    return np.full(n_groups, 1 / n_groups)
 
 
 def bootstrap_interval(
