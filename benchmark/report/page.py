@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
+from tqdm import tqdm
 
 from benchmark.report import plots
 from benchmark.report.leaderboard import Leaderboard
@@ -39,19 +40,30 @@ def page(
         lstrip_blocks=True,
     )
     environment.filters |= {"typeset": _typeset, "breakable": _breakable}
-    return environment.get_template("report.html").render(
-        style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
-        script=Markup((FOLDER / "report.js").read_text(encoding="utf-8")),
-        sections=sections,
-        boards=boards,
-        about=about,
-        bad_files=bad_files,
-        anchor=lambda table: "--".join(table.kind[1:]),
-        axis_of=_axis,
-        panels=lambda table: list(_panels(by_protocol[table.kind[1]], table.kind[2])),
-        position=_position,
-        sort_key=_sort_key,
-    )
+    total = sum(len(board.entries) for board in boards)
+    with tqdm(total=total, desc="figures", unit="result", delay=2, leave=False) as bar:
+
+        def panels(table: Table) -> list[dict[str, Any]]:
+            _, protocol, task = table.kind
+            shown = []
+            for panel in _panels(by_protocol[protocol], task):
+                shown.append(panel)
+                bar.update()
+            return shown
+
+        return environment.get_template("report.html").render(
+            style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
+            script=Markup((FOLDER / "report.js").read_text(encoding="utf-8")),
+            sections=sections,
+            boards=boards,
+            about=about,
+            bad_files=bad_files,
+            anchor=lambda table: "--".join(table.kind[1:]),
+            axis_of=_axis,
+            panels=panels,
+            position=_position,
+            sort_key=_sort_key,
+        )
 
 
 def _panels(board: Leaderboard, task: str) -> Iterator[dict[str, Any]]:
