@@ -127,7 +127,7 @@ types: env-test
 # With the doctests of the packages, in one process per core, each file's tests in one; the floor of
 # coverage is in setup.cfg.
 unit: env-test
-	$(BIN)/python -m pytest -n auto --dist loadfile --doctest-modules --cov --cov-report=term:skip-covered $(or $(ARGS),tests $(PACKAGES))
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --doctest-modules --cov --cov-report=term:skip-covered $(or $(ARGS),tests $(PACKAGES))
 
 # heareval and hearvalidator themselves, on our module.
 hear: env-hear
