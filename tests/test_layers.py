@@ -34,7 +34,7 @@ FLOORS = {
     ),
     "pretrain": (
         {"distributed"},
-        {"data"},
+        {"data", "moments"},
         {"augment", "whiten", "store", "corpus"},
         {"config"},
         {"state", "methods", "optimizer", "views"},

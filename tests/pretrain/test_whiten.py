@@ -11,10 +11,10 @@ import torch
 from baselines import whitened
 from pretrain.config import read_config
 from pretrain.data.store import Store
+from pretrain.moments import Moments
 from pretrain.train import train
 from pretrain.whiten import (
     COLUMNS_APART,
-    Moments,
     add_components,
     fit_whitenings,
     whiten_file,
