@@ -22,12 +22,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "build", "results", "*.egg-info", "__pycache__", ".*_cache"
-)
+LEFT_OUT = (".git", ".venv*", "*.egg-info", "__pycache__", ".*_cache")
+OUTPUTS = ("build", "results", "runs")
+"""Left out at the root alone: packages may have these names."""
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -168,6 +169,12 @@ def _apply(node: ast.AST, parent: dict[ast.AST, ast.AST], change: ast.AST | str)
     return None
 
 
+def _ignored(root: Path, folder: str, names: list[str]) -> set[str]:
+    """Return the names in a folder that a copy of the work tree does without."""
+    patterns = LEFT_OUT + OUTPUTS * (Path(folder) == root)
+    return set(shutil.ignore_patterns(*patterns)(folder, names))
+
+
 def survives(root: Path, tests: Sequence[str], seconds: float) -> bool:
     """Return whether the tests pass in a copy of the work tree within a time."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
@@ -207,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     alive = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "copy"
-        shutil.copytree(args.root, root, ignore=LEFT_OUT, symlinks=True)
+        shutil.copytree(args.root, root, ignore=partial(_ignored, args.root), symlinks=True)
         start = time.monotonic()
         if not survives(root, args.tests, 3600):
             sys.stderr.write("error: the tests fail without a mutant\n")

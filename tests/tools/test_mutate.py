@@ -23,8 +23,11 @@ def clip(value: int = 0, *, high: int = 9) -> int:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "code.py").write_text("def double(x):\n    return x + x\n\n\nUNUSED = 1\n")
+    (tmp_path / "pack" / "results").mkdir(parents=True)  # a package with the name of an output
+    (tmp_path / "pack" / "results" / "six.py").write_text("SIX = 6\n")
     (tmp_path / "test_code.py").write_text(
-        "from code import double\n\n\ndef test_it():\n    assert double(3) == 6\n"
+        "from code import double\nfrom pack.results.six import SIX\n\n\n"
+        "def test_it():\n    assert double(3) == SIX\n"
     )
     return tmp_path
 
@@ -67,14 +70,14 @@ def test_a_mutant_differs_in_one_place_of_its_line() -> None:
 def test_survivors_and_the_score_are_printed_and_the_work_tree_is_not_touched(
     project: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    before = {path: path.read_text() for path in project.iterdir()}
+    before = {path: path.read_text() for path in project.rglob("*.py")}
     file, root = str(project / "code.py"), str(project)
     assert main([file, "--tests", "test_code.py", "--root", root]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "code.py:5: 1 -> 2",
         "code.py: 2 of 3 mutants killed (67 %)",
     ]
-    assert {path: path.read_text() for path in project.iterdir()} == before
+    assert {path: path.read_text() for path in project.rglob("*.py")} == before
 
 
 def test_a_sample_is_that_of_its_seed(project: Path, capsys: pytest.CaptureFixture) -> None:
