@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from benchmark.stats.paired import holm, mcnemar, paired, sign_flips
+from benchmark.stats.paired import holm, mcnemar, mean_difference, paired, sign_flips
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (0, 6), (5, 5), (12, 3), (900, 1100)])
@@ -22,7 +22,8 @@ def test_holm_on_a_worked_example() -> None:
 
 
 @pytest.mark.parametrize(
-    "differences", [[3, -1, 2, 0, 1], [2, 2, -1], [5], [1, 1, -1], [0, 0], [4, -4], [-3, -2, -2]]
+    "differences",
+    [[3, -1, 2, 0, 1], [2, 2, -1], [5], [1, 1, -1], [0, 0], [4, -4], [-3, -2, -2], [2, 1, 1, 1]],
 )
 def test_flipped_signs_are_counted_exactly(differences: list[int]) -> None:
     sums = [np.dot(signs, differences) for signs in product((-1, 1), repeat=len(differences))]
@@ -37,6 +38,19 @@ def test_clips_each_of_its_own_group_give_mcnemars_p() -> None:
     only_hit, only_other = int((hit & ~other).sum()), int((other & ~hit).sum())
     assert result.p == mcnemar(only_hit, only_other) == paired(hit, other).p
     np.testing.assert_array_equal(result.resampled, paired(hit, other).resampled)
+
+
+def test_the_interval_of_a_mean_over_tasks_is_as_wide_as_the_normal_one() -> None:
+    draw = np.random.default_rng(3)
+    pairs, variances = [], []
+    for seed, n in enumerate((900, 400, 400)):
+        hit, other = draw.random(n) < 0.7, draw.random(n) < 0.6
+        pairs.append(paired(hit, other, seed=seed))
+        variances.append(np.var(100.0 * hit - 100.0 * other) / n)
+    for some in (1, 3):
+        result = mean_difference(pairs[:some])
+        normal = 2 * 1.96 * np.sqrt(sum(variances[:some])) / some
+        assert result["high"] - result["low"] == pytest.approx(normal, rel=0.05)
 
 
 def test_copies_of_a_clip_add_no_evidence() -> None:
