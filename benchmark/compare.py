@@ -50,13 +50,18 @@ def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Paired:
     return paired(correct_a, correct_b, groups, seed=seed)
 
 
+def same_data(left: Result, right: Result) -> bool:
+    """Return whether two results of a task are of the same audio, labels, splits and groups."""
+    return left.provenance.get("data_hash") == right.provenance.get("data_hash")
+
+
 def data_notes(left: Result, right: Result) -> list[str]:
     """Return lines on how the data of two results of one task and protocol differ."""
     where, lines = f"{left.task} under {left.protocol}", []
     alone = len(set(left.predictions["clip"]) ^ set(right.predictions["clip"]))
     if alone:
         lines.append(f"{where}: clips tested by one model only, left out: {alone}")
-    if left.provenance.get("data_hash") != right.provenance.get("data_hash"):
+    if not same_data(left, right):
         lines.append(
             f"{where}: the two were measured on data that differ, so their heads were trained on "
             "other clips; run both on the same data"

@@ -67,8 +67,8 @@ def own_task(source: Path) -> Task:
         raise TaskDataError(f"{source}: cannot be read ({error.strerror})") from error
     root, clips = labeled.root.resolve(), []
     for file in labeled.files:
-        path = Path(os.path.relpath(root / file.path, root)).as_posix()
-        clips.append(Clip(file.path, path, file.labels[0], file.split, file.group))
+        path = os.path.relpath(_without_parents(root / file.path), root)
+        clips.append(Clip(file.path, Path(path).as_posix(), file.labels[0], file.split, file.group))
     name = re.sub(r"[^\w.-]+", "_", source.resolve().stem if source.is_file() else root.name)
     return Task(
         name=f"{name}_labels" if name in load_tasks() else name,
@@ -86,6 +86,11 @@ def own_task(source: Path) -> Task:
         note=labeled.note,
         labels={file.path: file.labels for file in labeled.files} if labeled.multilabel else None,
     )
+
+
+def _without_parents(path: Path) -> Path:
+    """Return a path without `..`, which behind a link leads to another folder than it reads."""
+    return Path(os.path.realpath(path.parent), path.name) if ".." in path.parts else path
 
 
 def unknown(kind: str, name: str, known: Collection[str], listed: Iterable[str] = ()) -> str:

@@ -190,7 +190,9 @@ def gflop_per_second(model: HearModel, seconds: float = SECONDS) -> float:
             torch.backends.mha.set_fastpath_enabled(False)
             with sdpa_kernel(SDPBackend.MATH), watch, counter, exit_mode:
                 model.module.get_scene_embeddings(audio, model.model)
-    except Exception as error:  # foreign code may raise anything, under the counter more so
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # foreign code may raise anything, under the counter more so
         raise CountError(f"it failed while it was counted ({one_line(error)})") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_attention)

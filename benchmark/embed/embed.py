@@ -1,8 +1,10 @@
 """From a task's clips to one embedding each: read ahead, batched by length, cached, resumable."""
 
 import datetime
+import hashlib
 import itertools
 import json
+import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +50,6 @@ class EmbeddedTask(Embedded):
     splits: np.ndarray  #: as published
     groups: np.ndarray  #: what may never be separated
     clip_ids: np.ndarray  #: of the rows
-    errors: tuple[tuple[str, str], ...]  #: (clip id, message) of every clip that has no row
     cost: Cost  #: of the model, as measured when the embeddings were made
     #: of the run that began to embed: versions, device, host, time
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +86,8 @@ def embed_task(
         EmbedError: where not one clip could be embedded or there is no memory to read ahead.
     """
     task, folder = source.task, source.task.folder or source.task.name
+    if Path(folder).is_absolute():  # labels of one's own: the user's folder, not one of the cache
+        folder = f"{task.name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}"
     valid, hashes, stamps, errors = _readable(source, cache_dir / folder)
     data_hash = data_fingerprint(valid, hashes)
     corrupted = CorruptedClips(corruption, [c.clip_id for c in valid]) if corruption else None

@@ -42,6 +42,7 @@ class Embedded:
     encoder_calls: int  #: in this run, 0 when all came from the cache
     seconds: float  #: time the embedding took
     clips_per_second: float  #: in that time, decoding included; 0 where nothing was embedded
+    errors: tuple[tuple[str, str], ...] = ()  #: (clip id, message) of every clip that has no row
 
 
 def facts(

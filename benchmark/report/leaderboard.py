@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.compare import compare_pair
+from benchmark.compare import compare_pair, same_data
 from benchmark.report.table import TableError
 from benchmark.results.schema import Result, ResultError, ResultKey
 from benchmark.stats.paired import Paired, holm, mean_difference, paired
@@ -134,6 +134,9 @@ def _compared(by_key: dict[tuple[str, str], Result], baseline: str) -> dict[tupl
         if (task, baseline) not in by_key:
             reasons[task, model] = "the baseline has no result here"
             continue
+        if not same_data(result, by_key[task, baseline]):
+            reasons[task, model] = "measured on other data; run both on the same data"
+            continue
         try:
             compared[task, model] = compare_pair(result, by_key[task, baseline])
         except ResultError as error:
@@ -158,7 +161,12 @@ def _mean(results: Sequence[Result]) -> dict[str, float]:
 
 
 def _tied(one: Sequence[Result], other: Sequence[Result]) -> bool:
-    """Return whether the paired bootstrap's interval of the difference in the mean holds 0."""
+    """Return whether the paired bootstrap's interval of the difference in the mean holds 0.
+
+    Results on data that differ are not tied: nothing says so.
+    """
+    if not all(map(same_data, one, other)):
+        return False
     try:
         pairs = zip(one, other, strict=True)
         compared = [compare_pair(a, b, seed=seed) for seed, (a, b) in enumerate(pairs)]

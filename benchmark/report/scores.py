@@ -96,20 +96,26 @@ def _score(board: Leaderboard, task: str, model: str, shared: Collection[str]) -
     if entry is None:
         return replace(NONE, notes=(f"{task}: {board.failures[task, model]}",))
     result, notes = entry.result, [note for note in entry.result.notes if note not in shared]
-    if result.bad_clips:
-        notes.append(
-            f"{task}: {len(result.bad_clips):,} of {result.n_listed:,} clips could not be used, "
-            f"the first: {result.bad_clips[0]['reason']}"
-        )
-    if result.partial:
-        notes.append(f"{task}: {result.n_clips:,} clips tested; {result.partial}")
+    if entry.reason:
+        notes.append(f"{task}: not compared with the baseline: {entry.reason}")
     return interval(
         result.metrics["accuracy"],
         more=f"{result.seeds['count']} seeds {_seeds(result).text}" if result.seeds else "",
         mark=entry.mark,
         tags=("partial",) * bool(result.partial),
-        notes=tuple(notes),
+        notes=(*notes, *_lacking(result)),
     )
+
+
+def _lacking(result: Result) -> Iterator[str]:
+    """Yield notes on the clips that a result lacks."""
+    if result.bad_clips:
+        yield (
+            f"{result.task}: {len(result.bad_clips):,} of {result.n_listed:,} clips could not be "
+            f"used, the first: {result.bad_clips[0]['reason']}"
+        )
+    if result.partial:
+        yield f"{result.task}: {result.n_clips:,} clips tested; {result.partial}"
 
 
 def _seeds(result: Result) -> Cell:
@@ -283,7 +289,9 @@ def _hear_table(
     def score(result: Result | None) -> Cell:
         if result is None:
             return NONE
-        return interval(result.metrics[result.metric], 3, notes=(*result.notes,))
+        tags = ("partial",) * bool(result.partial)
+        notes = (*result.notes, *_lacking(result))
+        return interval(result.metrics[result.metric], 3, tags=tags, notes=notes)
 
     rows = []
     for own in map(by_model.__getitem__, sorted(by_model, key=order)):

@@ -125,7 +125,8 @@ def summary(board: Leaderboard) -> str:
     line = f"{board.protocol}: {first} leads on {over} with {mean['value']:.1f} %"
     line += f" ({mean['low']:.1f} to {mean['high']:.1f})"
     line += f", tied with {', '.join(others)}" if others else ""
-    if board.baseline in board.means and board.baseline != first:
+    compared = not any(board.entries[task, first].reason for task in board.tasks)
+    if board.baseline in board.means and board.baseline != first and compared:
         gain = mean["value"] - board.means[board.baseline]["value"]
         line += f", {gain:.1f} points above the baseline {board.baseline}"
     return line + "."

@@ -63,7 +63,9 @@ class Guard:
                 return work(*args, **kwargs)
         except self.expected as error:
             reason = " ".join(str(error).split())
-        except (Exception, SystemExit) as error:  # foreign code may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # foreign code may raise anything
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_REASON]
             reason += self._traceback(keys[0])
         finally:

@@ -135,8 +135,8 @@ class Result:
 
 
 def _short(safe: str, name: str) -> str:
-    """Return the end of a safe name, with a hash of the name it was where it is long."""
-    if len(safe) <= MAX_NAME and "?" not in name:  # mean=-5 and mean=5 read alike
+    """Return the end of a safe name, with a hash of the name where it is another or long."""
+    if len(safe) <= MAX_NAME and safe == name:
         return safe
     return f"{safe[-MAX_NAME:]}_{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 

@@ -83,6 +83,7 @@ class Subject:
             "notes": list(dict.fromkeys(self.notes)),
             "n_listed": len(self.source.clips),
             "partial": self.source.partial,
+            "bad_clips": [{"clip": clip, "reason": why} for clip, why in embedded.errors],
             "provenance": origin | dict(provenance),
         }
 
@@ -177,7 +178,6 @@ def class_result(subject: Subject, probed: Probed) -> Result:
         by_class={task.classes[i]: x for i, x in scores.by_class.items()},
         fold_mean={"accuracy": float(np.mean(accuracies)), "deviation": float(np.std(accuracies))},
         predictions=predictions,
-        bad_clips=[{"clip": clip, "reason": why} for clip, why in embedded.errors],
         seeds=over_seeds(labels, probed.repeats, probed.data.n_classes) if several else None,
         map=embedding_map(embedded.embeddings, embedded.labels, seed=SEED),
         corrupted=rescore(probed, subject.corrupted),
@@ -272,7 +272,7 @@ def measure_result(
     provenance = {} if settings is None else {"settings": dict(settings)}
     return Result(
         **subject.shared(protocol, seconds, provenance),
-        n_clips=hear.count if hear else len(subject.source.clips),
+        n_clips=hear.count if hear else len(subject.embedded.clip_ids),
         metrics=metrics,
         folds=[
             {"name": part, "metrics": {name: {"value": fold[name]} for name in metrics}}

@@ -36,7 +36,9 @@ def import_module(name: str) -> ModuleType:
         sys.path.append(str(Path.cwd()))  # a module beside the user, as `python -m` would have it
     try:
         module = importlib.import_module(name)
-    except Exception as error:  # foreign code may raise anything at import
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # foreign code may raise anything at import, and exit
         raise HearError(
             f"{name}: cannot be imported ({one_line(error)}); give the import path of an "
             "installed HEAR module"
@@ -243,7 +245,9 @@ class HearModel:
             if function == "forward":
                 return self.model(copied)
             return getattr(self.module, function)(copied, self.model)
-        except Exception as error:  # foreign code: the batch is lost, not the run
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # foreign code: the batch is lost, not the run
             raise EncodeError(
                 f"{self.spec}: {function} failed on {tuple(audio.shape)} ({one_line(error)})"
             ) from error
@@ -254,9 +258,9 @@ def _encode_errors(what: str, samples: int) -> Iterator[None]:
     """Turn what foreign code raises into an EncodeError."""
     try:
         yield
-    except HearError:
+    except (HearError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise EncodeError(f"{what} failed on {samples} samples ({one_line(error)})") from error
 
 
@@ -299,7 +303,9 @@ def load(spec: str, device: str = "cpu", *, precision: str = "fp32") -> HearMode
         takes = "precision" in inspect.signature(module.load_model).parameters
         options = ({"precision": precision} if takes else {}) | parsed.options
         model = module.load_model(*([weights] if weights else []), **options)
-    except Exception as error:  # foreign code may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # foreign code may raise anything, and exit
         raise HearError(
             f"{spec}: load_model failed ({one_line(error)}); check the weights"
         ) from error

@@ -133,8 +133,9 @@ def _table(path: Path) -> tuple[list[str], list[LabeledFile], str]:
             raise TableError(f"{here}: the label is {row['label']!r}; name the class")
         if not row["path"]:
             raise TableError(f"{here}: no path; name the file")
-        if row["path"] in first:
-            raise TableError(f"{here}: {row['path']} is listed before ({first[row['path']]})")
+        same = os.path.normpath(path.parent / row["path"])  # ./a.wav is a.wav
+        if same in first:
+            raise TableError(f"{here}: {row['path']} is listed before ({first[same]})")
         if not os.path.isfile(path.parent / row["path"]):
             raise TableError(f"{here}: no file {path.parent / row['path']}; correct the path")
         split = row.get(given, "")
@@ -143,7 +144,7 @@ def _table(path: Path) -> tuple[list[str], list[LabeledFile], str]:
         if given == "fold" and not split:
             raise TableError(f"{here}: no fold; name it")
         split = PARTS[split.lower()] if given == "split" else split
-        first[row["path"]] = f"line {line}"
+        first[same] = f"line {line}"
         where.append(here)
         rows.append(LabeledFile(row["path"], labels, split, row.get("group") or row["path"]))
     return where, rows, given
@@ -247,13 +248,21 @@ def _check_split(
             )
     if not fixed and len({row.split for row in rows}) < 3:
         raise TableError(f"{source}: folds need three or more; name more, or leave the column out")
-    trained = {label for row in rows if row.split != "test" for label in row.labels}
+    sides: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for label in row.labels:
+            sides[label].add(row.split)
     for here, row in zip(where, rows, strict=True):
-        unseen = [label for label in row.labels if label not in trained]
-        if fixed and unseen:
-            raise TableError(
-                f"{here}: the class {unseen[0]!r} is in the test part only; add training clips"
-            )
+        for label in row.labels:
+            if fixed and sides[label] == {"test"}:
+                raise TableError(
+                    f"{here}: the class {label!r} is in the test part only; add training clips"
+                )
+            if not fixed and len(sides[label]) < 2:
+                raise TableError(
+                    f"{here}: the class {label!r} is in fold {row.split!r} only, so that it is "
+                    "never trained on when it is tested; spread it over two or more folds"
+                )
 
 
 def _one_hot(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> np.ndarray:

@@ -8,6 +8,7 @@ import pytest
 
 from benchmark import run
 from benchmark.data.registry import own_task
+from benchmark.report.scores import hear_tables
 from benchmark.results.schema import read_results
 
 LOG_MEL = "baselines.log_mel"
@@ -50,7 +51,10 @@ def test_class_folders_are_measured_and_their_folds_are_said(
         target = tmp_path / "my sounds" / row["category"] / row["filename"]
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(audio / row["filename"], target)
+    before = sorted((tmp_path / "my sounds").rglob("*"))
     assert call(tmp_path, "--folder", str(tmp_path / "my sounds")) == 0
+    assert sorted((tmp_path / "my sounds").rglob("*")) == before  # the cache is elsewhere
+    assert list((tmp_path / "cache").glob("my_sounds-*"))
     (result,) = read_results(tmp_path / "out")
     assert result.task == "my_sounds"
     assert result.n_clips == 60
@@ -76,6 +80,43 @@ def test_a_name_of_a_published_task_is_not_taken(tmp_path: Path) -> None:
         (tmp_path / f"{i}.wav").touch()
     table.write_text("path,label\n" + "\n".join(f"{i}.wav,c{i % 2}" for i in range(8)))
     assert own_task(table).name == "esc50_labels"
+
+
+def test_a_path_through_a_link_and_up_is_read_as_the_disk_has_it(tmp_path: Path) -> None:
+    (tmp_path / "other" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "other" / "deep")
+    names = [f"{i}.wav" for i in range(8)]
+    for name in names:
+        (tmp_path / "other" / name).write_text("this one")
+        (tmp_path / name).write_text("not this one")
+    table = tmp_path / "mine.csv"
+    table.write_text(
+        "path,label\n" + "\n".join(f"link/../{n},c{i % 2}" for i, n in enumerate(names))
+    )
+    task = own_task(table)
+    paths = [Path(str(task.folder), clip.path) for clip in task.index(tmp_path)]
+    assert {path.read_text() for path in paths} == {"this one"}
+
+
+def test_clips_of_several_labels_that_cannot_be_used_are_counted(
+    esc50_root: Path, tmp_path: Path
+) -> None:
+    audio = next(esc50_root.rglob("audio"))
+    rows = [f"{audio / r['filename']},{r['category']};all" for r in listed(esc50_root)]
+    rows = [row.replace(";all", ";some") if i % 2 else row for i, row in enumerate(rows)]
+    for name in ("x.wav", "y.wav"):
+        (tmp_path / name).write_text("no audio")
+    (tmp_path / "many.csv").write_text(
+        "\n".join(["path,label", *rows, "x.wav,all;some", "y.wav,all"])
+    )
+    assert call(tmp_path, "--csv", str(tmp_path / "many.csv"), "--allow-partial") == 0
+    (result,) = read_results(tmp_path / "out")
+    assert (result.n_clips, result.n_listed) == (60, 62)
+    assert [bad["clip"] for bad in result.bad_clips] == ["x.wav", "y.wav"]
+    assert "2 of 62 clips cannot be used" in str(result.partial)
+    (table,) = hear_tables([result])
+    assert table.rows[0][1].tags == ("partial",)
+    assert any("2 of 62 clips could not be used" in note for note in table.notes)
 
 
 def test_several_labels_per_clip_are_ranked_whatever_the_order_of_the_table(

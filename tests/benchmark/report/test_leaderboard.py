@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from benchmark.report.leaderboard import leaderboards, protocol_order
+from benchmark.report.scores import score_table
 from benchmark.report.table import TableError
 from benchmark.results.schema import Result
 from tests.benchmark.made_results import BASE, made, some
@@ -93,6 +94,16 @@ def test_results_that_cannot_be_compared_say_so_and_are_not_tied() -> None:
     assert "share no clip" in board.entries["birds", "good"].reason
     assert board.entries["birds", "good"].mark == 0
     assert sorted(board.ranks.values()) == [1, 2]
+
+
+def test_results_on_data_that_differ_are_neither_tested_nor_tied() -> None:
+    results = [made("birds", m, 0.5, provenance={"data_hash": m}) for m in (BASE, "good")]
+    (board,) = leaderboards(results)
+    entry = board.entries["birds", "good"]
+    assert (entry.comparison, entry.mark) == (None, 0)
+    assert sorted(board.ranks.values()) == [1, 2]
+    note = "birds: not compared with the baseline: measured on other data"
+    assert any(note in each for each in score_table(board).notes)
 
 
 def test_two_results_for_one_cell_and_an_unknown_baseline_are_refused() -> None:

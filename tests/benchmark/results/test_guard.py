@@ -1,5 +1,6 @@
 """One model's fault costs itself: a reason, a traceback in a file, and no state left behind."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def raising(error: BaseException) -> None:
         ValueError("bad\nnews"),
         SystemExit("no checkpoint"),
         SystemExit(0),
+        asyncio.CancelledError("a task of the module"),
         torch.linalg.LinAlgError("x"),
     ],
 )

@@ -38,7 +38,7 @@ def made(**changes: Any) -> Result:
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     result = made()
     path = write_result(result, tmp_path / "new")
-    assert path.name == "toy--some.module_tmp_a_b_weights_1.pt--linear-1.json"
+    assert path.name == "toy--some.module_tmp_a_b_weights_1.pt_882e1891--linear-1.json"
     assert read_result(path) == result
     assert read_results(tmp_path / "new") == [result]
     assert result.labels().tolist() == [0, 1]
@@ -49,6 +49,13 @@ def test_long_model_names_get_short_and_different_files() -> None:
     first, second = (made(model=f"m:/{c}/{'x' * 300}.pt").file_name for c in "ab")
     assert first != second
     assert len(first) < 200
+
+
+def test_names_that_read_alike_get_different_files() -> None:
+    models = ["m:runs/slim-1.pt", "m:runs/slim_1.pt", "m_runs_slim_1.pt"]
+    assert len({made(model=model).file_name for model in models}) == 3
+    tasks = ["собаки", "кошки", "_", "a-b", "a--b", "a b"]
+    assert len({made(task=task).file_name for task in tasks}) == 6
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

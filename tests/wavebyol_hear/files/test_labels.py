@@ -84,6 +84,7 @@ def test_several_labels_per_clip(tmp_path: Path) -> None:
         ("path,label\na.wav,x\nb.wav,\n", "line 3: the label is ''; name the class"),
         ("path,label\na.wav,x\n,y\n", "line 3: no path"),
         ("path,label\na.wav,x\na.wav,y\n", r"line 3: a.wav is listed before \(line 2\)"),
+        ("path,label\na.wav,x\n./a.wav,y\n", r"line 3: ./a.wav is listed before \(line 2\)"),
         ("path,label\na.wav,x\ngone.wav,y\n", "line 3: no file .*gone.wav; correct the path"),
         ("path,label\na.wav,x\nb.wav,x\nc.wav,y\n", "line 4: the class 'y' has one clip or group"),
         ("path,label,split,fold\na.wav,x,train,1\n", "a column split and a column fold"),
@@ -92,6 +93,10 @@ def test_several_labels_per_clip(tmp_path: Path) -> None:
         (
             "path,label,fold\na.wav,x,1\nb.wav,x,2\nc.wav,y,1\nd.wav,y,2\n",
             "folds need three or more",
+        ),
+        (
+            "path,label,fold\na.wav,x,1\nb.wav,x,2\nc.wav,x,3\nd.wav,y,3\ne.wav,y,3\n",
+            "line 5: the class 'y' is in fold '3' only, so that it is never trained on when",
         ),
         (
             "path,label,split\na.wav,x,train\nb.wav,x,train\nc.wav,y,train\nd.wav,y,train\n",
