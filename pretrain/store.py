@@ -72,6 +72,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if args.verify:
         return _verify(args.out.expanduser())
+    if share.origin:
+        sys.stdout.write(f"part {share.number} of {share.total}, from {share.origin}\n")
     part = share.number, share.total
     return _build(args.sources, args.out.expanduser(), args.workers, part, args.max_file)
 
@@ -94,23 +96,27 @@ def _build(
     sources: list[str], out: Path, workers: int, part: tuple[int, int], max_gb: float
 ) -> int:
     """Build the store, say what it holds, and return the exit code."""
+    from pretrain.data.store import SAMPLE_RATE, Store
     from pretrain.data.store_build import build
     from wavebyol_hear.files.atomic import LockedError
 
     try:
-        about = build(sources, out, workers, part, 1e9 * max_gb)
+        if (out / "store.json").is_file():
+            Store.open(out)  # says what is damaged, where something is
+        build(sources, out, workers, part, 1e9 * max_gb)
+        store = Store.open(out)
     except (ValueError, OSError, LockedError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    bad = (out / "bad.tsv").read_text(encoding="utf-8").splitlines()
+    file = out / "bad.tsv"
+    bad = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     for line in bad[:_BAD_SHOWN]:
         sys.stderr.write(f"bad file: {line}\n")
     if len(bad) > _BAD_SHOWN:
         sys.stderr.write(f"... {len(bad) - _BAD_SHOWN} more in {out / 'bad.tsv'}\n")
-    hours = about["samples"] / about["sample_rate"] / 3600
+    hours = float(store.lengths.sum()) / SAMPLE_RATE / 3600
     sys.stdout.write(
-        f"{out}: {about['clips']} clips, {hours:.2f} h, {len(bad)} bad files, "
-        f"hash {about['hash'][:12]}\n"
+        f"{out}: {len(store)} clips, {hours:.2f} h, {len(bad)} bad files, hash {store.hash[:12]}\n"
     )
     return 0
 

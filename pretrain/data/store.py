@@ -89,12 +89,19 @@ class Store:
                 "delete the folder and rebuild"
             ) from error
         paths = [folder / name for name, _ in files]
-        size = sum(path.stat().st_size for path in paths if path.is_file())
+        for path, (_, count) in zip(paths, files, strict=True):
+            size = path.stat().st_size if path.is_file() else 0
+            if size != 2 * count or not count:
+                raise StoreError(
+                    f"{path}: {size} bytes, but store.json says {2 * count}; delete the folder and "
+                    "rebuild"
+                )
         file_ends = np.cumsum([count for _, count in files], dtype=np.int64)
-        if len(rows) != clips or size != 2 * total or file_ends[-1:].tolist() != [total]:
+        held = sum(count for _, count in files)
+        if len(rows) != clips or held != total:
             raise StoreError(
-                f"{folder}: {len(rows)} clips in the index and {size} bytes of samples, but "
-                f"store.json says {clips} and {2 * total}; delete the folder and rebuild"
+                f"{folder}: {len(rows)} clips in the index and {held} samples in files, but "
+                f"store.json says {clips} and {total}; delete the folder and rebuild"
             )
         ends = np.cumsum(lengths, dtype=np.int64)
         file_of = np.searchsorted(file_ends, starts, side="right").clip(0, len(files) - 1)
@@ -131,9 +138,16 @@ class Store:
         """
         folder = Path(folder)
         store = Store.open(folder)
-        parts = json.loads((folder / "store.json").read_text()).get("parts")
-        if parts is None:
+        about = json.loads((folder / "store.json").read_text())
+        if about.get("parts") is None:
             raise StoreError(f"{folder}: made by an earlier version, which kept no hashes of parts")
+        try:
+            parts = [(int(length), str(expected)) for length, expected in about["parts"]]
+        except (TypeError, ValueError):
+            parts = []
+        total = sum(map(len, store.files))
+        if min(parts, default=(-1,))[0] < 0 or sum(length for length, _ in parts) != total:
+            raise StoreError(f"{folder}/store.json: its parts are damaged; delete the folder")
         digest = hashlib.sha256((folder / "index.csv").read_bytes())
         number = begin = 0
         for length, expected in parts:

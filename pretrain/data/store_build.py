@@ -90,6 +90,11 @@ def build(
             f"choose another --out, or delete it"
         )
     if seal.is_file():
+        if not plan_file.is_file():
+            raise SourceError(
+                f"{out}: plan.txt is gone, which says of what sources this store is; choose "
+                "another --out, or delete it"
+            )
         return dict(json.loads(seal.read_text()))
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / "store.lock", "the store", "choose another --out"):

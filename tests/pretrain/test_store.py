@@ -1,6 +1,7 @@
 """The store holds what the files hold, however often its making was killed."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -233,9 +234,44 @@ def test_a_store_of_several_files_is_that_of_one(
     (out / "samples-002.i16").write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
     assert main(["--verify", "--out", str(out)]) == 1
     assert "samples from 0 to 12003 of file 2 are not what" in capsys.readouterr().err
-    (out / "samples-002.i16").unlink()
-    with pytest.raises(StoreError, match="bytes of samples, but"):
+    (out / "samples.i16").rename(tmp_path / "other")  # of another size, together the same
+    (out / "samples-002.i16").rename(out / "samples.i16")
+    (tmp_path / "other").rename(out / "samples-002.i16")
+    assert main(["--verify", "--out", str(out)]) == 1
+    assert "samples.i16: 24006 bytes, but store.json says 48012" in capsys.readouterr().err
+    (out / "samples.i16").unlink()
+    with pytest.raises(StoreError, match=r"samples\.i16: 0 bytes, but"):
         Store.open(out)
+
+
+def test_a_damaged_store_is_not_called_built(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "store"
+    words = [str(folder), "--out", str(out), "--workers", "1"]
+    assert main(words) == 0
+    (out / "bad.tsv").unlink()
+    assert main(words) == 0
+    capsys.readouterr()
+    seal = (out / "store.json").read_text()
+    about = json.loads(seal)
+    for parts in (5, [["x", "y"]], [*about["parts"], [1, "x"]], [[-1, "x"], [4002, "y"]]):
+        (out / "store.json").write_text(json.dumps(about | {"parts": parts}))
+        assert main(["--verify", "--out", str(out)]) == 1
+        assert capsys.readouterr().err.endswith("its parts are damaged; delete the folder\n")
+    for text in ("5", seal[:40], json.dumps({"format": about["format"]})):
+        (out / "store.json").write_text(text)
+        assert main(words) == 1
+        error = capsys.readouterr().err
+        assert "store.json" in error
+        assert error.count("\n") == 1
+    (out / "store.json").write_text(seal)
+    os.truncate(out / "samples.i16", 100)
+    assert main(words) == 1
+    assert "samples.i16: 100 bytes, but" in capsys.readouterr().err
+    (out / "plan.txt").unlink()
+    with pytest.raises(SourceError, match=r"plan\.txt is gone"):
+        build([str(folder)], out, workers=1)
 
 
 def test_a_join_goes_on_with_the_files_it_began_with(tmp_path: Path) -> None:
@@ -314,7 +350,7 @@ def test_open_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
             Store.open(tmp_path / "store")
     index.write_text(whole)
     os.truncate(tmp_path / "store" / "samples.i16", 100)
-    with pytest.raises(StoreError, match="100 bytes of samples"):
+    with pytest.raises(StoreError, match="100 bytes, but"):
         Store.open(tmp_path / "store")
 
 

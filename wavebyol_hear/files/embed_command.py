@@ -188,24 +188,31 @@ class Share(NamedTuple):
 
 
 def share_of(text: str | None, environment: Mapping[str, str]) -> Share:
-    """Return the share of `--part`, or of the first of `RANKS` that is set.
+    """Return the share of `--part`, or of the first of `RANKS` that is set for several processes.
+
+    Where I is taken from a variable, N must be that system's number of processes, if it is known:
+    the RANK of a container with one process says nothing of the job array around it, and where one
+    job of an array was submitted again, SLURM's count is 1.
 
     Raises:
-        UsageError: the text is no I/N with 0 <= I < N, or I is in no variable.
+        UsageError: the text is no I/N with 0 <= I < N, or I is in no variable of N processes.
 
     Example:
         >>> share_of("3/8", {}), share_of(None, {"RANK": "1", "WORLD_SIZE": "2"}).number
         (Share(number=3, total=8, origin=''), 1)
     """
-    found = next((pair for pair in RANKS if pair[0] in environment), None)
+    totals = {rank: environment.get(total) for rank, total in RANKS if rank in environment}
     origin = ""
     if text is None:
-        if found is None or found[1] not in environment:
+        text = f"/{next((n for n in totals.values() if n not in (None, '1')), '1')}"
+        if text == "/1":
             return Share(0, 1)
-        text = f"/{environment[found[1]]}"
     first, _, count = text.partition("/")
-    if not first and found is not None:
-        origin = found[0]
+    if not first and totals:
+        origin = next((rank for rank, total in totals.items() if total in (None, count)), "")
+        if not origin:
+            said = ", ".join(f"{dict(RANKS)[rank]} is {total}" for rank, total in totals.items())
+            raise UsageError(f"{said} and not {count}: give I, such as --part 0/{count}")
         lowest = environment.get("SLURM_ARRAY_TASK_MIN", "0") if "SLURM" in origin else "0"
         step = environment.get("SLURM_ARRAY_TASK_STEP", "1") if "SLURM" in origin else "1"
         try:
