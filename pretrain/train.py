@@ -275,3 +275,5 @@ class _Run:
         if self.learner.average is not None:
             average = cast(Method, self.learner.average.module)
             average.save(self.out / AVERAGE, {**record, "ema": self.config.run.ema}, store)
+        else:  # that of an earlier start with an average
+            (self.out / AVERAGE).unlink(missing_ok=True)

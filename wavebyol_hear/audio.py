@@ -17,6 +17,8 @@ from wavebyol_hear.audio_length import missing_bytes, with_length
 BLOCK_SAMPLES = 1 << 20
 MAX_UPSAMPLING = 256
 """A rate this many times below the one asked for is an error: 88 kB would fill gigabytes."""
+LOUDEST = 1e9
+"""Samples beyond are no sound at any scale, and their squares may overflow."""
 NO_LENGTH = 1 << 62
 """From here on libsndfile's number of samples means that the header says none."""
 PCM_16 = np.float32(2**-15)
@@ -244,6 +246,15 @@ def check_lengths(own: int, rate: int, samples: int, sample_rate: int, name: str
         )
 
 
+def check_samples(channels: np.ndarray, name: str) -> None:
+    """Raise an AudioError where a sample is NaN, infinite or far beyond full scale, which is 1."""
+    peak = max(float(channels.max(initial=0)), -float(channels.min(initial=0)))  # or NaN
+    if not np.isfinite(peak):
+        raise AudioError(f"{name}: holds NaN or infinite samples; repair or replace the file")
+    if peak > LOUDEST:
+        raise AudioError(f"{name}: holds a sample of {peak:.0e}, full scale is 1; repair the file")
+
+
 def convert_audio(channels: np.ndarray, rate: int, sample_rate: int, name: str) -> np.ndarray:
     """Average decoded channels and resample them; checks and errors are those of `read_audio`.
 
@@ -257,8 +268,7 @@ def convert_audio(channels: np.ndarray, rate: int, sample_rate: int, name: str) 
         channels float32 [n, channels] -> float32 [m], m >= 1.
     """
     check_rate(rate, sample_rate, name)
-    if not np.isfinite(channels).all():
-        raise AudioError(f"{name}: holds NaN or infinite samples; repair or replace the file")
+    check_samples(channels, name)
     wave = mix(channels)
     if rate != sample_rate:
         wave = soxr.resample(wave, rate, sample_rate, quality="HQ")

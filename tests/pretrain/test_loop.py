@@ -340,13 +340,15 @@ def test_the_moving_average_is_that_of_every_step_also_of_a_resumed_run(
     assert not (tmp_path / "none/weights_ema.safetensors").exists()
 
 
-def test_a_run_may_begin_its_average_later(store, tmp_path):
+def test_a_run_may_begin_its_average_later_and_end_it(store, tmp_path):
     clips = Store.open(store)
     train(config("optim.steps=3"), clips, tmp_path, CPU)
     train(config("optim.steps=4", "run.ema=0.5"), clips, tmp_path, CPU)
     files = (tmp_path / "weights.safetensors", tmp_path / "weights_ema.safetensors")
     last, average = (load_weights(file).encoder.state_dict() for file in files)
     torch.testing.assert_close(average, last, rtol=0, atol=0)  # of one step
+    train(config("optim.steps=5"), clips, tmp_path, CPU)
+    assert not files[1].exists()
 
 
 def test_one_run_a_folder(store, tmp_path):

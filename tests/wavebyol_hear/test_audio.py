@@ -86,6 +86,10 @@ def infinite(path: Path) -> None:
     soundfile.write(path, np.array([0.0, np.inf, 0.1]), 16000, subtype="FLOAT")
 
 
+def huge(path: Path) -> None:
+    soundfile.write(path, np.array([0.0, -3e38, 0.1], np.float32), 16000, subtype="FLOAT")
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -96,6 +100,7 @@ def infinite(path: Path) -> None:
         (empty_sound, "no samples"),
         (not_a_number, "NaN or infinite"),
         (infinite, "NaN or infinite"),
+        (huge, r"a sample of 3e\+38, full scale is 1"),
     ],
 )
 def test_a_bad_file_is_one_line_with_its_name(tmp_path: Path, damage, reason: str) -> None:

@@ -2,11 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from wavebyol_hear.audio import AudioError, read_audio
 from wavebyol_hear.classify.finetune import finetune_and_score
 from wavebyol_hear.classify.logistic import Selection, select
 from wavebyol_hear.classify.model import Classifier, save_classifier
@@ -111,14 +113,39 @@ def load_encoder(spec: str) -> Embedder:
 
 
 def embed(model: Embedder, labeled: LabeledFiles) -> np.ndarray:
-    """Return the embeddings of the files, with a progress bar: float32 [n, D]."""
+    """Return the embeddings of the files, with a progress bar: float32 [n, D].
+
+    Raises:
+        ClassifyError: files cannot be used; each is named on standard error.
+    """
     paths = [labeled.root / file.path for file in labeled.files]
-    out = np.empty((len(paths), model.scene_embedding_size), np.float32)
+    out, bad = np.empty((len(paths), model.scene_embedding_size), np.float32), list[str]()
     starts = range(0, len(paths), FILES_AT_ONCE)
     for start in with_progress(starts, "embedding", unit=f"{FILES_AT_ONCE} clips"):
         part = paths[start : start + FILES_AT_ONCE]
-        out[start : start + len(part)] = model.embed(part)
+        try:
+            out[start : start + len(part)] = model.embed(part)
+        except AudioError:
+            bad += unusable(part, model.sample_rate)
+    for line in bad:
+        sys.stderr.write(f"bad file: {line}\n")
+    if bad:
+        raise ClassifyError(
+            f"{labeled.source}: {len(bad)} of {len(paths)} files cannot be used; repair them or "
+            "leave them out"
+        )
     return out
+
+
+def unusable(paths: Sequence[Path], sample_rate: int) -> list[str]:
+    """Return why files cannot be used, of those that cannot."""
+    reasons = []
+    for path in paths:
+        try:
+            read_audio(path, sample_rate)
+        except AudioError as error:
+            reasons.append(str(error))
+    return reasons
 
 
 def summary(labeled: LabeledFiles, result: Selection) -> str:

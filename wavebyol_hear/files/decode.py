@@ -18,6 +18,7 @@ from wavebyol_hear.audio import (
     AudioError,
     check_lengths,
     check_rate,
+    check_samples,
     convert_audio,
     decoded_blocks,
     mix,
@@ -223,8 +224,7 @@ def decode(source: Source, sample_rate: int, folder: Path, *, to_disk: bool = Fa
 def _checked(blocks: Iterator[np.ndarray], name: str, total: list[int]) -> Iterator[np.ndarray]:
     """Yield the mean of the channels of each block, and count the samples."""
     for block in blocks:
-        if not np.isfinite(block).all():
-            raise AudioError(f"{name}: holds NaN or infinite samples; repair or replace the file")
+        check_samples(block, name)
         total[0] += len(block)
         yield np.ascontiguousarray(mix(block))
 

@@ -122,11 +122,14 @@ def test_other_bad_arguments_are_one_line(
         assert error.count("\n") == 1
 
 
-def test_a_damaged_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_damaged_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write(tmp_path, "\n".join(["path,label", *rows()]))
-    (tmp_path / "low2.wav").write_bytes(b"no sound")
+    for name in ("low2.wav", "high1.wav"):
+        (tmp_path / name).write_bytes(b"no sound")
     assert command.main(["train", str(table), "--out", str(tmp_path / "mine"), *MODEL]) == 2
-    assert "low2.wav" in capsys.readouterr().err.splitlines()[-1]
+    *_, first, second, last = capsys.readouterr().err.splitlines()
+    assert {Path(line.split(": ")[1]).name for line in (first, second)} == {"low2.wav", "high1.wav"}
+    assert f"2 of {len(rows())} files cannot be used" in last
 
 
 def test_a_saved_classifier_keeps_its_encoder_bit_for_bit(classifier: Path) -> None:
