@@ -168,6 +168,9 @@ def _comparison(entry: Entry) -> list[Cell]:
 
 def split_policy(result: Result) -> str:
     """Return in words how the clips were split, from the result's folds."""
+    counts = {f"n_{part}" for part in ("train", "valid", "test")}
+    if not result.folds or not all(counts <= fold.keys() for fold in result.folds):
+        return "not stated"
     first, *more = result.folds
     if not more:
         sizes = [f"{first[f'n_{part}']:,}" for part in ("train", "valid", "test")]

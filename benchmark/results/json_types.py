@@ -1,6 +1,6 @@
 """Whether what a JSON file holds is of an annotated type, or of a shape written as JSON is."""
 
-import math
+import sys
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
@@ -45,7 +45,10 @@ def misfits(value: Any, kind: Any, where: str) -> Iterator[str]:  # noqa: ANN401
     else:
         fits = kind is Any or type(value) is kind
         if kind is float:
-            fits = type(value) in (int, float) and math.isfinite(value)
+            fits = type(value) in (int, float) and abs(value) <= sys.float_info.max  # not NaN
+        elif kind is int and fits:
+            fits = abs(value) < 1 << 63
         if not fits:
             wanted = type(kind) if isinstance(kind, list | dict) else kind
-            yield f"{where} is {type(value).__name__}, not {wanted.__name__}"
+            large = " too large" if type(value) is int and kind in (int, float) else ""
+            yield f"{where} is {type(value).__name__}{large}, not {wanted.__name__}"

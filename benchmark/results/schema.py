@@ -38,7 +38,7 @@ FOLD = {
     "n_test?": int,
     "validation?": list[dict[str, float]],
 }
-SEEDS = {"count": int, "accuracy": dict[str, Any]}
+SEEDS = {"count": int, "*": {"mean": float, "deviation": float, "*": Any}}
 MAP = {"x": list[float], "y": list[float], "label": list[int], "explained": list[float]}
 CORRUPTED = {"n_clips": int, "metrics": {"*": POINT}, "difference": dict[str, float]}
 COST = {
@@ -87,9 +87,10 @@ class Result:
     n_listed: int = 0  #: clips the task listed, usable or not
     classes: list[str] = field(default_factory=list)  #: labels by class number
     #: metrics by label, for labels that have clips
-    by_class: Annotated[dict[str, dict[str, dict[str, float]]], {"*": {"*": POINT}}] = field(
-        default_factory=dict
-    )
+    by_class: Annotated[
+        dict[str, dict[str, dict[str, float]]],
+        {"*": {"precision": POINT, "recall": POINT, "f1": POINT}},
+    ] = field(default_factory=dict)
     #: unweighted mean and deviation of the folds' accuracies, in percent
     fold_mean: dict[str, float] = field(default_factory=dict)
     #: clip ids, true and predicted class numbers of all tested clips; and their groups, where clips
@@ -273,7 +274,8 @@ def _check(values: dict[str, Any], path: Path) -> None:
     if set(metrics) != set(METRICS):
         raise refuse(f"metrics must be {', '.join(METRICS)}")
     for name, point in metrics.items():
-        if {"low", "high"} - set(point) or not all(0 <= x <= 100 for x in point.values()):
+        inside = all(0 <= x <= 100 for x in point.values())
+        if {"low", "high"} - set(point) or not inside or point["low"] > point["high"]:
             raise refuse(f"{name} is no interval in percent: {point}")
     predictions = values.get("predictions", {})
     if set(predictions) - {"group"} != {"clip", "label", "predicted"}:
@@ -287,5 +289,15 @@ def _check(values: dict[str, Any], path: Path) -> None:
         outside = numbers.dtype.kind != "i" or numbers.min() < 0
         if outside or numbers.max() >= len(values["classes"]):
             raise refuse(f"predictions: {name} holds what is no class number")
-    if not all(isinstance(clip, str) for clip in predictions["clip"]):
-        raise refuse("predictions: a clip id is no text")
+    for name in ("clip", "group"):
+        if not all(isinstance(each, str) for each in predictions.get(name, ())):
+            raise refuse(f"predictions: a {name} is no text")
+    share = 100 * np.mean(np.equal(predictions["label"], predictions["predicted"]))
+    if abs(share - metrics["accuracy"]["value"]) > 1e-6:
+        raise refuse(f"accuracy is {metrics['accuracy']['value']}, but predictions have {share}")
+    if points := values.get("map"):
+        sizes = {len(points[name]) for name in ("x", "y", "label")}
+        if len(sizes) > 1 or len(points["explained"]) != 2:
+            raise refuse("the map's columns are of several lengths")
+        if not set(points["label"]) <= set(range(len(values["classes"]))):
+            raise refuse("the map holds what is no class number")

@@ -10,6 +10,8 @@ import pytest
 
 from benchmark.results.schema import Result, ResultError, read_result, read_results, write_result
 
+MAP: dict[str, Any] = {"x": [0.5, 0.1], "y": [0.5, 0.1], "label": [0, 1], "explained": [9.0, 1.0]}
+
 
 def made(**changes: Any) -> Result:
     interval = {"value": 50.0, "low": 20.0, "high": 80.0}
@@ -22,7 +24,7 @@ def made(**changes: Any) -> Result:
         "n_listed": 3,
         "classes": ["cat", "dog"],
         "metrics": metrics,
-        "by_class": {"cat": {"f1": interval}},
+        "by_class": {"cat": dict.fromkeys(("precision", "recall", "f1"), interval)},
         "fold_mean": {"accuracy": 50.0, "deviation": 0.0},
         "folds": [{"name": "fold1", "n_test": 2, "metrics": metrics}],
         "predictions": {"clip": ["a[1]", 'b "quoted"'], "label": [0, 1], "predicted": [0, 0]},
@@ -83,7 +85,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         ({"predictions": {**made().predictions, "label": [0, 2]}}, "no class number"),
         ({"predictions": {**made().predictions, "predicted": [0, None]}}, "no class number"),
         ({"predictions": {**made().predictions, "predicted": [0, 0.5]}}, "no class number"),
-        ({"predictions": {**made().predictions, "clip": ["a", 1]}}, "clip id is no text"),
+        ({"predictions": {**made().predictions, "clip": ["a", 1]}}, "a clip is no text"),
+        ({"predictions": {**made().predictions, "group": [["a"], "b"]}}, "a group is no text"),
+        ({"predictions": {**made().predictions, "predicted": [0, 1]}}, "but predictions have 100"),
+        ({"by_class": {"cat": {}}}, "by_class.cat lacks f1, precision, recall"),
+        ({"seeds": {"count": 2, "accuracy": {"mean": "x", "deviation": 0.0}}}, "mean is str"),
+        ({"map": {**MAP, "explained": []}}, "the map's columns"),
+        ({"map": {**MAP, "x": [0.5]}}, "the map's columns"),
+        ({"map": {**MAP, "label": [0, 2]}}, "the map holds what is no class number"),
+        ({"n_listed": 10**400}, "n_listed is int too large, not int"),
+        ({"fold_mean": {"accuracy": 10**400}}, "fold_mean.accuracy is int too large"),
         ({"metric": "mAP", "unit": "own"}, "metrics lack mAP"),
         ({"metrics": {}}, "metrics must be"),
         ({"predictions": {"clip": []}}, "predictions need"),
