@@ -98,6 +98,10 @@ def multilabel_result(subject: Subject) -> Result:
     """
     hear, embedded, start = subject.source.hear, subject.embedded, time.monotonic()
     assert isinstance(embedded, EmbeddedTask)
+    if not hear:
+        note = f"{subject.source.task.name}: clips have several labels, so {PROTOCOL} alone is run"
+        note += ", and no corruption is scored" * bool(subject.corrupted)
+        subject = subject.with_note(note)
     targets = label_table(subject.source, embedded.clip_ids)
     metric = next((name for name in (hear.metrics if hear else ()) if name in MEASURES), "mAP")
     parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}

@@ -75,6 +75,10 @@ class Subject:
             "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "machine": machine(self.device),
         }
+        if isinstance(embedded, EmbeddedTask):
+            origin["embedding_size"] = int(embedded.embeddings.shape[1])
+            origin["cost"] = dataclasses.asdict(embedded.cost)
+            origin["embedding_run"] = embedded.provenance
         return {
             "task": self.source.task.name,
             "model": self.model,
@@ -156,9 +160,6 @@ def class_result(subject: Subject, probed: Probed) -> Result:
     provenance = {
         "seeds": seeds,
         "resamples": RESAMPLES,
-        "embedding_size": int(embedded.embeddings.shape[1]),
-        "cost": dataclasses.asdict(embedded.cost),
-        "embedding_run": embedded.provenance,
         "settings": first.settings,
     }
     predictions = {
@@ -257,7 +258,8 @@ def measure_result(
     Raises:
         ProbeError: `metric` is not finite.
     """
-    task, hear = subject.source.task, subject.source.hear
+    task, hear, embedded = subject.source.task, subject.source.hear, subject.embedded
+    clips = len(embedded.clip_ids) if isinstance(embedded, EmbeddedTask) else 0
     metrics = {}
     for name in next(iter(folds.values())):
         values = [fold[name] for fold in folds.values()]
@@ -272,7 +274,7 @@ def measure_result(
     provenance = {} if settings is None else {"settings": dict(settings)}
     return Result(
         **subject.shared(protocol, seconds, provenance),
-        n_clips=hear.count if hear else len(subject.embedded.clip_ids),
+        n_clips=hear.count if hear else clips,
         metrics=metrics,
         folds=[
             {"name": part, "metrics": {name: {"value": fold[name]} for name in metrics}}

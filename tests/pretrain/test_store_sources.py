@@ -69,7 +69,7 @@ def test_tar_shards_by_url_hold_what_the_local_ones_hold(tmp_path: Path) -> None
 
 
 def test_shards_in_an_object_store_are_read_and_one_that_is_not_there_is_an_error() -> None:
-    pytest.importorskip("upath", reason="pip install 'wavebyol-hear[s3]'")
+    pytest.importorskip("upath", reason="pip install '.[s3]'")
     fsspec: Any = pytest.importorskip("fsspec")
     shard = io.BytesIO()
     with tarfile.open(fileobj=shard, mode="w") as archive:

@@ -98,6 +98,4 @@ def test_every_command_of_the_table_has_a_help(capsys: pytest.CaptureFixture[str
 def test_a_missing_extra_is_named() -> None:
     with pytest.raises(MissingExtraError) as caught:
         require("no_such_package.part", "files", "wavebyol embed")
-    assert str(caught.value) == (
-        "wavebyol embed needs no_such_package: pip install 'wavebyol-hear[files]'"
-    )
+    assert str(caught.value) == ("wavebyol embed needs no_such_package: pip install '.[files]'")

@@ -26,18 +26,16 @@ def require(module: str, extra: str, what: str) -> ModuleType:
         Traceback (most recent call last):
         ...
         wavebyol_hear.files.extras.MissingExtraError: wavebyol embed needs no_such_package: \
-pip install 'wavebyol-hear[files]'
+pip install '.[files]'
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         missing = (error.name or module).partition(".")[0]
-        raise MissingExtraError(
-            f"{what} needs {missing}: pip install 'wavebyol-hear[{extra}]'"
-        ) from error
+        raise MissingExtraError(f"{what} needs {missing}: pip install '.[{extra}]'") from error
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise MissingExtraError(
             f"{what} needs {module}, which cannot be imported ({reason}): "
-            f"pip install --force-reinstall 'wavebyol-hear[{extra}]'"
+            f"pip install --force-reinstall '.[{extra}]'"
         ) from error

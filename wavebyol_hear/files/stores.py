@@ -57,7 +57,7 @@ def location(path: str | Path) -> Path:
         place = upath.UPath(path, use_listings_cache=False)  # others write there meanwhile
         place.fs  # noqa: B018  (made when it is first asked for)
     except (ImportError, ValueError) as error:
-        remedy = f"pip install 'wavebyol-hear[{extra}]'" if scheme in ("s3", *EXTRAS) else "see"
+        remedy = f"pip install '.[{extra}]'" if scheme in ("s3", *EXTRAS) else "see"
         raise StoreError(
             f"{path}: cannot be opened ({' '.join(str(error).split())}); {remedy}"
         ) from error

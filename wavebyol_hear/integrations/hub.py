@@ -157,7 +157,7 @@ model = load_model({name!r})
 vector = model.embed("a.wav")
 ```
 
-`pip install 'wavebyol-hear[hub]'`
+`pip install '.[hub]'`
 
 | | |
 |---|---|

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from benchmark.data.clip import Clip, Task
 from benchmark.data.registry import TaskClips
 from benchmark.embed.cost import Cost
+from benchmark.embed.embed import EmbeddedTask
 from benchmark.probes.protocols import Protocol
 from benchmark.probes.rows import Examples, ProbeError, ProbeResult, Rows, Selection, predict_test
 from benchmark.results.schema import read_result, write_result
@@ -34,10 +35,16 @@ def guess(data: Examples, *, device: str = "cpu", seed: int = 0) -> ProbeResult:
     return predict_test(data, [selection] * len(data.folds), classify)
 
 
+class Changing(EmbeddedTask):
+    """An EmbeddedTask whose fields tests change."""
+
+    __setattr__ = object.__setattr__
+
+
 def embedded() -> Any:
-    """A stand-in for an EmbeddedTask, whose fields tests change."""
+    """Return random embeddings."""
     draw = np.random.default_rng(0)
-    return SimpleNamespace(
+    return Changing(
         embeddings=draw.normal(size=(CLIPS, 4)).astype(np.float32),
         labels=np.arange(CLIPS) % CLASSES,
         splits=np.array([f"fold{i % 5}" for i in range(CLIPS)]),

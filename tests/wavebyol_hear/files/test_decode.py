@@ -77,7 +77,7 @@ def test_formats_that_need_pyav_say_so(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "a.mp3").write_bytes(M4A)  # recognized by content
     with pytest.raises(AudioError) as caught:
         decode(str(tmp_path / "a.mp3"), 16_000, tmp_path)
-    assert str(caught.value).endswith("pip install 'wavebyol-hear[av]'")
+    assert str(caught.value).endswith("pip install '.[av]'")
     assert "M4A" in str(caught.value)
     assert read_header(str(tmp_path / "a.mp3")).frames == 0
 

@@ -162,4 +162,4 @@ def test_without_the_extra_it_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert main(["search", str(folder), "a.wav"]) == 2
-    assert "pip install 'wavebyol-hear[files]'" in capsys.readouterr().err
+    assert "pip install '.[files]'" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from wavebyol_hear.files import load
 from wavebyol_hear.files.failures import write_errors
 from wavebyol_hear.files.stores import location
 
-pytest.importorskip("upath", reason="pip install 'wavebyol-hear[s3]'")
+pytest.importorskip("upath", reason="pip install '.[s3]'")
 pq = pytest.importorskip("pyarrow.parquet")
 fsspec: Any = pytest.importorskip("fsspec")
 
