@@ -46,15 +46,18 @@ def open_audio(path: str | Path) -> Iterator[BinaryIO]:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError as error:
-        raise AudioError(f"{path}: no such file; restore it or drop it from the list") from error
+        raise AudioError(f"{path}: no such file; restore it, or do not list it") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         if isinstance(error, OSError) and error.errno not in CONTENT_ERRORS:
             raise AudioUnavailableError(f"{path}: cannot be read now ({reason})") from error
         raise AudioError(f"{path}: not readable as audio ({reason}); replace the file") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
         os.close(descriptor)
-        raise AudioError(f"{path}: not readable as audio (no regular file); replace the file")
+        kind = "is a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        kind = "empty, 0 bytes" if stat.S_ISREG(status.st_mode) else kind
+        raise AudioError(f"{path}: not readable as audio ({kind}); replace the file")
     with open(descriptor, "rb") as file:
         yield file
 

@@ -95,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(f"{report(leaks, skipped, clips)}\n")
     if lack:
         sys.stdout.write(f"not all of {task.name} was there: {lack}\n")
+    if len(skipped) == len(clips):
+        sys.stderr.write(f"error: no clip of {task.name} was there to look for\n")
+        return 2
     return 1 if leaks else 0
 
 

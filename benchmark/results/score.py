@@ -49,9 +49,9 @@ class Subject:
         return dataclasses.replace(self, notes=[*self.notes, note])
 
     def not_converged(self) -> "Subject":
-        """Return the subject with the note that a probe did not reach its tolerance."""
+        """Return the subject with the note that a probe's fit stopped early."""
         where = f"{self.source.task.name}, {self.model}"
-        return self.with_note(f"{where}: a probe did not reach its tolerance")
+        return self.with_note(f"{where}: the fit of a probe stopped at its limit of iterations")
 
     def shared(
         self, protocol: str, seconds: float, provenance: Mapping[str, Any]

@@ -18,6 +18,8 @@ from wavebyol_hear.hear import load_model
 FAILED_SOME = 1
 LIKELY = 0.5
 """Probability from which a label counts where a clip may have several."""
+WINDOW, HOP = 2.0, 1.0
+"""Seconds of a window, and from one to the next, unless others are asked for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,16 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("classifier", help="a file of `wavebyol train`")
     add("files", nargs="+", type=Path, metavar="FILE", help="audio files, or folders of them")
     add("--timestamps", action="store_true", help="one row for each window of a file")
-    add("--window", type=float, default=2.0, help="seconds of a window (%(default)g)")
-    add("--hop", type=float, default=1.0, help="seconds from one window to the next (%(default)g)")
+    add("--window", type=float, help=f"seconds of a window ({WINDOW:g})")
+    add("--hop", type=float, help=f"seconds from one window to the next ({HOP:g})")
     add("--out", type=Path, metavar="FILE", help="write the CSV there, not to the terminal")
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict and return the exit status: 1 where a file could not be read; see the module."""
-    for name in ("window", "hop"):
-        if not getattr(args, name) > 0:
-            raise ClassifyError(f"--{name} is {getattr(args, name):g}: give seconds above 0")
+    for name, value in (("window", args.window), ("hop", args.hop)):
+        if value is not None and not args.timestamps:
+            raise ClassifyError(f"--{name} without --timestamps: add --timestamps")
+        if value is not None and not value > 0:
+            raise ClassifyError(f"--{name} is {value:g}: give seconds above 0")
     if args.out is not None and not args.out.parent.is_dir():
         raise ClassifyError(
             f"--out {args.out}: there is no folder {args.out.parent}: make it first"
@@ -92,7 +96,8 @@ def rows(
     if not args.timestamps:
         yield 0.0, len(wave) / rate, model.probabilities(wave, rate)
         return
-    window, hop = (max(round(seconds * rate), 1) for seconds in (args.window, args.hop))
+    spans = (args.window or WINDOW, args.hop or HOP)
+    window, hop = (max(round(seconds * rate), 1) for seconds in spans)
     for start in range(0, max(len(wave) - window + hop, 1), hop):
         part = wave[start : start + window]
         yield start / rate, (start + len(part)) / rate, model.probabilities(part, rate)

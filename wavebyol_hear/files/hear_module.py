@@ -39,10 +39,10 @@ def import_module(name: str) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # foreign code may raise anything at import, and exit
-        raise HearError(
-            f"{name}: cannot be imported ({one_line(error)}); give the import path of an "
-            "installed HEAR module"
-        ) from error
+        remedy = "give the import path of an installed HEAR module"
+        if "/" in name or name.endswith((".safetensors", ".pt", ".pth")):
+            remedy = f"for a file of weights give wavebyol_hear:{name}"
+        raise HearError(f"{name}: cannot be imported ({one_line(error)}); {remedy}") from error
     absent = [f for f in FUNCTIONS if not callable(getattr(module, f, None))]
     if absent:
         raise HearError(

@@ -104,7 +104,10 @@ def read_labels(source: str | Path, *, seed: int = 0) -> LabeledFiles:
         lines, rows, given = _table(source)
         root = source.parent
     if not rows:
-        raise TableError(f"{source}: holds no labeled audio file; see the documentation of --csv")
+        raise TableError(
+            f"{source}: holds no labeled audio file; give a CSV file with the columns path and "
+            "label, or a folder of class folders"
+        )
     classes = tuple(sorted({label for row in rows for label in row.labels}))
     if len(classes) < 2:
         raise TableError(f"{source}: the only class is {classes[0]!r}; two or more are needed")

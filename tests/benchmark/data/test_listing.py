@@ -59,7 +59,9 @@ def test_the_table_has_a_row_per_task_and_the_command_that_fetches_what_is_absen
     assert set(TASKS) <= set(rows)
     for name, task in TASKS.items():
         assert f"{task.n_clips:,}" in rows[name]
-        assert "at first use" in rows[name] if name == "notes" else "absent" in rows[name]
+        assert (
+            "the first run renders it" in rows[name] if name == "notes" else "absent" in rows[name]
+        )
     assert "python -m benchmark.download esc50" in " ".join(text.split())
 
 

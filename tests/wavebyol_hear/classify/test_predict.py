@@ -77,7 +77,8 @@ def test_bad_arguments_are_one_line(
     for arguments, line in (
         ([str(tmp_path / "absent"), "x.wav"], "absent cannot be read"),
         ([str(tmp_path / "plain"), "x.wav"], "holds an encoder without a head"),
-        ([str(classifier), "x.wav", "--hop", "0"], "--hop is 0: give seconds above 0"),
+        ([str(classifier), "x.wav", "--timestamps", "--hop", "0"], "--hop is 0: give seconds"),
+        ([str(classifier), "x.wav", "--window", "1"], "--window without --timestamps: add"),
         ([str(classifier), "x.wav", "--out", str(tmp_path / "no" / "o")], "make it first"),
     ):
         assert command.main(["predict", *arguments]) == 2
