@@ -60,6 +60,7 @@ def test_rows_in_error_are_left_out_and_not_tried_again(tmp_path: Path) -> None:
     assert rows.tolist() == [0, 1, 3]
     assert embeddings[:, 0].tolist() == [0, 1, 3]
     assert isinstance(embeddings, np.memmap)
+    assert not list(tmp_path.glob("embeddings-done*"))  # the copy has no name any more
 
 
 def test_the_result_cannot_be_written_to(tmp_path: Path) -> None:
