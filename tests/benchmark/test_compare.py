@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmark.compare import compare_pair, main, render
-from benchmark.results.schema import Result, ResultError, write_result
+from benchmark.results.schema import METRICS, Result, ResultError, write_result
 from benchmark.stats.paired import paired
 from tests.benchmark.made_results import bare
 
@@ -20,7 +20,11 @@ def made(task: str, model: str, hits: np.ndarray, **changes: object) -> Result:
         "label": labels.tolist(),
         "predicted": np.where(hits, labels, 1 - labels).tolist(),
     }
-    return bare(task, model, len(hits), **{"predictions": predictions, **changes})
+    point = {"value": 100 * float(hits.mean()), "low": 0.0, "high": 100.0}
+    metrics = {name: point for name in METRICS}
+    return bare(
+        task, model, len(hits), **{"predictions": predictions, "metrics": metrics, **changes}
+    )
 
 
 def hits(n: int, share: float, seed: int) -> np.ndarray:

@@ -161,7 +161,7 @@ def test_a_repository_that_cannot_be_had_is_one_line(cache: Path, name: str, wor
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtraError, match=r"wavebyol-hear\[hub\]"):
+    with pytest.raises(MissingExtraError, match=r"'.\[hub\]"):
         load_model("hf://someone/a-model")
 
 
