@@ -20,9 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.embed.cache import Progress
-from wavebyol_hear.files.hear_module import HearModel
+from wavebyol_hear.files.hear_module import HearModel, foreign_errors
 from wavebyol_hear.files.memory import PeakMemory
-from wavebyol_hear.files.model_spec import one_line
 from wavebyol_hear.files.threads import OtherLoad
 
 EARLIER = "embedded by an earlier version, which did not measure it"
@@ -183,17 +182,13 @@ def gflop_per_second(model: HearModel, seconds: float = SECONDS) -> float:
     watch, exit_mode = _Watch(counter.flop_registry), _Exit()
     fast_attention = torch.backends.mha.get_fastpath_enabled()
     try:
-        with torch.inference_mode():
+        with foreign_errors(CountError, "it failed while it was counted"), torch.inference_mode():
             # The first call may prepare things once, such as try which precision is faster.
             model.module.get_scene_embeddings(audio, model.model)
             # A CPU's fused kernels of attention have no formula; plain matrix products have.
             torch.backends.mha.set_fastpath_enabled(False)
             with sdpa_kernel(SDPBackend.MATH), watch, counter, exit_mode:
                 model.module.get_scene_embeddings(audio, model.model)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # foreign code may raise anything, under the counter more so
-        raise CountError(f"it failed while it was counted ({one_line(error)})") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_attention)
     if exit_mode.left:

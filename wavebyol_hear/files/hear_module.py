@@ -6,7 +6,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -30,19 +30,48 @@ class EncodeError(HearError):
     """A batch that the module could not embed; other batches may still work."""
 
 
+@contextmanager
+def foreign_errors(
+    kind: type[Exception],
+    what: str,
+    remedy: str = "",
+    passing: tuple[type[BaseException], ...] = (),
+) -> Iterator[None]:
+    """Turn whatever foreign code raises, `SystemExit` too, into an error of one line.
+
+    Args:
+        kind: of the error.
+        what: failed, at the start of the message.
+        remedy: at its end.
+        passing: what is raised as it is, besides an interrupt.
+
+    Example:
+        >>> with foreign_errors(HearError, "m: load_model failed", "; check the weights"):
+        ...     sys.exit("no file")
+        Traceback (most recent call last):
+        ...
+        wavebyol_hear.files.model_spec.HearError: m: load_model failed (SystemExit: no file); \
+check the weights
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except passing:
+        raise
+    except BaseException as error:
+        raise kind(f"{what} ({one_line(error)}){remedy}") from error
+
+
 def import_module(name: str) -> ModuleType:
     """Import a HEAR module and check that its three functions are there."""
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.append(str(Path.cwd()))  # a module beside the user, as `python -m` would have it
-    try:
+    remedy = "give the import path of an installed HEAR module"
+    if "/" in name or name.endswith((".safetensors", ".pt", ".pth")):
+        remedy = f"for a file of weights give wavebyol_hear:{name}"
+    with foreign_errors(HearError, f"{name}: cannot be imported", f"; {remedy}"):
         module = importlib.import_module(name)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # foreign code may raise anything at import, and exit
-        remedy = "give the import path of an installed HEAR module"
-        if "/" in name or name.endswith((".safetensors", ".pt", ".pth")):
-            remedy = f"for a file of weights give wavebyol_hear:{name}"
-        raise HearError(f"{name}: cannot be imported ({one_line(error)}); {remedy}") from error
     absent = [f for f in FUNCTIONS if not callable(getattr(module, f, None))]
     if absent:
         raise HearError(
@@ -240,28 +269,17 @@ class HearModel:
 
     def _call(self, function: str, audio: Tensor) -> object:
         """Return what a function of the module, or the model's `forward`, makes of a copy."""
-        try:
+        what = f"{self.spec}: {function} failed on {tuple(audio.shape)}"
+        with foreign_errors(EncodeError, what):  # the batch is lost, not the run
             copied = audio.to(self.device, copy=True)
             if function == "forward":
                 return self.model(copied)
             return getattr(self.module, function)(copied, self.model)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # foreign code: the batch is lost, not the run
-            raise EncodeError(
-                f"{self.spec}: {function} failed on {tuple(audio.shape)} ({one_line(error)})"
-            ) from error
 
 
-@contextmanager
-def _encode_errors(what: str, samples: int) -> Iterator[None]:
+def _encode_errors(what: str, samples: int) -> AbstractContextManager[None]:
     """Turn what foreign code raises into an EncodeError."""
-    try:
-        yield
-    except (HearError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise EncodeError(f"{what} failed on {samples} samples ({one_line(error)})") from error
+    return foreign_errors(EncodeError, f"{what} failed on {samples} samples", passing=(HearError,))
 
 
 def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> Tensor:
@@ -299,16 +317,10 @@ def load(spec: str, device: str = "cpu", *, precision: str = "fp32") -> HearMode
     if weights and not names and not Path(weights).is_file():
         raise HearError(f"{spec}: no weights file {weights}; name an existing file")
     check_options(spec, module.load_model, parsed.options)
-    try:
+    with foreign_errors(HearError, f"{spec}: load_model failed", "; check the weights"):
         takes = "precision" in inspect.signature(module.load_model).parameters
         options = ({"precision": precision} if takes else {}) | parsed.options
         model = module.load_model(*([weights] if weights else []), **options)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # foreign code may raise anything, and exit
-        raise HearError(
-            f"{spec}: load_model failed ({one_line(error)}); check the weights"
-        ) from error
     check_attributes(parsed.module, model)
     weights_hash = weights_fingerprint(module, model, weights)
     try:

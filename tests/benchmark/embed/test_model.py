@@ -23,6 +23,7 @@ from wavebyol_hear.files.weights_hash import source_files
         ("raise OSError('a library is\\nabsent')", "cannot be imported"),
         ("def load_model(path=''):\n    return 3", "returned int"),
         ("def load_model(path=''):\n    raise KeyError('w')", "load_model failed"),
+        ("def load_model(path=''):\n    raise SystemExit(0)", r"load_model failed \(SystemExit: 0"),
         ("Model.sample_rate = 8000", "sample_rate is 8000"),
         ("del Model.sample_rate", "sample_rate is None"),
         ("Model.scene_embedding_size = 3.0", r"scene_embedding_size is 3\.0"),
@@ -40,6 +41,8 @@ def test_a_module_without_the_api_is_named(write_module, more: str, reason: str)
 def test_absent_modules_weights_and_devices_are_named(write_module) -> None:
     with pytest.raises(HearError, match=r"no\.such\.module: cannot be imported"):
         load("no.such.module")
+    with pytest.raises(HearError, match=r"give wavebyol_hear:runs/x/weights\.safetensors"):
+        load("runs/x/weights.safetensors")
     name = write_module("whole")
     with pytest.raises(HearError, match=r"no weights file absent\.pt"):
         load(f"{name}:absent.pt")
