@@ -126,7 +126,10 @@ def embed(model: Embedder, labeled: LabeledFiles) -> np.ndarray:
         try:
             out[start : start + len(part)] = model.embed(part)
         except AudioError:
-            bad += unusable(part, model.sample_rate)
+            found = unusable(part, model.sample_rate)
+            if not found:  # a fault of the moment: no file is to blame
+                raise
+            bad += found
     for line in bad:
         sys.stderr.write(f"bad file: {line}\n")
     if bad:

@@ -10,7 +10,9 @@ import soundfile
 from tests.wavebyol_hear.classify.conftest import CLASSES, sound
 from wavebyol_hear import __main__ as command
 from wavebyol_hear import load_model
+from wavebyol_hear.audio import AudioError
 from wavebyol_hear.classify.model import Classifier
+from wavebyol_hear.embed import Embedder
 
 MODEL = ("--model", "wavebyol_hear?preset=slim&pooling=global")
 
@@ -130,6 +132,21 @@ def test_all_damaged_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     *_, first, second, last = capsys.readouterr().err.splitlines()
     assert {Path(line.split(": ")[1]).name for line in (first, second)} == {"low2.wav", "high1.wav"}
     assert f"2 of {len(rows())} files cannot be used" in last
+
+
+def test_a_fault_of_the_moment_is_no_row_of_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where embedding fails and yet each file can be read, nothing is trained."""
+
+    def fail(*_: object) -> None:
+        raise AudioError("low1.wav: cannot be read now")
+
+    table = write(tmp_path, "\n".join(["path,label", *rows()]))
+    monkeypatch.setattr(Embedder, "embed", fail)
+    assert command.main(["train", str(table), "--out", str(tmp_path / "mine"), *MODEL]) == 2
+    assert "low1.wav: cannot be read now" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "mine").exists()
 
 
 def test_a_saved_classifier_keeps_its_encoder_bit_for_bit(classifier: Path) -> None:
