@@ -53,11 +53,13 @@ def open_audio(path: str | Path) -> Iterator[BinaryIO]:
             raise AudioUnavailableError(f"{path}: cannot be read now ({reason})") from error
         raise AudioError(f"{path}: not readable as audio ({reason}); replace the file") from error
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+    if stat.S_ISREG(status.st_mode):
+        reason = "" if status.st_size else "empty, 0 bytes"
+    else:
+        reason = "is a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+    if reason:
         os.close(descriptor)
-        kind = "is a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        kind = "empty, 0 bytes" if stat.S_ISREG(status.st_mode) else kind
-        raise AudioError(f"{path}: not readable as audio ({kind}); replace the file")
+        raise AudioError(f"{path}: not readable as audio ({reason}); replace the file")
     with open(descriptor, "rb") as file:
         yield file
 

@@ -258,8 +258,7 @@ def measure_result(
     Raises:
         ProbeError: `metric` is not finite.
     """
-    task, hear, embedded = subject.source.task, subject.source.hear, subject.embedded
-    clips = len(embedded.clip_ids) if isinstance(embedded, EmbeddedTask) else 0
+    task, hear = subject.source.task, subject.source.hear
     metrics = {}
     for name in next(iter(folds.values())):
         values = [fold[name] for fold in folds.values()]
@@ -274,7 +273,7 @@ def measure_result(
     provenance = {} if settings is None else {"settings": dict(settings)}
     return Result(
         **subject.shared(protocol, seconds, provenance),
-        n_clips=hear.count if hear else clips,
+        n_clips=hear.count if hear else len(subject.source.clips) - len(subject.embedded.errors),
         metrics=metrics,
         folds=[
             {"name": part, "metrics": {name: {"value": fold[name]} for name in metrics}}

@@ -150,7 +150,7 @@ class Listing:
     def _folder(self, top: str) -> Iterator[Item]:
         """Yield the audio files, shards and tables below a folder, sorted by name in each.
 
-        Hidden files and folders, such as the `._a.wav` that a Mac writes beside `a.wav`, are left
+        Hidden files and folders, such as the `._a.wav` that a Mac writes next to `a.wav`, are left
         out.
         """
         inside = os.path.realpath(top)

@@ -157,7 +157,7 @@ model = load_model({name!r})
 vector = model.embed("a.wav")
 ```
 
-`pip install '.[hub]'`
+Install it with `pip install '.[hub]'` in a checkout of WaveBYOL-HEAR.
 
 | | |
 |---|---|

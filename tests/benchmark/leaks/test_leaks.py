@@ -227,6 +227,9 @@ def test_the_command_lists_the_leaks(
     assert {line["clip"] for line in rows} == {"2-2000-A-0.wav"}
     assert leaks.main([*asked, "--reversed"]) == 0
     assert "0 of 1 clips are in the store\n" in capsys.readouterr().out
+    (audio / "2-2000-A-0.wav").unlink()  # all that are left are too short
+    assert leaks.main(asked) == 2
+    assert "no clip of esc50 was there to look for" in capsys.readouterr().err
 
 
 def test_what_is_no_store_is_told(
