@@ -7,8 +7,8 @@ and JSON.
 
 Parts: embedding, timestamps, numbers (precisions compared on the real sets in --data-dir), probe,
 decode, start, growth, embed-files, search, threads (that spin or sleep, alone and beside another
-process); and, of some minutes and not measured unless named, nsynth, numbers-h2, embed-memory and
-embed-ray (where Ray is installed).
+process); and, of some minutes and not measured unless named, nsynth, numbers-h2, embed-memory,
+embed-ray (where Ray is installed) and gpu (where there is one).
 
 Exit code: 0, whatever the figures; 1 when fast numbers are not the plain ones; 2 when the command
 line is wrong.
@@ -34,7 +34,7 @@ from tools.speed.clock import (
 )
 from tools.speed.data import decode, growth
 from tools.speed.embed_files import embed_files, embed_memory, embed_ray
-from tools.speed.encoder import SpeedError, embedding, timestamps
+from tools.speed.encoder import SpeedError, embedding, gpu, timestamps
 from tools.speed.numbers import numbers, numbers_h2
 from tools.speed.probe import nsynth, probe
 from tools.speed.search import search
@@ -56,9 +56,10 @@ PARTS: dict[str, Callable[[Plan], list[Figure]]] = {
     "embed-files": embed_files,
     "embed-memory": embed_memory,
     "embed-ray": embed_ray,
+    "gpu": gpu,
     "search": search,
 }
-UNLESS_NAMED = ("nsynth", "numbers-h2", "embed-memory", "embed-ray")
+UNLESS_NAMED = ("nsynth", "numbers-h2", "embed-memory", "embed-ray", "gpu")
 HEAD = ("part", "what", "figure", "ratio", "of the roof", "target")
 
 

@@ -127,3 +127,26 @@ def timestamps(plan: Plan) -> list[Figure]:
             )
         )
     return figures
+
+
+def gpu(plan: Plan) -> list[Figure]:
+    """Return milliseconds a clip of 5 s on the GPU, 64 at once and alone, in the natural precision.
+
+    Raises:
+        SpeedError: there is no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise SpeedError("there is no GPU: torch.cuda.is_available() is False")
+    hear, figures = import_module("wavebyol_hear"), []
+    for preset in ("wide_bank", "slim", "h1", "h2"):
+        model = _model(hear, preset, "auto").cuda()
+        for clips in (64, 1):
+            audio = _sound(clips, 80_000).cuda()
+
+            def call(model: Any = model, audio: Tensor = audio) -> None:  # noqa: ANN401
+                hear.get_scene_embeddings(audio, model)
+                torch.cuda.synchronize()
+
+            took = 1e3 * interleaved({"": call}, plan.runs)[""] / clips
+            figures.append(Figure("gpu", f"{preset}, {clips} at once, a clip of 5 s", took, "ms"))
+    return figures
