@@ -25,10 +25,11 @@ from wavebyol_hear.files.command import printable, readable
 from wavebyol_hear.files.embed_manifest import OutputError, Settings, agree, check_folder
 from wavebyol_hear.files.embed_parts import Options, PartDone, Worker
 from wavebyol_hear.files.embed_ray import run_on_ray
-from wavebyol_hear.files.failures import failures_of, write_errors
+from wavebyol_hear.files.failures import outcome_of, write_errors
 from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.parquet import (
     ERRORS,
+    INDEX,
     embedding_schema,
     merge,
     merged_list,
@@ -115,8 +116,8 @@ def list_parts(
 
 def is_done(path: Path) -> bool:
     """Return whether a part is there and no file of it failed for a reason that may pass."""
-    failures = failures_of(path)
-    return failures is not None and not any(failure.passing for failure in failures)
+    outcome = outcome_of(path)
+    return outcome is not None and not any(failure.passing for failure in outcome.failures)
 
 
 def worker_of(settings: Settings) -> Worker:
@@ -177,20 +178,22 @@ def finish(settings: Settings, names: Sequence[str]) -> int:
     with lock(out / "in-use-end.lock", str(out), "wait", timeout=3600):
         if merged_list(out) == list(names):
             _remove_others(out, ())
-            return _report(out, pq.read_metadata(out / ERRORS).num_rows, done=True)
+            rows, failed = (pq.read_metadata(out / name).num_rows for name in (INDEX, ERRORS))
+            return _report(out, rows, failed, done=True)
         index, count = settings.share
         mine = [name for number, name in enumerate(names) if number % count == index]
         whole = names_in(out).issuperset(names)
         paths = [out / name for name in (names if whole else mine)]
-        noted = ahead(failures_of, paths, threads_for(out))
-        failures = [failure for some in noted for failure in some or ()]
+        outcomes = [part for part in ahead(outcome_of, paths, threads_for(out)) if part]
+        rows = sum(part.rows for part in outcomes)
+        failures = [failure for part in outcomes for failure in part.failures]
         if not whole:
-            return _report(out, len(failures), done=False)
+            return _report(out, rows, len(failures), done=False)
         write_errors(out / ERRORS, failures)
         _remove_others(out, names)
         if settings.format == "npy":
             merge(out, [out / name for name in names])
-        return _report(out, len(failures), done=True)
+        return _report(out, rows, len(failures), done=True)
 
 
 def _remove_others(out: Path, names: Sequence[str]) -> None:
@@ -200,9 +203,11 @@ def _remove_others(out: Path, names: Sequence[str]) -> None:
             (out / name).unlink(missing_ok=True)
 
 
-def _report(out: Path, failed: int, *, done: bool) -> int:
+def _report(out: Path, rows: int, failed: int, *, done: bool) -> int:
     """Say how it ended and return the exit status."""
     state = "done" if done else "this share is done, others are not yet"
-    errors = f"; {failed} files are not embedded, see {out / ERRORS}" if failed else ""
-    sys.stdout.write(f"{printable(readable(str(out)))}: {state}{errors}\n")
+    held = f"{rows} row" if rows == 1 else f"{rows} rows"
+    lacking = "1 file is" if failed == 1 else f"{failed} files are"
+    errors = f"; {lacking} not embedded, see {out / ERRORS}" if failed else ""
+    sys.stdout.write(f"{printable(readable(str(out)))}: {state}, {held}{errors}\n")
     return 1 if failed else 0

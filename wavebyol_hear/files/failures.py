@@ -31,14 +31,22 @@ def reason_of(message: str, name: str) -> str:
     return " ".join(readable(message).split())
 
 
-def failures_of(path: Path) -> list[Failure] | None:
-    """Return the failures that a finished part notes; None where there is no such part."""
+class Outcome(NamedTuple):
+    """What a finished part holds: its number of rows, and the files without one."""
+
+    rows: int
+    failures: list[Failure]
+
+
+def outcome_of(path: Path) -> Outcome | None:
+    """Return what a finished part holds; None where there is no such part."""
     try:
         with opened(path) as file:
-            noted = (pq.read_metadata(file).metadata or {})[ERRORS]
+            part = pq.read_metadata(file)
+            noted = (part.metadata or {})[ERRORS]
     except (OSError, pa.ArrowException, KeyError):
         return None
-    return [Failure(*failure) for failure in json.loads(noted)]
+    return Outcome(part.num_rows, [Failure(*failure) for failure in json.loads(noted)])
 
 
 def write_errors(path: Path, failures: Sequence[Failure]) -> None:

@@ -221,6 +221,21 @@ def test_added_changed_and_removed_files_are_noticed(tmp_path: Path) -> None:
     assert np.allclose(array[2], expected(tmp_path / "a/2.wav"), atol=1e-5)
 
 
+@pytest.mark.parametrize("form", ["parquet", "npy"])
+def test_the_end_says_how_many_rows_there_are_also_where_nothing_was_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    for number in range(3):
+        tone(tmp_path / f"a/{number}.wav", 1.0, seed=number)
+    (tmp_path / "a/bad.wav").write_bytes(b"RIFF")
+    out = tmp_path / "o"
+    line = f"{out}: done, 6 rows; 1 file is not embedded, see {out}/errors.parquet"
+    for _ in range(2):
+        embed(tmp_path / "a", "--out", out, "--format", form, "--window", 0.5, "--part-size", 2)
+        assert capsys.readouterr().out.splitlines()[-1] == line
+        assert len(load(out)[1]) == 6
+
+
 def test_shares_of_several_processes_make_one_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
