@@ -14,6 +14,7 @@ leaves nothing. With slim and 64, 128, 200 of 900 clips, cosines of other clips 
 and .96 with those after the whitening by all 900; with 8 clips per direction .75, .85 and .91.
 """
 AT_ONCE = 512  # rows a matrix product takes in
+MOST_NUMBERS = 16_384  # of a row: 2 GB of products, and four times that when whitened
 
 
 class Moments:
@@ -21,9 +22,17 @@ class Moments:
 
     Shape:
         rows [n, D] each.
+
+    Raises:
+        ValueError: D is above `MOST_NUMBERS`.
     """
 
     def __init__(self, size: int) -> None:
+        if size > MOST_NUMBERS:
+            raise ValueError(
+                f"whitening: embeddings of {size} numbers, whose covariance takes "
+                f"{8 * size**2 / 1e9:.0f} GB: choose a pooling of at most {MOST_NUMBERS}"
+            )
         self.clips = 0
         self.count = 0
         self.mean = torch.zeros(size, dtype=torch.float64)

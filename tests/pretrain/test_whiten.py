@@ -229,3 +229,15 @@ def test_the_command_whitens_first_where_the_file_is_not(store, encoder, tmp_pat
 def test_a_module_that_is_no_hear_module_is_named(store, tmp_path):
     with pytest.raises(ValueError, match="--module os is no HEAR module"):
         whiten_module(tmp_path / "x.safetensors", Store.open(store), "os")
+
+
+def test_embeddings_whose_covariance_is_too_large_are_refused_before_the_work(store, tmp_path):
+    out, options = tmp_path / "x.safetensors", {"preset": "h1", "untrained": True}
+    with (
+        pytest.warns(UserWarning, match="UNTRAINED"),
+        pytest.raises(ValueError, match="38530 numbers, whose covariance takes 12 GB"),
+    ):
+        whiten_module(
+            out, Store.open(store), "wavebyol_hear", options={**options, "pooling": "contrast"}
+        )
+    assert not out.exists()
