@@ -9,7 +9,9 @@ import math
 import os
 import signal
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 import pretrain.train
@@ -19,6 +21,7 @@ from pretrain.data.order import ClipOrder, step_seed
 from pretrain.data.store import Store
 from pretrain.data.store_build import build
 from pretrain.methods.method import build_method
+from pretrain.monitor import knn_accuracy, read_probe
 from pretrain.train import DivergedError, Learner, train
 from pretrain.views import ViewSampler
 from tests.pretrain.synthetic_sources import sound, wav, write_tar
@@ -338,6 +341,40 @@ def test_the_moving_average_is_that_of_every_step_also_of_a_resumed_run(
     assert load_weights(two).provenance["config"]["run"]["ema"] == 0
     torch.testing.assert_close(load_weights(two).encoder.state_dict(), last, rtol=0, atol=0)
     assert not (tmp_path / "none/weights_ema.safetensors").exists()
+
+
+def test_the_online_probe_is_logged_every_so_many_steps_and_changes_nothing(
+    store, tmp_path, monkeypatch
+):
+    generator = np.random.default_rng(0)
+    for kind in ("noise", "tone"):
+        (tmp_path / "probe" / kind).mkdir(parents=True)
+        for number in range(8):
+            wave = generator.normal(size=4096)
+            if kind == "tone":
+                wave = np.sin(generator.uniform(0.1, 1) * np.arange(4096)) + 0.5 * wave
+            soundfile.write(tmp_path / f"probe/{kind}/{number}.wav", 0.1 * wave, 16_000)
+    folder, learners = str(tmp_path / "probe"), []
+
+    class Spy(Learner):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            learners.append(self)
+
+    monkeypatch.setattr(pretrain.train, "Learner", Spy)
+    clips, steps = Store.open(store), "optim.steps=4"
+    seeing = config(steps, f"run.probe={folder}", "run.probe_every=2")
+    train(seeing, clips, tmp_path / "seeing", CPU)
+    lines = [json.loads(s) for s in (tmp_path / "seeing/log.jsonl").read_text().splitlines()]
+    accuracies = {line["step"]: line["knn"] for line in lines if "knn" in line}
+    assert list(accuracies) == [2, 4]
+    probe = read_probe(folder, seeing.encoder)
+    assert accuracies[4] == pytest.approx(knn_accuracy(learners[0].method, probe, CPU), rel=1e-5)
+    train(config(steps), clips, tmp_path / "blind", CPU)
+    one, two = (
+        load_weights(tmp_path / name / "weights.safetensors") for name in ("seeing", "blind")
+    )
+    torch.testing.assert_close(one.encoder.state_dict(), two.encoder.state_dict(), rtol=0, atol=0)
 
 
 def test_a_run_may_begin_its_average_later_and_end_it(store, tmp_path):
