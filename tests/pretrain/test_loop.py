@@ -343,6 +343,31 @@ def test_the_moving_average_is_that_of_every_step_also_of_a_resumed_run(
     assert not (tmp_path / "none/weights_ema.safetensors").exists()
 
 
+def test_a_line_of_the_log_is_of_the_steps_since_the_last_one(store, tmp_path, monkeypatch):
+    losses = []
+
+    class Spy(Learner):
+        def step(self, step, view_a, view_b):
+            loss, projections = super().step(step, view_a, view_b)
+            losses.append(float(loss))
+            return loss, projections
+
+    monkeypatch.setattr(pretrain.train, "Learner", Spy)
+    train(config("byol.tau=0.5", "optim.schedule=cosine"), Store.open(store), tmp_path, CPU)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    parts = [losses[:2], losses[2:4], losses[4:]]
+    assert [line["step"] for line in lines] == [2, 4, STEPS]
+    assert [line["loss"] for line in lines] == pytest.approx(
+        [sum(part) / len(part) for part in parts], rel=1e-5
+    )
+    for line in lines:
+        assert line["crops"] == BATCH * line["step"]
+        shares = {name: value for name, value in line.items() if name.startswith("share/")}
+        assert min(shares[f"share/{part}"] for part in ("data", "augment", "model")) > 0
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+        assert line["clips_per_second"] > 0
+
+
 def test_the_online_probe_is_logged_every_so_many_steps_and_changes_nothing(
     store, tmp_path, monkeypatch
 ):
