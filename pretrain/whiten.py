@@ -66,7 +66,7 @@ def fit_whitenings(
             Those that the encoder learned from were level or better (docs/runs.md).
 
     Raises:
-        ValueError: every clip drawn is silent.
+        ValueError: every clip drawn is silent, or an embedding has too many numbers.
     """
     model = Embedder(encoder, precision="auto")
     device = next(encoder.parameters()).device
@@ -128,7 +128,7 @@ def whiten_file(
 
     Raises:
         WeightsError: the file cannot be used.
-        ValueError: every clip drawn is silent.
+        ValueError: every clip drawn is silent, or an embedding has too many numbers.
     """
     encoder, provenance = load_encoder(path)
     shares = provenance.get("config", {}).get("views", {}).get("sample", {})
@@ -198,7 +198,7 @@ def whiten_module(
 
     Raises:
         ValueError: the module cannot be imported or takes another sample rate, or every clip drawn
-            is silent.
+            is silent, or its embeddings have too many numbers.
     """
     try:
         hear = importlib.import_module(module)

@@ -25,3 +25,15 @@ def store(tmp_path_factory):
         capture_output=True,
     )
     return out
+
+
+@pytest.fixture
+def probe_folder(tmp_path):
+    """Forty clips for the online probe in two classes, low tones and high ones."""
+    generator, root = np.random.default_rng(0), tmp_path / "probe"
+    for name, hertz in (("low", 300), ("high", 3000)):
+        (root / name).mkdir(parents=True)
+        for number in range(20):
+            tone = np.sin(2 * np.pi * (hertz + generator.normal()) * np.arange(8000) / 16_000)
+            soundfile.write(root / name / f"{number}.wav", 0.5 * tone, 16_000)
+    return str(root)

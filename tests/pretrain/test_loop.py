@@ -9,9 +9,7 @@ import math
 import os
 import signal
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 
 import pretrain.train
@@ -369,17 +367,9 @@ def test_a_line_of_the_log_is_of_the_steps_since_the_last_one(store, tmp_path, m
 
 
 def test_the_online_probe_is_logged_every_so_many_steps_and_changes_nothing(
-    store, tmp_path, monkeypatch
+    store, tmp_path, probe_folder, monkeypatch
 ):
-    generator = np.random.default_rng(0)
-    for kind in ("noise", "tone"):
-        (tmp_path / "probe" / kind).mkdir(parents=True)
-        for number in range(8):
-            wave = generator.normal(size=4096)
-            if kind == "tone":
-                wave = np.sin(generator.uniform(0.1, 1) * np.arange(4096)) + 0.5 * wave
-            soundfile.write(tmp_path / f"probe/{kind}/{number}.wav", 0.1 * wave, 16_000)
-    folder, learners = str(tmp_path / "probe"), []
+    learners = []
 
     class Spy(Learner):
         def __init__(self, *arguments):
@@ -388,12 +378,12 @@ def test_the_online_probe_is_logged_every_so_many_steps_and_changes_nothing(
 
     monkeypatch.setattr(pretrain.train, "Learner", Spy)
     clips, steps = Store.open(store), "optim.steps=4"
-    seeing = config(steps, f"run.probe={folder}", "run.probe_every=2")
+    seeing = config(steps, f"run.probe={probe_folder}", "run.probe_every=2")
     train(seeing, clips, tmp_path / "seeing", CPU)
     lines = [json.loads(s) for s in (tmp_path / "seeing/log.jsonl").read_text().splitlines()]
     accuracies = {line["step"]: line["knn"] for line in lines if "knn" in line}
     assert list(accuracies) == [2, 4]
-    probe = read_probe(folder, seeing.encoder)
+    probe = read_probe(probe_folder, seeing.encoder)
     assert accuracies[4] == pytest.approx(knn_accuracy(learners[0].method, probe, CPU), rel=1e-5)
     train(config(steps), clips, tmp_path / "blind", CPU)
     one, two = (

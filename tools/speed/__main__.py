@@ -10,8 +10,8 @@ decode, start, growth, embed-files, search, threads (that spin or sleep, alone a
 process); and, of some minutes and not measured unless named, nsynth, numbers-h2, embed-memory,
 embed-ray (where Ray is installed) and gpu (where there is one).
 
-Exit code: 0, whatever the figures; 1 when fast numbers are not the plain ones; 2 when the command
-line is wrong.
+Exit code: 0, whatever the figures; 1 when fast numbers are not the plain ones, or `gpu` finds no
+GPU; 2 when the command line is wrong.
 """
 
 import argparse

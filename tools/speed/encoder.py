@@ -24,7 +24,7 @@ LEAST_COSINE, TOLERANCE = 0.999, 1e-4
 
 
 class SpeedError(ValueError):
-    """Fast numbers that are not the plain ones: their speed is worth nothing."""
+    """Numbers that are not the plain ones, whose speed is worth nothing; or no GPU to measure."""
 
 
 def _sound(clips: int, samples: int) -> Tensor:
@@ -137,16 +137,20 @@ def gpu(plan: Plan) -> list[Figure]:
     """
     if not torch.cuda.is_available():
         raise SpeedError("there is no GPU: torch.cuda.is_available() is False")
-    hear, figures = import_module("wavebyol_hear"), []
+    hear, calls, counts = import_module("wavebyol_hear"), {}, []
+
+    def embed(audio: Tensor, model: Any) -> None:  # noqa: ANN401
+        hear.get_scene_embeddings(audio, model)
+        torch.cuda.synchronize()
+
     for preset in ("wide_bank", "slim", "h1", "h2"):
         model = _model(hear, preset, "auto").cuda()
         for clips in (64, 1):
             audio = _sound(clips, 80_000).cuda()
-
-            def call(model: Any = model, audio: Tensor = audio) -> None:  # noqa: ANN401
-                hear.get_scene_embeddings(audio, model)
-                torch.cuda.synchronize()
-
-            took = 1e3 * interleaved({"": call}, plan.runs)[""] / clips
-            figures.append(Figure("gpu", f"{preset}, {clips} at once, a clip of 5 s", took, "ms"))
-    return figures
+            calls[f"{preset}, {clips} at once, a clip of 5 s"] = partial(embed, audio, model)
+            counts.append(clips)
+    seconds = interleaved(calls, plan.runs)
+    return [
+        Figure("gpu", what, 1e3 * took / clips, "ms")
+        for (what, took), clips in zip(seconds.items(), counts, strict=True)
+    ]
