@@ -31,14 +31,18 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "embed": Command(
         "wavebyol_hear.files.embed_command",
-        "Embed audio files, folders, tar shards or datasets into Parquet or numpy files",
+        "Embed audio files, folders, tar shards or datasets, to Parquet or NumPy files",
     ),
-    "search": Command("wavebyol_hear.files.search", "Find the embedded files most like a file"),
-    "map": Command("wavebyol_hear.files.map", "Draw embedded files on a page, where they play"),
-    "train": Command("wavebyol_hear.classify.train", "Train a classifier of labeled audio files"),
+    "search": Command(
+        "wavebyol_hear.files.search", "Find the embedded files most similar to a file"
+    ),
+    "map": Command(
+        "wavebyol_hear.files.map", "Draw a map of embedded files as an HTML page that plays them"
+    ),
+    "train": Command("wavebyol_hear.classify.train", "Train a classifier on labeled audio files"),
     "predict": Command("wavebyol_hear.classify.predict", "Classify audio files"),
     "export": Command(
-        "wavebyol_hear.export.command", "Write the model as an ONNX file or a torch.export program"
+        "wavebyol_hear.export.command", "Export the model as an ONNX file or a torch.export program"
     ),
 }
 
@@ -49,14 +53,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [--version] COMMAND ...",
-        description="Audio embeddings with WaveBYOL-HEAR, or any other HEAR module.",
+        description="Audio embeddings with WaveBYOL-HEAR or any other HEAR module.",
         epilog="\n".join(
-            ["commands:", *lines, "", f"`{PROGRAM} COMMAND --help` tells more of each."]
+            ["commands:", *lines, "", f"`{PROGRAM} COMMAND --help` describes the options."]
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help="see below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 

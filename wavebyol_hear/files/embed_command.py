@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from wavebyol_hear.files.embed_ray import Cluster
 
 EPILOG = """\
-exit status: 0 all files are embedded; 1 some are not, errors.parquet has their paths and reasons;
-2 it could not begin or go on; 130 or 143 it was interrupted (what is done is kept, and the same
-command goes on from there).
+exit status:
+  0    all files were embedded
+  1    some could not be embedded; errors.parquet lists them with reasons
+  2    the command could not start or continue
+  130, 143  interrupted; finished work is kept, and the same command resumes
 """
 RANKS = (
     ("RANK", "WORLD_SIZE"),
@@ -37,56 +39,115 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="audio files; folders; @list.txt with one path per line; CSV files with a path "
-        "column; WebDataset tar shards with {000..009} for several; Parquet files with an audio "
-        "column; folders of Hugging Face datasets; files, shards and folders at s3://, gs://, ...",
+        help="audio file; folder; @list.txt (one path per line); CSV file with a path column; "
+        "WebDataset tar shards (data-{000..009}.tar for several); Parquet file with an audio "
+        "column; saved Hugging Face dataset; any of the first two, or shards, at s3://, gs://, ...",
     )
+    add("--out", required=True, metavar="DIR", help="output folder, or s3://, gs://, ...")
     add(
-        "--out", required=True, metavar="DIR", help="folder of the embeddings, or s3://, gs://, ..."
+        "--model",
+        default="wavebyol_hear",
+        metavar="SPEC",
+        help="HEAR module, as module[:weights][?option=value&...] (default: %(default)s)",
     )
-    add("--model", default="wavebyol_hear", help="module[:weights][?key=value&...] (%(default)s)")
     add(
         "--dims",
         type=partial(_whole, least=1),
-        help="principal components to keep of each embedding",
+        metavar="N",
+        help="keep the first N principal components of each embedding (default: all dimensions)",
     )
-    add("--window", type=_seconds, default=0.0, help="seconds that a row embeds (whole files)")
-    add("--hop", type=_seconds, help="seconds from one window to the next (the window)")
-    add("--timestamps", action="store_true", help="one row for each timestamp (40 ms)")
-    add("--format", choices=("parquet", "npy"), default="parquet", help="(%(default)s)")
-    add("--dtype", choices=("float32", "float16"), default="float32", help="(%(default)s)")
-    add("--device", help="cpu, cuda, cuda:1, ... (a GPU where there is one)")
-    add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="(%(default)s)")
+    add(
+        "--window",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="embed windows of this length (default: whole files)",
+    )
+    add(
+        "--hop",
+        type=_seconds,
+        metavar="SECONDS",
+        help="distance between the starts of windows (default: the window length)",
+    )
+    add("--timestamps", action="store_true", help="one row per timestamp (every 40 ms)")
+    add(
+        "--format",
+        choices=("parquet", "npy"),
+        default="parquet",
+        help="output format (default: %(default)s)",
+    )
+    add(
+        "--dtype",
+        choices=("float32", "float16"),
+        default="float32",
+        help="data type of the output (default: %(default)s)",
+    )
+    add("--path-column", default="", metavar="NAME", help="name of the path column in CSV files")
+    add("--follow-links", action="store_true", help="follow symbolic links to other folders")
+    _add_computation(parser)
+    _add_distribution(parser)
+
+
+def _add_computation(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments on device, precision and batches."""
+    add = parser.add_argument_group("computation").add_argument
+    add("--device", help="torch device, such as cpu or cuda:1 (default: cuda if available)")
+    add(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="precision of the computation (default: %(default)s)",
+    )
     add(
         "--batch-seconds",
         type=_seconds,
         default=64.0,
-        help="audio computed at once (%(default)g); 0 computes each clip alone, so that its vector "
-        "is the same to the last bit whatever other files there are",
+        metavar="SECONDS",
+        help="audio per batch (default: %(default)g); 0 embeds each clip on its own, so that its "
+        "embedding is bit-identical whatever other files there are",
     )
-    add("--workers", type=partial(_whole, least=0), help="threads that decode (2, beside a GPU 16)")
-    add("--path-column", default="", metavar="NAME", help="column of the paths in CSV files")
-    add("--follow-links", action="store_true", help="follow links that lead out of a folder")
+    add(
+        "--workers",
+        type=partial(_whole, least=0),
+        metavar="N",
+        help="decoding threads (default: 2; 16 with a GPU)",
+    )
+
+
+def _add_distribution(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments on several processes, jobs and machines."""
+    add = parser.add_argument_group("several processes or machines").add_argument
     add(
         "--part-size",
         type=partial(_whole, least=1),
         default=512,
-        help="files per output part (%(default)s)",
+        metavar="N",
+        help="files per output part (default: %(default)s)",
     )
     add(
         "--part",
         metavar="I/N",
-        help="the share I of N, from 0/N to N-1/N, for several processes with one DIR; /N takes I "
-        "from the environment (RANK, SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX)",
+        help="embed share I of N (0/N to N-1/N), for several processes with the same DIR; /N reads "
+        "I from the environment (RANK, SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX)",
     )
     add(
         "--sbatch",
         type=Path,
         metavar="FILE",
-        help="write a SLURM script of this command, as an array of N jobs (--part /N, else 16)",
+        help="only write a SLURM script for this command: an array of N jobs (--part /N; 16)",
     )
-    add("--engine", choices=("local", "ray"), default="local", help="where it runs (%(default)s)")
-    add("--ray-address", default="", help="of a Ray cluster (one is started on this machine)")
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where to run (default: %(default)s)",
+    )
+    add(
+        "--ray-address",
+        default="",
+        metavar="ADDRESS",
+        help="Ray cluster to connect to (default: start one on this machine)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

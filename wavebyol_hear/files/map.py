@@ -39,24 +39,27 @@ class MapError(ValueError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `wavebyol map` takes."""
-    parser.add_argument("folder", metavar="DIR", help="that `wavebyol embed --out DIR` wrote")
+    parser.add_argument("folder", metavar="DIR", help="output folder of `wavebyol embed`")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="page to write (DIR/map.html; of a URL ./map.html)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="HTML page to write (default: DIR/map.html, or ./map.html where DIR is a URL)",
     )
     parser.add_argument(
         "--color",
         default="folder",
         metavar="BY",
-        help="folder (the first below the one that all share), parent (the last), or a column of "
-        "the index (folder)",
+        help="color by `folder` (the top-level folder of each file), `parent` (the folder that "
+        "holds it), or a column of the index (default: folder)",
     )
     parser.add_argument(
-        "--method", choices=METHODS, default="auto", help="auto is UMAP where it is installed"
+        "--method", choices=METHODS, default="auto", help="projection; auto: UMAP if installed"
     )
     parser.add_argument(
-        "--points", type=int, default=20_000, metavar="N", help="most points, drawn evenly (20000)"
+        "--points", type=int, default=20_000, metavar="N", help="maximum points (default: 20000)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw and of UMAP (0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int:

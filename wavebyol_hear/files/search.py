@@ -63,11 +63,13 @@ def nearest(array: np.ndarray, query: np.ndarray, top: int) -> tuple[np.ndarray,
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `wavebyol search` takes."""
-    parser.add_argument("folder", metavar="DIR", help="that `wavebyol embed --out DIR` wrote")
-    parser.add_argument("query", metavar="QUERY", help="an audio file")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="rows to print (10)")
-    parser.add_argument("--device", default="cpu", help="that embeds the query (cpu)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per row")
+    parser.add_argument("folder", metavar="DIR", help="output folder of `wavebyol embed`")
+    parser.add_argument("query", metavar="QUERY", help="audio file to compare with")
+    parser.add_argument(
+        "--top", type=int, default=10, metavar="N", help="results to print (default: 10)"
+    )
+    parser.add_argument("--device", default="cpu", help="device for the query (default: cpu)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def run(args: argparse.Namespace) -> int:

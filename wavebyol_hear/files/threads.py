@@ -34,7 +34,7 @@ def choose_threads() -> None:
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add the option --threads, which holds from its parsing on."""
-    help_ = "threads of torch (default: $OMP_NUM_THREADS, or the cores that this process may use)"
+    help_ = "CPU threads for torch (default: $OMP_NUM_THREADS, else all usable cores)"
     parser.add_argument("--threads", type=_use_threads, metavar="N", help=help_)
 
 
@@ -45,7 +45,7 @@ def _use_threads(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads: give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads: give 1 or more")
     os.environ["OMP_NUM_THREADS"] = str(number)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(number)
