@@ -1,28 +1,26 @@
-"""Train an encoder: python -m pretrain STORE --out runs/NAME [--preset P] [--config F] [--set k=v].
+r"""Train an encoder: python -m pretrain STORE --out runs/NAME [--preset P] [--config F] [--set k=v].
 
-STORE is a folder made by `python -m pretrain.store`, or several of them. With --stream, it is tar
-shards that are read while training: files, folders, URLs (http, s3, gs, hf, `pipe:`),
-`shard-{0000..0999}.tar`. Stopped or killed at any moment and started again with the same command,
-the run goes on; `--set optim.steps=N` lengthens it.
+A run can be stopped or killed at any time: the same command resumes it. `--set optim.steps=N`
+changes its length.
 
-One GPU (or the CPU, where there is none):
+One GPU, or the CPU if there is none:
     python -m pretrain STORE --out runs/h2
 
-One node of 8 GPUs; `optim.batch` stays the batch over all processes (where the node's own name does
-not resolve, torchrun waits for ever: add --local-addr 127.0.0.1):
+One node with 8 GPUs. `optim.batch` is the batch size over all processes. If torchrun hangs because
+the host name does not resolve, add --local-addr 127.0.0.1:
     torchrun --standalone --nproc-per-node 8 -m pretrain STORE --out runs/h2
 
-N nodes, on each of them (the store and runs/ on a disk that all see, or the store copied):
+N nodes; run this on each of them (runs/ on a shared disk, the store on it or copied to each node):
     torchrun --nnodes N --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \
         -m pretrain STORE --out runs/h2
 
-SLURM, inside sbatch with --nodes=N --ntasks-per-node=1 --gpus-per-node=8:
+SLURM, in an sbatch script with --nodes=N --ntasks-per-node=1 --gpus-per-node=8:
     srun torchrun --nnodes $SLURM_NNODES --nproc-per-node 8 --rdzv-id $SLURM_JOB_ID \
         --rdzv-backend c10d --rdzv-endpoint $(scontrol show hostnames | head -1):29500 \
         -m pretrain STORE --out runs/h2
 
-Exit code: 0 when done, 1 after an error, 130 or 143 when stopped by Ctrl-C or SIGTERM (the step
-under way is ended and saved; a second signal stops at once).
+Exit code: 0 finished; 1 error; 130 or 143 stopped by Ctrl-C or SIGTERM (after the current step,
+which is saved; a second signal stops at once).
 """
 
 if __name__ == "__main__":  # before imports that take seconds
@@ -52,17 +50,37 @@ def main(argv: list[str] | None = None) -> int:
         epilog=manual,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", nargs="+", metavar="STORE", help="folders of decoded clips")
-    parser.add_argument("--stream", action="store_true", help="read tar shards while training")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--preset", default="default", help="default, paper, slim, tiny, ...")
-    parser.add_argument("--config", help="YAML file of differences from the preset")
-    parser.add_argument(
-        "--method",
-        help="byol, byol_a, cola, ssast, delores_s or delores_m; short for --set method=...",
+    presets = sorted(path.stem for path in Path(__file__).parent.glob("configs/*.yaml"))
+    add = parser.add_argument
+    add(
+        "data",
+        nargs="+",
+        metavar="STORE",
+        help="folder made by `python -m pretrain.store`; with --stream tar shards: files, folders, "
+        "URLs (http, s3, gs, hf, pipe:), patterns such as shard-{0000..0999}.tar",
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    add("--stream", action="store_true", help="decode tar shards while training")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
+    add("--preset", default="default", help=f"one of {', '.join(presets)} (default: default)")
+    add("--config", metavar="FILE", help="YAML file with changes to the preset")
+    add(
+        "--method",
+        help="byol, byol_a, cola, ssast, delores_s or delores_m; same as --set method=METHOD",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="sets",
+        help="change one value of the configuration, such as optim.steps=10000; repeatable",
+    )
+    add(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="torch device (default: cuda if available)",
+    )
     add_threads(parser)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")

@@ -2,11 +2,11 @@
 
     python -m pretrain.corpus debian --out DIR [--hours H] [--mirror URL] [--workers N]
 
-Every package of the pinned list is downloaded into DIR/debs (its SHA-256 verified), read without
-installing or running anything, and packed into DIR/packed; clips that are in several packages are
-kept once, in DIR/shards (WebDataset tar shards with an index.csv), and DIR/store is the store that
-`python -m pretrain` trains on. Kill the command whenever you like: the same command goes on. A
-package that fails is one line, and the rest goes on; the same command tries it again.
+Downloads a pinned list of packages to DIR/debs, verifies their SHA-256, and extracts their audio to
+DIR/packed without installing or running anything. DIR/shards holds each clip once, as WebDataset
+tar shards with an index.csv, and DIR/store is the store that `python -m pretrain` trains on. The
+command can be stopped or killed at any time: the same command resumes. Packages that fail are
+reported, skipped, and retried by the next run.
 """
 
 if __name__ == "__main__":  # before imports that take seconds
@@ -224,17 +224,38 @@ def debian(packages: list[Package], args: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 something failed, 2 wrong arguments."""
+    summary, _, manual = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
-        prog="python -m pretrain.corpus", description="Build the open corpus."
+        prog="python -m pretrain.corpus",
+        description=summary,
+        epilog=manual,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("archive", choices=["debian"], help="where the sound comes from")
-    parser.add_argument("--out", type=Path, required=True, help="the corpus's folder")
-    parser.add_argument("--hours", type=float, default=float("inf"), help="stop at so many hours")
-    parser.add_argument(
-        "--mirror", help="root of a mirror of Debian's archive, a URL or a folder that has pool/"
+    add = parser.add_argument
+    add("archive", choices=["debian"], help="source of the audio")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the corpus")
+    add(
+        "--hours",
+        type=float,
+        default=float("inf"),
+        metavar="H",
+        help="stop after this many hours of audio (default: everything)",
     )
-    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes")
-    parser.add_argument("--list", type=Path, default=LIST, help=f"packages (default {LIST.name})")
+    add("--mirror", metavar="URL", help="Debian mirror: URL or folder that contains pool/")
+    add(
+        "--workers",
+        type=int,
+        default=usable_cores(),
+        metavar="N",
+        help="decoding processes (default: all usable cores)",
+    )
+    add(
+        "--list",
+        type=Path,
+        default=LIST,
+        metavar="FILE",
+        help=f"CSV file of packages (default: {LIST.name})",
+    )
     args = parser.parse_args(arguments)
     if args.workers < 1:
         parser.error(f"--workers {args.workers}: at least 1")

@@ -1,21 +1,18 @@
-"""Decode audio once to 16 kHz mono int16, into memory-mapped files: a store.
+"""Decode audio once to 16 kHz mono int16 and keep it in memory-mapped files: a store.
 
     python -m pretrain.store SOURCE... --out DIR [--workers N] [--part i/n] [--max-file GB]
-
-SOURCE is a folder of audio, the root of FSD50K's official tree (its dev split is read), a folder
-of WebDataset tar shards, one such shard, or the URL of one (http, ftp, s3, gs, hf, or `pipe:` and a
-command that writes it). Stop or kill the command whenever you like: the same command goes on. Bad
-files are listed at the end and in DIR/bad.tsv.
-
-With --part i/n, the store holds every n-th shard, or every n-th 500 files of a folder, from the
-i-th on (0 to n - 1): n machines build n stores, and `python -m pretrain DIR...` trains on them as
-on one. With --part /n, i is that of the SLURM array, torchrun or the Kubernetes indexed job.
-
     python -m pretrain.store --verify --out DIR
 
-reads a finished store once and compares it with its hash.
+SOURCE is a folder of audio files, the root folder of FSD50K (its dev split is read), a folder of
+WebDataset tar shards, one shard, or the URL of one (http, ftp, s3, gs, hf, or `pipe:` with a
+command that writes it). The command can be stopped or killed at any time: the same command resumes.
+Files that cannot be decoded are listed at the end and in DIR/bad.tsv.
 
-Exit code: 0 when done, 1 after an error, 2 for wrong arguments, 130 or 143 when stopped.
+With --part i/n, n machines build n stores, each from every n-th shard (or every n-th 500 files of a
+folder); `python -m pretrain DIR...` trains on all of them together. With --part /n, i is read from
+the environment of the SLURM array, torchrun or the Kubernetes indexed job.
+
+Exit code: 0 finished; 1 error; 2 wrong arguments; 130 or 143 interrupted.
 """
 
 if __name__ == "__main__":  # before imports that take seconds
@@ -49,15 +46,24 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help="folder, tar shard or URL")
-    parser.add_argument("--out", type=Path, required=True, help="the store's folder")
-    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes")
-    parser.add_argument(
-        "--part", default="0/1", metavar="i/n", help="this machine's share, from 0 to n - 1"
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the store")
+    add(
+        "--workers",
+        type=int,
+        default=usable_cores(),
+        metavar="N",
+        help="decoding processes (default: all usable cores)",
     )
-    parser.add_argument(
-        "--max-file", type=float, default=4.0, metavar="GB", help="largest file of samples (4)"
+    add("--part", default="0/1", metavar="i/n", help="build part i of n (i from 0 to n - 1)")
+    add(
+        "--max-file",
+        type=float,
+        default=4.0,
+        metavar="GB",
+        help="maximum size of one file of samples (default: 4)",
     )
-    parser.add_argument("--verify", action="store_true", help="compare the store with its hash")
+    add("--verify", action="store_true", help="read a finished store and check its hash")
     args = parser.parse_args(argv)
     if bool(args.sources) == args.verify:
         parser.error("give either sources or --verify")

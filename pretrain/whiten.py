@@ -1,14 +1,14 @@
-"""Fit the whitening of an encoder's embeddings on a store: python -m pretrain.whiten STORE WEIGHTS.
+r"""Fit the whitening of an encoder's embeddings on a store: python -m pretrain.whiten STORE WEIGHTS.
 
-A training run of our encoder does this at its end; the command is for a weights file that was made
-without, or for a corpus of its own. The statistics are those of the default poolings over whole
-clips of the store, drawn once by a seed, of each kind as many as the run's batches held.
+A training run of our encoder ends with this step. Use the command for weights without a whitening,
+or to fit one on another corpus. The statistics are those of the default poolings over whole clips,
+drawn at random (with a fixed seed) in the proportions of kinds that the run was trained with.
 
-With --components N, the first N principal components of the whitened scene embeddings are fitted,
-for `load_model(dims=...)`; a whitening that the file has stays.
+With --components N, fits the first N principal components of the whitened scene embeddings instead,
+for `load_model(dims=...)`, and keeps the whitening.
 
-With --module, WEIGHTS is written: the whitening of the scene embeddings of any HEAR module, fitted
-on the same clips, for `baselines.whitened:WEIGHTS`:
+With --module, fits a whitening for any HEAR module and writes it to WEIGHTS, for use as
+`baselines.whitened:WEIGHTS`:
     python -m pretrain.whiten STORE byol_a.safetensors --module baselines.byol_a \
         --option pooling=contrast --share everyday=.5 --share speech=.25 --share music=.25
 """
@@ -242,23 +242,33 @@ def main() -> int:
     """Run the command and return its exit status."""
     summary, _, manual = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
-        prog="python -m pretrain.whiten", description=summary, epilog=manual
+        prog="python -m pretrain.whiten",
+        description=summary,
+        epilog=manual,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("store", type=Path, help="folder of the decoded clips")
-    parser.add_argument("weights", type=Path, help="weights.safetensors of a run, rewritten")
-    parser.add_argument(
-        "--clips", type=int, help="how many clips are used (2,048; 12 for each component)"
+    add = parser.add_argument
+    add("store", type=Path, metavar="STORE", help="folder made by `python -m pretrain.store`")
+    add("weights", type=Path, metavar="WEIGHTS", help="weights file to update, or to write")
+    add(
+        "--clips",
+        type=int,
+        metavar="N",
+        help="number of clips (default: 2048; with --components 12 per component)",
     )
-    parser.add_argument("--components", type=int, metavar="N", help="how many to fit, such as 1024")
-    parser.add_argument("--module", help="HEAR module whose whitening is written to WEIGHTS")
-    parser.add_argument("--module-weights", default="", help="its weights, by default its own")
+    add("--components", type=int, metavar="N", help="fit N principal components, such as 1024")
+    add("--module", help="HEAR module to fit a whitening for")
+    add(
+        "--module-weights",
+        default="",
+        metavar="FILE",
+        help="weights of the module (default: its own)",
+    )
     for name, what in (
-        ("option", "an argument of its load_model"),
-        ("share", "share of a kind of clip, with --module or --components"),
+        ("option", "argument for the module's load_model; repeatable"),
+        ("share", "share of a kind of clip, with --module or --components; repeatable"),
     ):
-        parser.add_argument(
-            f"--{name}", action="append", default=[], type=_assignment, metavar="K=V", help=what
-        )
+        add(f"--{name}", action="append", default=[], type=_assignment, metavar="K=V", help=what)
     add_threads(parser)
     args = parser.parse_args()
     return _whiten(args)
