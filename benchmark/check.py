@@ -1,9 +1,10 @@
-"""Check that a module honours the HEAR API: `python -m benchmark.check MODULE[:WEIGHTS]`.
+"""Check that a module implements the HEAR API: `python -m benchmark.check MODULE[:WEIGHTS]`.
 
-The checks of hear-validator (clip lengths, shapes, types, spacing and reach of the timestamps)
-without TensorFlow, and some of our own: no NaN, a clip's embedding does not depend on what it
-is batched with, silence and a clip of 0.01 s are embedded. Every finding is one line; the
-exit code is 1 where one of them is an error.
+Makes the checks of hear-validator (clip lengths, shapes, types, spacing and range of the
+timestamps) without TensorFlow, and more: no NaN, an embedding does not depend on the other clips of
+its batch, and silence and a clip of 0.01 s can be embedded. Prints one line per finding.
+
+Exit code: 0 no errors; 1 errors.
 """
 
 if __name__ == "__main__":  # before imports that take seconds
@@ -94,15 +95,15 @@ def check(spec: str, device: str = "cpu") -> tuple[list[str], list[str]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="benchmark.check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmark.check", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("module", help="import path, with :WEIGHTS to name a weights file")
-    parser.add_argument("--device", default="cpu", help="a torch device (default: cpu)")
+    parser.add_argument("module", metavar="MODULE[:WEIGHTS]", help="import path of the module")
+    parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
     add_threads(parser)
     chosen = parser.parse_args(arguments)
     errors, warnings = check(chosen.module, chosen.device)
     lines = [f"warning: {line}" for line in warnings] + [f"error: {line}" for line in errors]
-    lines += [] if errors else [f"{chosen.module} honours the HEAR API."]
+    lines += [] if errors else [f"{chosen.module} implements the HEAR API."]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 1 if errors else 0
 

@@ -1,10 +1,12 @@
-"""Two sets of results, task by task on the same clips: `python -m benchmark.compare A B`.
+"""Compare two models on the same clips: `python -m benchmark.compare A B`.
 
-A and B are result files or folders. For every task under one protocol it prints the difference in
-accuracy A - B in points with its 95 % interval (paired bootstrap over clips, those of one group
-together), an exact p (McNemar's; of groups of several clips, that of flipped signs) and that p
-after Holm's correction over the tasks; then the mean over tasks with its interval, in which the
-tasks are fixed and the clips resampled. The exit code is 1 where nothing can be compared.
+A and B are result files or folders. For every task and protocol that both have, prints the
+difference in accuracy A - B in points with its 95 % interval (paired bootstrap over clips, with the
+clips of a group resampled together), an exact p value (McNemar's test, or a sign-flip test over
+groups where groups have several clips) and the p value after Holm's correction over the tasks; then
+the mean over tasks with its interval, with tasks fixed and clips resampled.
+
+Exit code: 0 compared; 1 nothing can be compared.
 """
 
 if __name__ == "__main__":  # before imports that take seconds
@@ -150,12 +152,14 @@ def compare_all(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the comparison and return the exit code."""
-    parser = argparse.ArgumentParser(prog="benchmark.compare", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmark.compare", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("results_a", type=Path, help="result file or folder of model A")
-    parser.add_argument("results_b", type=Path, help="result file or folder of model B")
-    parser.add_argument("--model-a", help="model A, where RESULTS_A holds several")
-    parser.add_argument("--model-b", help="model B, where RESULTS_B holds several")
+    for letter in "ab":
+        name, about = letter.upper(), f"result file or folder of model {letter.upper()}"
+        parser.add_argument(f"results_{letter}", type=Path, metavar=name, help=about)
+    for letter in "AB":
+        about = f"model {letter}, if {letter} holds several"
+        parser.add_argument(f"--model-{letter.lower()}", metavar="MODEL", help=about)
     args = parser.parse_args(argv)
     try:
         left = _one_model(args.results_a, args.model_a)

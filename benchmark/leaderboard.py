@@ -1,9 +1,9 @@
-"""Scores in HEAR's own measures, laid out as on its leaderboard: one row per model.
+"""Show HEAR scores as on its leaderboard: `python -m benchmark.leaderboard [RESULTS]`.
 
-`python -m benchmark.leaderboard [RESULTS_DIR]` prints all 19 columns, ours and the published rows,
-and below them what each column is: metric, split and size.
-Values are fractions, as on the leaderboard. Published rows stand only beside scores of heareval's
-default grid on the full task, the only ones that compare, and say that they are such.
+Prints one row per model, ours and the published ones, with all 19 tasks as columns, and below the
+table the metric, split and size of each task. Scores are fractions, as on the leaderboard.
+Published rows appear only beside scores of heareval's default grid on full tasks, since no others
+are comparable.
 """
 
 if __name__ == "__main__":  # before imports that take seconds
@@ -26,10 +26,17 @@ from benchmark.results.schema import ResultError, read_results
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the leaderboard and return the exit code, 1 where a result cannot be read."""
-    parser = argparse.ArgumentParser(prog="benchmark.leaderboard", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmark.leaderboard", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("results", type=Path, nargs="?", default=Path("results"))
-    parser.add_argument("--markdown", action="store_true", help="write Markdown")
+    parser.add_argument(
+        "results",
+        type=Path,
+        nargs="?",
+        default=Path("results"),
+        metavar="RESULTS",
+        help="folder of results (default: results)",
+    )
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
     args = parser.parse_args(arguments)
     bad: list[str] = []
     try:

@@ -1,15 +1,15 @@
 """Evaluate audio models on labeled clips: `python -m benchmark.run --tasks T,... --models M,...`.
 
-A model is the import path of a HEAR module, `module` or `module:weights`. Each clip is embedded
-once, heads are trained on the embeddings as each --protocol says, and one JSON file per task, model
-and protocol is written to --out. Without arguments it evaluates the default models on `notes`,
-which needs no download.
+A model is a HEAR module given by its import path: `module`, `module:weights` or
+`module?option=value`. Each clip is embedded once, each --protocol trains and tests classifiers on
+the embeddings, and --out receives one JSON file per task, model and protocol. Without arguments,
+the default models are evaluated on `notes`, which needs no download.
 
-Tasks named hear:NAME, or hear:all, are folders of the HEAR benchmark below --hear-dir, scored by
-heareval itself, whose scores have a table of their own; --hear-linear adds our own probes.
+Tasks called hear:NAME or hear:all are task folders of the HEAR benchmark below --hear-dir. heareval
+scores them, in a table of its own; --hear-linear adds our probes.
 
-Exit code: 0 when every task has a result from every model; 1 when something is missing, the rest
-having been evaluated all the same; 2 when the command line is wrong; 130 or 143 when interrupted.
+Exit code: 0 all results are there; 1 some are missing (the others were evaluated); 2 wrong command
+line; 130 or 143 interrupted.
 """
 
 if __name__ == "__main__":  # before imports that take seconds
@@ -25,11 +25,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.data.clip import TaskDataError
+from benchmark.data.clip import BenchmarkError, TaskDataError
 from benchmark.data.corrupt import CorruptionError, parse_all
 from benchmark.data.hear_catalogue import PREFIX, known_tasks, resolve
 from benchmark.data.hear_catalogue import catalogue as hear_listing
 from benchmark.data.registry import data_folder, load_tasks, near, own_tasks, unknown
+from benchmark.results.schema import refuse_other_labels
 from wavebyol_hear.files.threads import add_threads, usable_cores
 
 # torch is imported inside functions: --help and a wrong command line answer at once.
@@ -49,91 +50,132 @@ DEFAULT_MODELS = (
 PROTOCOL_NAMES = ("linear", "knn", "mlp", "finetune")
 PRECISIONS = ("fp32", "bf16", "auto")
 HEAR_GRIDS = ("default", "fast", "faster")
-"""Of heareval, each of other networks and numbers of epochs."""
-KEPT = "what was embedded is kept, and the next run goes on"
+"""heareval's hyperparameter grids, which differ in networks and numbers of epochs."""
+KEPT = "finished embeddings are kept, and the same command resumes"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="benchmark.run", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmark.run", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--list",
         action="store_true",
-        help="list the tasks and what is present; with --tasks all facts of some",
+        help="list the tasks and whether their data is there; with --tasks, describe these",
     )
-    add = parser.add_argument_group("what is evaluated").add_argument
-    add("--tasks", type=names, help="comma between; hear:NAME and hear:all are HEAR's (notes)")
-    table = "one's own labels: columns path, label and optionally split or fold, group"
-    classes = "one's own labels: a folder of files for each class"
+    add = parser.add_argument_group("tasks and models").add_argument
+    add(
+        "--tasks",
+        type=names,
+        metavar="TASK,...",
+        help="data sets; hear:NAME or hear:all for HEAR's task folders (default: notes)",
+    )
+    table = "your own labels: a table with columns path, label and optionally split or fold, group"
+    classes = "your own labels: a folder with one subfolder of files per class"
     for option, kind, text in (("--csv", "LABELS.csv", table), ("--folder", "DIR", classes)):
         add(option, type=path, action="append", default=[], metavar=kind, help=text)
-    add("--models", type=names, help="module or module:weights, comma between")
-    add("--allow-partial", action="store_true", help="evaluate on part of a data set and mark it")
-    add = parser.add_argument_group("how it is evaluated").add_argument
+    add("--models", type=names, metavar="MODEL,...", help="module[:weights][?option=value&...]")
+    add(
+        "--allow-partial",
+        action="store_true",
+        help="evaluate incomplete data sets too; their scores are marked as partial",
+    )
+    add = parser.add_argument_group("evaluation").add_argument
     add(
         "--protocol",
         dest="protocols",
         type=names,
         default=["linear"],
-        help=f"how embeddings are scored, comma between: {', '.join(PROTOCOL_NAMES)} (linear)",
+        metavar="NAME,...",
+        help=f"protocols to score by: {', '.join(PROTOCOL_NAMES)} (default: linear)",
     )
-    add("--seeds", type=int, default=1, help="runs of a protocol that draws at random, as mlp (1)")
+    add(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of runs of a protocol with random initialization, such as mlp (default: 1)",
+    )
     add(
         "--finetune-config",
         type=path,
         dest="finetune",
         metavar="FILE.yaml",
-        help="what differs from the defaults of benchmark.finetune.config",
+        help="changes to the defaults of benchmark.finetune.config",
     )
     add(
         "--corrupt",
         dest="corruptions",
         type=names,
         default=[],
-        help="score the trained heads on corrupted test clips too, comma between: noise:SNR_DB, "
-        "reverb[:RT60], clip[:PERCENT], mp3:KBIT, opus:KBIT, vorbis:QUALITY",
+        metavar="KIND:LEVEL,...",
+        help="also score on corrupted test clips: noise:SNR_DB, reverb[:RT60], clip[:PERCENT], "
+        "mp3:KBIT, opus:KBIT, vorbis:QUALITY",
     )
     add(
         "--precision",
         choices=PRECISIONS,
         default="fp32",
-        help="in which models compute that let it be chosen (fp32); another is noted in the table",
+        help="precision of models that offer the choice (default: fp32); tables mark any other",
     )
-    _add_where(parser)
+    _add_machine(parser)
     return parser
 
 
-def _add_where(parser: argparse.ArgumentParser) -> None:
-    """Add the options on folders and the machine, and those of HEAR's tasks alone."""
-    add = parser.add_argument_group("where").add_argument
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    """Add the options on folders, the machine and HEAR's tasks."""
+    add = parser.add_argument_group("folders and machine").add_argument
     add(
         "--data-dir",
         type=path,
-        help="folder of the data sets, one folder per task (default: $WAVEBYOL_DATA or "
-        "~/.cache/wavebyol_hear)",
+        metavar="DIR",
+        help="folder of the data sets (default: $WAVEBYOL_DATA or ~/.cache/wavebyol_hear)",
     )
-    add("--cache-dir", type=path, help="folder of the embeddings (default: in the data folder)")
-    add("--out", type=path, default=Path("results"), help="folder of the results (results)")
-    add("--engine", choices=("local", "ray"), default="local", help="where it runs (local)")
+    add(
+        "--cache-dir",
+        type=path,
+        metavar="DIR",
+        help="folder of the cached embeddings (default: embeddings/ in the data folder)",
+    )
+    add(
+        "--out",
+        type=path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of the results (default: results)",
+    )
+    add("--engine", choices=("local", "ray"), default="local", help="where to run (default: local)")
     add(
         "--ray-address",
         default="",
-        help="of a Ray cluster (default: one is started on this machine)",
+        metavar="ADDRESS",
+        help="Ray cluster to connect to (default: start one on this machine)",
     )
-    add("--device", help="torch device (default: cuda where there is one)")
-    add("--workers", type=int, default=usable_cores(), help="decoding threads (default: cores)")
+    add("--device", help="torch device (default: cuda if available)")
+    add(
+        "--workers",
+        type=int,
+        default=usable_cores(),
+        metavar="N",
+        help="decoding threads (default: all usable cores)",
+    )
     add_threads(parser)
-    about = "for the tasks named hear:NAME, which heareval scores"
+    about = "for the tasks hear:NAME, which heareval scores"
     add = parser.add_argument_group("HEAR", about).add_argument
-    add("--hear-dir", type=Path, help="folder of HEAR's tasks (default: DATA/hear)")
+    add(
+        "--hear-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of HEAR's tasks (default: hear/ in the data folder)",
+    )
     add(
         "--hear-grid",
         choices=HEAR_GRIDS,
         default=HEAR_GRIDS[0],
-        help="heareval's grid; only scores of its default compare with the leaderboard's",
+        help="heareval's hyperparameter grid (default: default); only scores of the default grid "
+        "are comparable with the leaderboard",
     )
-    add("--hear-linear", action="store_true", help="score with our own probes too, in seconds")
+    add("--hear-linear", action="store_true", help="also score with our own probes, in seconds")
 
 
 def names(text: str) -> list[str]:
@@ -262,14 +304,15 @@ def main(arguments: Sequence[str] | None = None, journal: "Journal | None" = Non
         list_tasks(args)
         return 0
     try:
-        own = own_tasks([*args.csv, *args.folder])
-    except TaskDataError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"--out {args.out} cannot be made: {error.strerror}")
+    try:
+        own = own_tasks([*args.csv, *args.folder])
+        refuse_other_labels(own, args.out)
+    except BenchmarkError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     from benchmark.evaluate import Settings, evaluate
     from benchmark.probes.protocols import PROTOCOLS
 

@@ -1,4 +1,4 @@
-r"""Train an encoder: python -m pretrain STORE --out runs/NAME [--preset P] [--config F] [--set k=v].
+r"""Train an encoder: `python -m pretrain STORE --out runs/NAME [--preset P] [--set KEY=VALUE]`.
 
 A run can be stopped or killed at any time: the same command resumes it. `--set optim.steps=N`
 changes its length.

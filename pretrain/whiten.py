@@ -1,4 +1,4 @@
-r"""Fit the whitening of an encoder's embeddings on a store: python -m pretrain.whiten STORE WEIGHTS.
+r"""Fit the whitening of an encoder's embeddings: python -m pretrain.whiten STORE WEIGHTS.
 
 A training run of our encoder ends with this step. Use the command for weights without a whitening,
 or to fit one on another corpus. The statistics are those of the default poolings over whole clips,

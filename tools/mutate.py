@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments of the command line; None takes the process's own.
     """
-    parser = argparse.ArgumentParser(prog="tools.mutate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.mutate", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", type=Path, help="Python file, below the root of the work tree")
     parser.add_argument("--tests", nargs="+", required=True, help="what pytest runs")

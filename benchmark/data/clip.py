@@ -84,6 +84,7 @@ class Task(Corpus):
     convention: Callable[[Path], str] | None = None
     #: all labels of each clip, by its id, where clips have several; `Clip.label` is then the first
     labels: Mapping[str, Sequence[str]] | None = None
+    labels_file: Path | None = None  #: the user's table or class folder, where that is the task
 
     @property
     def download_command(self) -> str:

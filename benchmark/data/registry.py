@@ -85,6 +85,7 @@ def own_task(source: Path) -> Task:
         folder=str(root),
         note=labeled.note,
         labels={file.path: file.labels for file in labeled.files} if labeled.multilabel else None,
+        labels_file=source.resolve(),
     )
 
 

@@ -1,12 +1,10 @@
-"""Bring data sets from their official sources: `python -m benchmark.download esc50 nsynth ...`.
+"""Download data sets from their official sources: `python -m benchmark.download esc50 nsynth ...`.
 
-A set lands where `benchmark.run` looks for it. An interrupted transfer goes on where it was, each
-archive is verified, and a set appears under its name only when all of it is unpacked; until then
-it is in `<name>.download`. VoxCeleb1 and VoxForge cannot be fetched by a command: they get
-instructions.
+The sets go where `benchmark.run` looks for them. An interrupted download resumes, archives are
+verified, and a set gets its name only once all of it is unpacked; until then its folder is
+`<name>.download`. VoxCeleb1 and VoxForge cannot be downloaded by a command: it prints instructions.
 
-Exit code: 0 when every set is there; 1 when one is not; 2 when the command line is wrong; 130 or
-143 when interrupted.
+Exit code: 0 all sets are there; 1 some are not; 2 wrong command line; 130 or 143 interrupted.
 """
 
 if __name__ == "__main__":  # before imports that take seconds
@@ -111,11 +109,11 @@ def _fill(data: Corpus, work: Path, root: Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="benchmark.download", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmark.download", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("sets", nargs="+", metavar="SET", help="a task, or fsd50k")
-    where = "as of benchmark.run (default: $WAVEBYOL_DATA or ~/.cache/wavebyol_hear)"
-    parser.add_argument("--data-dir", type=Path, help=f"folder of the data sets, {where}")
+    parser.add_argument("sets", nargs="+", metavar="SET", help="name of a task, or fsd50k")
+    where = "folder of the data sets (default: $WAVEBYOL_DATA or ~/.cache/wavebyol_hear)"
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help=where)
     args = parser.parse_args(arguments)
     known: dict[str, Corpus] = {**load_tasks(), FSD50K.name: FSD50K}
     for name in args.sets:

@@ -1,15 +1,15 @@
-"""Find clips of a task in a pretraining store: `python -m benchmark.leaks STORE TASK`.
+"""Search a pretraining store for clips of a task: `python -m benchmark.leaks STORE TASK`.
 
-Every clip of the task is looked for in every clip of the store (made by `python -m
-pretrain.store`) by a fingerprint that survives gain, codecs, filters, noise and a cut to about a
-second. "exact" means one waveform, up to gain and an error 27 dB below it; "near" a copy that was
-coded, filtered or mixed. --reversed looks for the clips played backwards, which no store holds:
-what it finds is false alarm.
+Compares every clip of the task with every clip of the store (made by `python -m pretrain.store`) by
+audio fingerprints that are robust to gain, codecs, filters, noise and cutting down to about a
+second. A match is "exact" if the waveforms are equal up to gain and an error 27 dB below the
+signal, and "near" if the copy was coded, filtered or mixed. --reversed searches for the clips
+played backwards, which no store contains, and so counts false alarms.
 
-Not found: clips and excerpts under 0.65 s, copies played at another speed or pitch, and many copies
-in noise (at an SNR of 20 dB 30 % of cuts of 1.1 s and 61 % of single spoken words are missed).
+Does not find clips and excerpts under 0.65 s, copies at another speed or pitch, and many copies in
+noise (at an SNR of 20 dB it misses 30 % of excerpts of 1.1 s and 61 % of single spoken words).
 
-Exit code: 0 when no clip was found; 1 when one was; 2 when it cannot be searched.
+Exit code: 0 no clip was found; 1 clips were found; 2 the search failed.
 """
 
 if __name__ == "__main__":  # before imports that take seconds
@@ -34,8 +34,8 @@ from benchmark.report.table import text_table
 from wavebyol_hear.files.threads import add_threads
 
 LIMITS = (
-    "this search does not find: under 0.65 s, another speed or pitch, many short copies in noise "
-    "(see --help)"
+    "not searchable: clips under 0.65 s, copies at another speed or pitch, many short copies in "
+    "noise (see --help)"
 )
 COLUMNS = "clip,split,label,store_clip,source,offset,seconds,score,similarity,correlation,kind"
 
@@ -63,12 +63,13 @@ def report(leaks: Sequence[Leak], skipped: Sequence[str], clips: Sequence[Clip])
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="benchmark.leaks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmark.leaks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("store", type=Path, metavar="STORE", help="folder of the store")
-    parser.add_argument("task", metavar="TASK")
-    parser.add_argument("--data-dir", type=Path, help="folder of the data sets")
-    parser.add_argument("--out", type=Path, help="CSV file for the leaks")
+    parser.add_argument("task", metavar="TASK", help="name of the task")
+    where = "folder of the data sets (default: $WAVEBYOL_DATA or ~/.cache/wavebyol_hear)"
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help=where)
+    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the matches to a table")
     parser.add_argument("--reversed", action="store_true", help="count false alarms")
     about = "minimum score (default: %(default)s)"
     parser.add_argument("--min-score", type=float, default=MIN_SCORE, help=about)

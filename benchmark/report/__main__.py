@@ -1,8 +1,9 @@
-"""Results as a page for readers: `python -m benchmark.report [RESULTS] [--out report.html]`.
+"""Write a report of results: `python -m benchmark.report [RESULTS] [--out report.html]`.
 
-Writes one self-contained HTML page, and with it the same tables as Markdown, CSV and LaTeX.
-Protocols never share a table, models are compared with a baseline on the same clips, and figures
-that others published stand apart. Files that are no results are named and left out.
+Writes one self-contained HTML page, and the same tables as Markdown, CSV and LaTeX. Each protocol
+has its own tables, models are compared with a baseline on the same clips, and figures that others
+published on these tasks are in a section of their own. Files that are not results are skipped with
+a message.
 """
 
 if __name__ == "__main__":  # before imports that take seconds
@@ -29,13 +30,21 @@ from wavebyol_hear.files.atomic import write_text
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report and return the exit code, 1 where there is nothing to report."""
-    parser = argparse.ArgumentParser(prog="benchmark.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmark.report", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("results", type=Path, nargs="?", default=Path("results"), help="folder (default: results)")
-    add("--out", type=Path, help="the page to write (default: report.html in the results' folder)")
-    add("--baseline", help="model to compare with (default: log_mel where present)")
-    add("--published", type=Path, default=FIGURES, help="CSV of published figures")
+    about_results = "folder of results, or one result file (default: results)"
+    add("results", type=Path, nargs="?", default="results", metavar="RESULTS", help=about_results)
+    about_out = "page to write (default: report.html in the folder of the results)"
+    add("--out", type=Path, metavar="FILE", help=about_out)
+    add("--baseline", metavar="MODEL", help="model to compare with (default: log_mel if present)")
+    add(
+        "--published",
+        type=Path,
+        metavar="FILE.csv",
+        help="published figures to show (default: those of benchmark/report/published.csv that "
+        "are on the tasks of the results)",
+    )
     args = parser.parse_args(arguments)
     bad_files: list[str] = []
     try:
@@ -48,7 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shares = [result for result in results if result.unit == "percent"]
         measures = [result for result in results if result.unit != "percent"]
         boards = leaderboards(shares, args.baseline, read_failures(folder))
-        parts = sections(boards, read_published(args.published), load_tasks(), measures)
+        figures = read_published(args.published or FIGURES)
+        if not args.published:
+            measured = {r.task for r in results} | {f"hear:{r.hear_task}" for r in results}
+            figures = [figure for figure in figures if figure.task in measured]
+        parts = sections(boards, figures, load_tasks(), measures)
         all_tables = [table for part in parts for table in (*part.tables, *part.tasks)]
         texts = {
             out: page(parts, boards, about=about(results), bad_files=bad_files),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 
-from benchmark.data.clip import BenchmarkError
+from benchmark.data.clip import BenchmarkError, Task
 from benchmark.results.json_types import misfits
 from wavebyol_hear.files.atomic import regular, write_text
 
 SCHEMA = 2
-"""Of the files. In schema 1 heareval's scores were files of another form in a folder `hear`."""
+"""Version of the files' format."""
 MAX_NAME = 120
 """Characters of a task or a model in a file's name: file systems stop at 255 for the whole."""
 METRICS = ("accuracy", "precision", "recall", "f1")
@@ -57,6 +58,7 @@ PROVENANCE = {
     "written?": str,
     "machine?": dict[str, Any],
     "cost?": COST,
+    "labels_file?": str,
     "embedding_size?": int,
     "clips_per_second?": float,
 }
@@ -163,7 +165,7 @@ def write_result(result: Result, folder: Path) -> Path:
 
 
 def read_result(path: Path) -> Result:
-    """Read a result of this or an earlier schema and check types, ranges and lengths.
+    """Read a result and check types, ranges and lengths.
 
     Raises:
         ResultError: the file is absent, damaged, of a newer schema, or contradicts itself.
@@ -177,14 +179,9 @@ def read_result(path: Path) -> Result:
         raise ResultError(f"{path}: is no JSON result ({error}); {REMEDY}") from None
     if not isinstance(values, dict):
         raise ResultError(f"{path}: is no result but a {type(values).__name__}; {REMEDY}")
-    version = values.setdefault("schema", 1)
+    version = values.get("schema")
     if isinstance(version, int) and version > SCHEMA:
         raise ResultError(f"{path}: has schema {version}, newer than {SCHEMA}; update this program")
-    if version == 1:
-        try:
-            values = _from_schema_1(values)
-        except (TypeError, KeyError, AttributeError):
-            raise ResultError(f"{path}: is a damaged score of heareval's; {REMEDY}") from None
     _check(values, path)
     return Result(**values)
 
@@ -192,8 +189,8 @@ def read_result(path: Path) -> Result:
 def read_results(path: Path, bad: list[str] | None = None) -> list[Result]:
     """Read a result file, or all results of a folder in the order of their names.
 
-    Scores of schema 1 in its folder `hear` are read, too. `bad` receives a line on each file of a
-    folder that cannot be read, and the others are returned; without it the first one raises.
+    `bad` receives a line on each file of a folder that cannot be read, and the others are returned;
+    without it the first one raises.
 
     Raises:
         ResultError: there is none, or one cannot be read.
@@ -201,51 +198,39 @@ def read_results(path: Path, bad: list[str] | None = None) -> list[Result]:
     if not path.is_dir():
         return [read_result(path)]
     paths = sorted(path.glob("*--*--*.json"))
-    earlier = sorted((path / "hear").glob("*--*--*.json"))
-    if not paths and not earlier:
+    if not paths:
         raise ResultError(f"{path}: holds no result; run python -m benchmark.run --out {path}")
     results: list[Result] = []
-    for each in [*paths, *earlier]:
+    for each in paths:
         try:
-            result = read_result(each)
+            results.append(read_result(each))
         except ResultError as error:
             if bad is None:
                 raise
             bad.append(str(error))
-            continue
-        if each.parent == path or result.key not in [other.key for other in results]:
-            results.append(result)
     return results
+
+
+def refuse_other_labels(tasks: Iterable[Task], folder: Path) -> None:
+    """Check that no results in a folder would be replaced by those of other labels of their name.
+
+    Raises:
+        ResultError: the folder holds results of another table or class folder under a task's name.
+    """
+    files = {task.name: str(task.labels_file) for task in tasks if task.labels_file}
+    if not files or not any(folder.glob("*--*--*.json")):
+        return
+    for result in read_results(folder, bad=[]):
+        own, other = files.get(result.task), result.provenance.get("labels_file")
+        if own and other and own != other:
+            raise ResultError(
+                f"{folder} holds results of other labels called {result.task} ({other}): give "
+                f"another --out, or rename {own}"
+            )
 
 
 def _refuse_constant(name: str) -> float:  # NaN and Infinity, which no JSON may hold
     raise ValueError(f"holds {name}")
-
-
-def _from_schema_1(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a file of schema 1, a result's or one of heareval's scores."""
-    values = values | {"schema": SCHEMA}
-    if "hyperparameters" not in values:
-        return values
-    chosen, known = values.pop("hyperparameters"), values.pop("known")
-    own = values["protocol"].startswith("heareval")
-
-    def point(metric: dict[str, float | None]) -> dict[str, float | None]:
-        kept = {name: value for name, value in metric.items() if value is not None}
-        return {"value" if name == "mean" else name: value for name, value in kept.items()}
-
-    return {
-        **values,
-        "hear_task": known,
-        "unit": "own",
-        "metrics": {name: point(metric) for name, metric in values["metrics"].items()},
-        "folds": [
-            {"name": name, "metrics": {m: {"value": value} for m, value in fold.items()}}
-            | ({} if own else chosen[name])
-            for name, fold in values["folds"].items()
-        ],
-        "provenance": values["provenance"] | ({"settings": chosen} if own else {}),
-    }
 
 
 HINTS = get_type_hints(Result, include_extras=True)

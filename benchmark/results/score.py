@@ -75,6 +75,8 @@ class Subject:
             "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "machine": machine(self.device),
         }
+        if self.source.task.labels_file:
+            origin["labels_file"] = str(self.source.task.labels_file)
         if isinstance(embedded, EmbeddedTask):
             origin["embedding_size"] = int(embedded.embeddings.shape[1])
             origin["cost"] = dataclasses.asdict(embedded.cost)

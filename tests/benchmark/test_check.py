@@ -24,7 +24,7 @@ def test_our_models_pass_without_a_warning(name: str) -> None:
 
 def test_the_module_of_the_tests_passes(write_module, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([write_module("good")]) == 0
-    assert "good honours the HEAR API" in capsys.readouterr().out
+    assert "good implements the HEAR API" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ HEAD = ("part", "what", "figure", "ratio", "of the roof", "target")
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="tools.speed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.speed", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     usual = [name for name in PARTS if name not in UNLESS_NAMED]
     parser.add_argument("--only", type=_parts, default=usual, help="parts, comma between")

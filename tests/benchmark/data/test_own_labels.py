@@ -74,6 +74,27 @@ def test_a_fault_in_the_labels_is_one_line_before_any_model_is_loaded(
     assert f"{table}, line 2: no file" in error
 
 
+def test_results_of_another_table_of_the_same_name_are_not_replaced(
+    esc50_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    audio = next(esc50_root.rglob("audio"))
+    rows = [f"{audio / r['filename']},{r['category']}" for r in listed(esc50_root)]
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    assert call(tmp_path, "--csv", str(tmp_path / "one" / "labels.csv")) == 0
+    (first,) = read_results(tmp_path / "out")
+    capsys.readouterr()
+    assert call(tmp_path, "--csv", str(tmp_path / "two" / "labels.csv")) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "give another --out, or rename" in error
+    assert read_results(tmp_path / "out") == [first]
+    (tmp_path / "one" / "labels.csv").write_text("\n".join(["path,label", *rows[1:]]))
+    assert call(tmp_path, "--csv", str(tmp_path / "one" / "labels.csv")) == 0  # an edited table
+    assert read_results(tmp_path / "out")[0].n_listed == first.n_listed - 1
+
+
 def test_a_name_of_a_published_task_is_not_taken(tmp_path: Path) -> None:
     table = tmp_path / "esc50.csv"
     for i in range(8):

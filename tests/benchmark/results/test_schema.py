@@ -147,46 +147,6 @@ def test_a_result_of_a_newer_schema_is_left_out_by_name(tmp_path: Path) -> None:
         read_results(tmp_path)
 
 
-def test_a_score_of_heareval_s_as_schema_1_had_it_is_read(tmp_path: Path) -> None:
-    old: dict[str, Any] = {
-        "task": "esc50-v2.0.0-full",
-        "known": "esc50",
-        "model": "m",
-        "protocol": "heareval-2021.1.3",
-        "metric": "top1_acc",
-        "n_clips": 10,
-        "metrics": {
-            "top1_acc": {"mean": 0.5, "deviation": 0.1},
-            "mAP": {"mean": 0.2, "deviation": None},
-        },
-        "folds": {"fold00": {"top1_acc": 0.4}, "fold01": {"top1_acc": 0.6}},
-        "hyperparameters": {"lr": 0.001},
-        "untrained": True,
-        "notes": ["n"],
-        "provenance": {"git_revision": "abc"},
-    }
-    (tmp_path / "hear").mkdir()
-    path = tmp_path / "hear" / "esc50_v2.0.0_full--m--heareval-2021.1.3.json"
-    path.write_text(json.dumps(old))
-    (result,) = read_results(tmp_path)
-    assert (result.unit, result.hear_task, result.untrained) == ("own", "esc50", True)
-    assert result.metrics == {"top1_acc": {"value": 0.5, "deviation": 0.1}, "mAP": {"value": 0.2}}
-    assert result.folds[1] == {"name": "fold01", "metrics": {"top1_acc": {"value": 0.6}}}
-    assert result.provenance["settings"] == {"lr": 0.001}
-    probe = old | {
-        "protocol": "multilabel-2",
-        "hyperparameters": {f: {"strength": 0.1} for f in old["folds"]},
-    }
-    path.write_text(json.dumps(probe))
-    (result,) = read_results(tmp_path)
-    assert [fold["strength"] for fold in result.folds] == [0.1, 0.1]
-    assert read_result(write_result(result, tmp_path)) == result
-    assert read_results(tmp_path) == [result]  # the newer file, not both
-    path.write_text(json.dumps(old | {"folds": [1]}))
-    with pytest.raises(ResultError, match="damaged score"):
-        read_result(path)
-
-
 def test_an_absent_file_and_an_empty_folder_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="cannot be read"):
         read_results(tmp_path / "absent.json")
