@@ -310,9 +310,9 @@ class Worker:
         ]
         metadata = {ERRORS.decode(): json.dumps(failures)}
         names = [readable(clip.name) for clip in clips]
-        with part_writer(plan.path, self.schema, metadata) as writer:
+        with part_writer(plan.path, self.schema, metadata) as write:
             for index, values in plan.rows.blocks(names, without=plan.failures.keys()):
-                writer.write(index, values)
+                write(index, values)
         plan.rows.close()
         plan.contents.close()
         return PartDone(plan.path, len(clips) - len(failures), failures)

@@ -8,8 +8,8 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,88 +75,62 @@ def read_metadata(schema: pa.Schema) -> dict[str, Any]:
     return dict(json.loads(text)) if text else {}
 
 
-class PartWriter:
-    """Writes rows to a Parquet file, one row group per call.
-
-    Args:
-        sink: an open file.
-        schema: of `embedding_schema`.
-    """
-
-    def __init__(self, sink: Any, schema: pa.Schema) -> None:  # noqa: ANN401
-        """Write the head."""
-        self.schema = schema
-        # Embeddings are close to random numbers: they gain nothing by compression or a dictionary.
-        plain = {f"{EMBEDDING}.list.element": "none"}
-        self._writer = pq.ParquetWriter(
-            sink,
-            schema,
-            compression=dict.fromkeys(INDEX_COLUMNS.names, "zstd") | plain,
-            use_dictionary=["path"],
-            write_statistics=["path", "start"],
-        )
-
-    def write(self, index: Mapping[str, Any], embeddings: np.ndarray) -> None:
-        """Append rows.
-
-        Args:
-            index: the columns of `INDEX_COLUMNS` by name.
-            embeddings: of the rows.
-
-        Shape:
-            each column [n], embeddings [n, size].
-        """
-        kind = self.schema.field(EMBEDDING).type
-        flat = pa.array(np.ascontiguousarray(embeddings).reshape(-1), kind.value_type)
-        columns = [pa.array(index[f.name], f.type) for f in INDEX_COLUMNS]
-        columns.append(pa.FixedSizeListArray.from_arrays(flat, type=kind))
-        batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
-        self._writer.write_batch(batch)
-
-    def close(self, metadata: Mapping[str, str]) -> None:
-        """Write the foot, with more metadata of the file."""
-        self._writer.add_key_value_metadata(dict(metadata))
-        self._writer.close()
-
-
 @contextmanager
-def part_writer(path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> Iterator[PartWriter]:
+def part_writer(
+    path: Path, schema: pa.Schema, metadata: Mapping[str, str]
+) -> Iterator[Callable[[Mapping[str, Any], np.ndarray], None]]:
     """Write a Parquet file that appears whole, or not at all, when the block ends.
 
     Args:
         path: of the file; its folder must exist.
         schema: of `embedding_schema`.
-        metadata: of the file, may be filled until the block ends.
+        metadata: of the file, beside the schema's.
+
+    Yields:
+        A function that appends a row group: it takes the columns of `INDEX_COLUMNS` by name and the
+        embeddings.
+
+    Shape:
+        each column [n], embeddings [n, size].
     """
-    with atomic_write(path) as file:
-        writer = PartWriter(file, schema)
-        try:
-            yield writer
-        except BaseException:
-            with suppress(OSError, pa.ArrowException):  # else pyarrow closes it later, into nothing
-                writer.close({})
-            raise
-        writer.close(metadata)
+    kind = schema.field(EMBEDDING).type
+
+    def write(index: Mapping[str, Any], embeddings: np.ndarray) -> None:
+        flat = pa.array(np.ascontiguousarray(embeddings).reshape(-1), kind.value_type)
+        columns = [pa.array(index[f.name], f.type) for f in INDEX_COLUMNS]
+        columns.append(pa.FixedSizeListArray.from_arrays(flat, type=kind))
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+
+    # Embeddings are close to random numbers: they gain nothing by compression or a dictionary.
+    plain = {f"{EMBEDDING}.list.element": "none"}
+    with (
+        atomic_write(path) as file,
+        pq.ParquetWriter(
+            file,
+            schema,
+            compression=dict.fromkeys(INDEX_COLUMNS.names, "zstd") | plain,
+            use_dictionary=["path"],
+            write_statistics=["path", "start"],
+        ) as writer,
+    ):
+        yield write
+        writer.add_key_value_metadata(metadata)
 
 
-def part_paths(folder: str | Path) -> list[Path]:
+def part_paths(folder: Path) -> list[Path]:
     """Return the parts in a folder by number.
 
     Raises:
         EmbeddingsError: two parts have one number or one is missing: the run is not finished.
     """
-    numbered, folder = [], location(folder)
-    for name in sorted(names_in(folder)):
-        match = PART_NAME.fullmatch(name)
-        if match:
-            numbered.append((int(match[1]), folder / name))
-    numbered.sort()
+    matches = filter(None, map(PART_NAME.fullmatch, names_in(folder)))
+    numbered = sorted((int(match[1]), match[0]) for match in matches)
     if [number for number, _ in numbered] != list(range(len(numbered))):
         raise EmbeddingsError(
             f"{folder}: is not finished, parts are missing or outdated; run the same "
             "wavebyol embed command again"
         )
-    return [path for _, path in numbered]
+    return [folder / name for _, name in numbered]
 
 
 def load(folder: str | Path) -> tuple[pa.Table, np.ndarray]:
@@ -186,32 +160,27 @@ def load(folder: str | Path) -> tuple[pa.Table, np.ndarray]:
         >>> folder = Path(tempfile.mkdtemp())
         >>> schema = embedding_schema(2, "float32", {"model": "wavebyol_hear"})
         >>> row = {"path": ["a.wav"], "start": [0.0], "end": [1.5], "duration": [1.5]}
-        >>> with part_writer(folder / f"part-000000-{0:016x}.parquet", schema, {}) as writer:
-        ...     writer.write(row | {"sample_rate": [16000]}, np.ones((1, 2), np.float32))
+        >>> with part_writer(folder / f"part-000000-{0:016x}.parquet", schema, {}) as write:
+        ...     write(row | {"sample_rate": [16000]}, np.ones((1, 2), np.float32))
         >>> index, array = load(folder)
         >>> index["path"].to_pylist(), array.tolist()
         (['a.wav'], [[1.0, 1.0]])
     """
     folder = location(folder)
     with named_errors(folder):
-        return _load(folder)
-
-
-def _load(folder: Path) -> tuple[pa.Table, np.ndarray]:
-    """Read embeddings as `load` does."""
-    if (folder / EMBEDDINGS).is_file() and (folder / INDEX).is_file():
-        index, array = pq.read_table(folder / INDEX), _mapped(folder / EMBEDDINGS)
-        if index.num_rows != len(array):
-            raise EmbeddingsError(f"{folder}: is not finished; run wavebyol embed again")
-        return index, array
-    paths = part_paths(folder)
-    if not paths:
-        raise EmbeddingsError(f"{folder}: holds no embeddings; make them with wavebyol embed")
-    try:
-        index = pa.concat_tables(list(ahead(_index, paths, threads_for(folder))))
-        return index, _array(folder, paths, index.num_rows)
-    except pa.ArrowInvalid as error:
-        raise EmbeddingsError(f"{folder}: a part is damaged ({error}); embed again") from error
+        if (folder / EMBEDDINGS).is_file() and (folder / INDEX).is_file():
+            index, array = pq.read_table(folder / INDEX), _mapped(folder / EMBEDDINGS)
+            if index.num_rows != len(array):
+                raise EmbeddingsError(f"{folder}: is not finished; run wavebyol embed again")
+            return index, array
+        paths = part_paths(folder)
+        if not paths:
+            raise EmbeddingsError(f"{folder}: holds no embeddings; make them with wavebyol embed")
+        try:
+            index = pa.concat_tables(list(ahead(_index, paths, threads_for(folder))))
+            return index, _array(folder, paths, index.num_rows)
+        except pa.ArrowInvalid as error:
+            raise EmbeddingsError(f"{folder}: a part is damaged ({error}); embed again") from error
 
 
 def _index(path: Path) -> pa.Table:
@@ -276,7 +245,7 @@ def _array(folder: Path, paths: Sequence[Path], rows: int) -> np.ndarray:
             write_array(Path(own, EMBEDDINGS), paths, rows)
             return _mapped(Path(own, EMBEDDINGS))
     names = json.dumps([[path.name, path.stat().st_size] for path in paths])
-    cache = folder / CACHE.format(_digest(names))
+    cache = folder / CACHE.format(hashlib.blake2b(names.encode(), digest_size=8).hexdigest())
     if not cache.is_file():
         try:
             write_array(cache, paths, rows)
@@ -294,8 +263,3 @@ def _mapped(path: Path) -> np.ndarray:
     """Return an array mapped from disk, read-only."""
     array: np.ndarray = np.load(path, mmap_mode="r")
     return array
-
-
-def _digest(text: str) -> str:
-    """Return a short hash of a text."""
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -382,7 +382,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_part(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("wavebyol_hear.files.parquet.PartWriter.write", full)
+        patch.setattr("pyarrow.parquet.ParquetWriter.write_batch", full)
         assert embed(tmp_path / "a", "--out", tmp_path / "o") == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"wavebyol embed: error: {tmp_path}/o: the disk is full; make room and run it again"

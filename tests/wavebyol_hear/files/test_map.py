@@ -57,8 +57,8 @@ def write_folder(folder: Path, paths: list[str], array: np.ndarray) -> Path:
     folder.mkdir(exist_ok=True)
     schema = parquet.embedding_schema(array.shape[1], "float32", {"model": "wavebyol_hear"})
     index = table(paths) | {"duration": [2.5] * len(paths), "sample_rate": [16_000] * len(paths)}
-    with parquet.part_writer(folder / f"part-000000-{0:016x}.parquet", schema, {}) as writer:
-        writer.write(index, array)
+    with parquet.part_writer(folder / f"part-000000-{0:016x}.parquet", schema, {}) as write:
+        write(index, array)
     return folder
 
 

@@ -18,7 +18,7 @@ def write_part(folder: Path, number: int, first: int, rows: int, dtype: str) -> 
     embeddings = np.random.default_rng(number).normal(size=(rows, SIZE)).astype(dtype)
     schema = parquet.embedding_schema(SIZE, dtype, {"model": "m", "options": {"window": 2.5}})
     path = folder / f"part-{number:06d}-{number:016x}.parquet"
-    with parquet.part_writer(path, schema, {"errors": "[]"}) as writer:
+    with parquet.part_writer(path, schema, {"errors": "[]"}) as write:
         for begin in range(0, rows, 2):
             block = embeddings[begin : begin + 2]
             n = len(block)
@@ -29,7 +29,7 @@ def write_part(folder: Path, number: int, first: int, rows: int, dtype: str) -> 
                 "duration": np.full(n, 4.0),
                 "sample_rate": np.full(n, 48_000),
             }
-            writer.write(index, block)
+            write(index, block)
     return embeddings
 
 

@@ -70,8 +70,8 @@ def write_folder(folder: Path, paths: list[str], array: np.ndarray, **metadata: 
     schema = parquet.embedding_schema(array.shape[1], "float32", metadata)
     count = len(paths)
     index = {"path": paths, "start": [0.0] * count, "end": [1.5] * count, "duration": [1.5] * count}
-    with parquet.part_writer(folder / f"part-000000-{0:016x}.parquet", schema, {}) as writer:
-        writer.write(index | {"sample_rate": [16_000] * count}, array)
+    with parquet.part_writer(folder / f"part-000000-{0:016x}.parquet", schema, {}) as write:
+        write(index | {"sample_rate": [16_000] * count}, array)
     return folder
 
 
