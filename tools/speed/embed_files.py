@@ -16,7 +16,6 @@ from tools.speed.clock import Figure, Plan, interleaved
 from tools.speed.data import FILE_RATE, RATE, WRITTEN, write_noise
 from wavebyol_hear.files.embed_parts import Options, Worker
 from wavebyol_hear.files.hear_module import load
-from wavebyol_hear.files.parquet import embedding_schema
 from wavebyol_hear.files.sources import Listing
 from wavebyol_hear.files.threads import usable_cores
 
@@ -38,9 +37,7 @@ def embed_files(plan: Plan) -> list[Figure]:
     """
     count = 16 if plan.small else 256
     model = load("wavebyol_hear", precision="auto")
-    options = Options(workers=plan.workers)
-    schema = embedding_schema(model.size, "float32", {})
-    most = int(options.batch_seconds // SECONDS)
+    most = 64 // SECONDS  # clips of a batch, as the command has it
     waves = 0.1 * np.random.default_rng(0).standard_normal((count, SECONDS * RATE), np.float32)
 
     def alone() -> None:
@@ -48,7 +45,7 @@ def embed_files(plan: Plan) -> list[Figure]:
             model.scenes(waves[first : first + most])
 
     def files(folder: str) -> None:
-        worker = Worker(model, options, schema, Path(folder))
+        worker = Worker(model, Options(), {}, Path(folder), workers=plan.workers)
         parts = Listing(part_size=128).parts([f"{folder}/audio"])
         numbered = ((Path(folder, f"part-{n}"), part) for n, part in enumerate(parts))
         for _ in worker.run(numbered):

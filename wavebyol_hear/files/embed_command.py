@@ -7,13 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from wavebyol_hear.files.atomic import write_text
 from wavebyol_hear.files.extras import require
-
-if TYPE_CHECKING:
-    from wavebyol_hear.files.embed_ray import Cluster
 
 EPILOG = """\
 exit status:
@@ -154,7 +151,10 @@ def run(args: argparse.Namespace) -> int:
     """Embed and return the exit status."""
     for module in ("pyarrow", "tqdm"):
         require(module, "files", "wavebyol embed")
-    from wavebyol_hear.files import embed_job, embed_manifest
+    from wavebyol_hear.files.embed_job import embed
+    from wavebyol_hear.files.embed_manifest import Settings
+    from wavebyol_hear.files.embed_parts import Options
+    from wavebyol_hear.files.embed_ray import Cluster
     from wavebyol_hear.files.sources import Listing
     from wavebyol_hear.files.stores import location
 
@@ -164,42 +164,35 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(f"submit it by: sbatch {shlex.quote(str(args.sbatch))}\n")
         return 0
     share = share_of(args.part, os.environ)
-    out = location(args.out)
-    listing = Listing(args.path_column, args.follow_links, args.part_size, out)
-    spec = args.model
-    if args.dims:
-        spec += f"{'&' if '?' in spec else '?'}dims={args.dims}"
-    device = args.device or default_device(os.environ)
-    settings = embed_manifest.Settings(
-        sources=tuple(args.sources),
-        out=out,
-        model=spec,
-        device=device,
-        precision=args.precision,
-        window=args.window,
-        hop=args.hop or args.window,
-        timestamps=args.timestamps,
-        format=args.format,
-        dtype=args.dtype,
-        batch_seconds=args.batch_seconds,
-        workers=args.workers if args.workers is not None else 16 if "cuda" in device else 2,
-        part_size=args.part_size,
-        share=(share.number, share.total),
-        cluster=cluster_of(args, device),
-    )
     if share.origin:
         sys.stderr.write(f"share {share.number} of {share.total}, from {share.origin}\n")
-    return embed_job.embed(settings, listing)
-
-
-def cluster_of(args: argparse.Namespace, device: str) -> "Cluster | None":
-    """Return what to take of a Ray cluster; None where it is not asked for."""
-    if args.engine != "ray":
-        return None
-    from wavebyol_hear.files.embed_ray import Cluster
-
+    out, device = location(args.out), args.device or default_device()
     gpu = "cuda" in device
-    return Cluster(args.ray_address, args.workers or (16 if gpu else 1), gpu)
+    cluster = None
+    if args.engine == "ray":
+        cluster = Cluster(args.ray_address, args.workers or (16 if gpu else 1), gpu)
+    dims = f"{'&' if '?' in args.model else '?'}dims={args.dims}" if args.dims else ""
+    settings = Settings(
+        sources=tuple(args.sources),
+        out=out,
+        model=args.model + dims,
+        device=device,
+        precision=args.precision,
+        options=Options(
+            window=args.window,
+            hop=args.hop or args.window,
+            timestamps=args.timestamps,
+            dtype=args.dtype,
+            format=args.format,
+            part_size=args.part_size,
+        ),
+        batch_seconds=args.batch_seconds,
+        workers=args.workers if args.workers is not None else 16 if gpu else 2,
+        share=(share.number, share.total),
+        cluster=cluster,
+    )
+    listing = Listing(args.path_column, args.follow_links, args.part_size, out)
+    return embed(settings, listing)
 
 
 def sbatch_script(words: Sequence[str], *, gpu: bool) -> str:
@@ -292,17 +285,17 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError("--timestamps and --window: drop one of them")
     if args.hop and not args.window:
         raise UsageError("--hop without --window: add --window SECONDS")
-    if args.hop == 0 and args.window:
+    if args.hop == 0:
         raise UsageError("--hop is 0: give seconds above 0")
 
 
-def default_device(environment: Mapping[str, str]) -> str:
+def default_device() -> str:
     """Return a GPU where there is one, that of the local rank if several processes share them."""
     import torch
 
     if not torch.cuda.is_available():
         return "cpu"
-    rank = environment.get("LOCAL_RANK", "")
+    rank = os.environ.get("LOCAL_RANK", "")
     return f"cuda:{int(rank) % torch.cuda.device_count()}" if rank.isdecimal() else "cuda"
 
 

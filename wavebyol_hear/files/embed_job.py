@@ -5,6 +5,7 @@ means that it exists. Where files were added, changed or removed since, the slic
 embedded again, and what no slice needs any more is removed at the end.
 """
 
+import contextlib
 import errno
 import pickle
 import sys
@@ -23,17 +24,11 @@ from tqdm import tqdm
 from wavebyol_hear.files.atomic import PART, lock
 from wavebyol_hear.files.command import printable, readable
 from wavebyol_hear.files.embed_manifest import OutputError, Settings, agree, check_folder
-from wavebyol_hear.files.embed_parts import Options, PartDone, Worker
+from wavebyol_hear.files.embed_parts import Worker
 from wavebyol_hear.files.embed_ray import run_on_ray
 from wavebyol_hear.files.failures import outcome_of, write_errors
 from wavebyol_hear.files.hear_module import load
-from wavebyol_hear.files.parquet import (
-    ERRORS,
-    INDEX,
-    embedding_schema,
-    merge,
-    merged_list,
-)
+from wavebyol_hear.files.parquet import ERRORS, INDEX, merge, merged_list
 from wavebyol_hear.files.read_ahead import ahead
 from wavebyol_hear.files.sources import Listing, Part, SourceError
 from wavebyol_hear.files.stores import is_remote, named_errors, names_in, scratch, threads_for
@@ -62,7 +57,7 @@ def embed(settings: Settings, listing: Listing) -> int:
         lock(out / f"in-use-{index}-of-{count}.lock", str(out), "choose another --out"),
         tempfile.TemporaryFile(dir=scratch(out)) as spool,
     ):
-        names, todo = list_parts(settings, listing, spool)
+        names, files = list_parts(settings, listing, spool)
         if not names:
             raise SourceError(
                 f"{', '.join(settings.sources)[:200]}: holds no audio file "
@@ -70,9 +65,9 @@ def embed(settings: Settings, listing: Listing) -> int:
             )
         if listing.skipped:
             sys.stderr.write(f"{listing.skipped} files that are no audio by name are left out\n")
-        if todo:
+        if files:
             try:
-                _compute(settings, spool, todo)
+                _compute(settings, spool, files)
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
@@ -80,17 +75,15 @@ def embed(settings: Settings, listing: Listing) -> int:
         return finish(settings, names)
 
 
-def list_parts(
-    settings: Settings, listing: Listing, spool: BinaryIO
-) -> tuple[list[str], list[tuple[int, int]]]:
+def list_parts(settings: Settings, listing: Listing, spool: BinaryIO) -> tuple[list[str], int]:
     """List the sources; keep this process's parts that are not done in a file, one by one.
 
     Returns:
-        The names of all parts, and the offset and number of files of each kept part.
+        The names of all parts, and how many files the kept ones have.
     """
     index, count = settings.share
     names: list[str] = []
-    todo: list[tuple[int, int]] = []
+    files = 0
     there = names_in(settings.out)
 
     def checked(numbered: tuple[int, Part]) -> tuple[Part, str, bool]:
@@ -106,12 +99,10 @@ def list_parts(
         for part, name, wanted in tqdm(listed, desc="listing", unit="part", delay=2, leave=False):
             names.append(name)
             if wanted:
-                todo.append((spool.tell(), len(part.items)))
+                files += len(part.items)
                 pickle.dump((settings.out / name, part), spool)
-    spool.flush()
-    if merged_list(settings.out) == names:  # to one array, and the parts are gone
-        return names, []
-    return names, todo
+    merged = merged_list(settings.out) == names  # to one array, and the parts are gone
+    return names, 0 if merged else files
 
 
 def is_done(path: Path) -> bool:
@@ -123,53 +114,44 @@ def is_done(path: Path) -> bool:
 def worker_of(settings: Settings) -> Worker:
     """Load the model, check that the folder is its own, and return who embeds parts with it."""
     model = load(settings.model, settings.device, precision=settings.precision)
-    metadata = agree(settings, model)
-    options = Options(
-        settings.window,
-        settings.hop,
-        settings.timestamps,
-        settings.dtype,
+    return Worker(
+        model,
+        settings.options,
+        agree(settings, model),
+        scratch(settings.out),
         settings.batch_seconds,
         settings.workers,
     )
-    size = model.timestamp_size if settings.timestamps else model.size
-    schema = embedding_schema(size, settings.dtype, metadata)
-    return Worker(model, options, schema, scratch(settings.out))
 
 
-def _compute(settings: Settings, spool: BinaryIO, todo: Sequence[tuple[int, int]]) -> None:
+def _compute(settings: Settings, spool: BinaryIO, files: int) -> None:
     """Embed the parts that are kept in a file."""
-    worker, parts = worker_of(settings), _unpickled(spool, todo)
+    worker, parts = worker_of(settings), _unpickled(spool)
     run = worker.run(parts)
     if settings.cluster is not None:
         run = run_on_ray(partial(worker_of, settings), parts, settings.cluster)
-    total, shown = sum(files for _, files in todo), 0
-    begin = time.monotonic()
-    with (
-        tqdm(total=total, desc="embedding", unit="file") as bar,
-        closing(run) as progress,
-    ):
-        for step in progress:
-            if isinstance(step, PartDone):
-                for failure in step.failures[: max(0, SHOWN - shown)]:
-                    bar.write(f"{printable(failure.path)}: {failure.reason}", file=sys.stderr)
-                shown += len(step.failures)
-                continue
-            bar.total = max(bar.total, bar.n + step)  # a shard holds more than one
-            bar.update(step)
+    shown, begin = 0, time.monotonic()
+    with tqdm(total=files, desc="embedding", unit="file") as bar, closing(run) as steps:
+        for clips, failures in steps:
+            for failure in failures[: max(0, SHOWN - shown)]:
+                bar.write(f"{printable(failure.path)}: {failure.reason}", file=sys.stderr)
+            shown += len(failures)
+            bar.total = max(bar.total, bar.n + clips)  # a shard holds more than one
+            bar.update(clips)
         seconds = time.monotonic() - begin
         bar.write(f"{bar.n} files in {seconds:.1f} s on {settings.device}", file=sys.stderr)
 
 
-def _unpickled(spool: BinaryIO, todo: Sequence[tuple[int, int]]) -> Iterator[tuple[Path, Part]]:
+def _unpickled(spool: BinaryIO) -> Iterator[tuple[Path, Part]]:
     """Yield kept parts, each read when its turn comes."""
-    for offset, _ in todo:
-        spool.seek(offset)
-        path, part = pickle.load(spool)  # written by this process
-        if not is_remote(path):
-            for left in path.parent.glob(f"{path.name}.*{PART}"):  # by a run that was killed
-                left.unlink(missing_ok=True)
-        yield path, part
+    spool.seek(0)
+    with contextlib.suppress(EOFError):
+        while True:
+            path, part = pickle.load(spool)  # written by this process
+            if not is_remote(path):
+                for left in path.parent.glob(f"{path.name}.*{PART}"):  # by a run that was killed
+                    left.unlink(missing_ok=True)
+            yield path, part
 
 
 def finish(settings: Settings, names: Sequence[str]) -> int:
@@ -191,7 +173,7 @@ def finish(settings: Settings, names: Sequence[str]) -> int:
             return _report(out, rows, len(failures), done=False)
         write_errors(out / ERRORS, failures)
         _remove_others(out, names)
-        if settings.format == "npy":
+        if settings.options.format == "npy":
             merge(out, [out / name for name in names])
         return _report(out, rows, len(failures), done=True)
 

@@ -1,7 +1,7 @@
 """What a folder of embeddings was made with: kept beside them, and held against the next run."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from wavebyol_hear.files.atomic import file_hash, write_text
 from wavebyol_hear.files.command import readable
+from wavebyol_hear.files.embed_parts import Options
 from wavebyol_hear.files.embed_ray import Cluster
 from wavebyol_hear.files.hear_module import HearModel
 from wavebyol_hear.files.model_spec import parse_spec
@@ -16,6 +17,8 @@ from wavebyol_hear.files.stores import is_remote, names_in
 from wavebyol_hear.files.weights_hash import tensors_hash
 
 MANIFEST = "manifest.json"
+KEPT = ("model", "weights_hash", "weights_file", "precision", "options", "sources", "noise")
+"""What a manifest must hold."""
 NOISE_NUMBERS = 32
 TOLERANCE, TOLERANCE_16 = 1e-3, 3e-2
 """Of the largest value: the same noise embedded again in 32 and in 16 bit."""
@@ -34,14 +37,9 @@ class Settings:
     model: str
     device: str
     precision: str
-    window: float
-    hop: float
-    timestamps: bool
-    format: str
-    dtype: str
+    options: Options
     batch_seconds: float
     workers: int
-    part_size: int
     share: tuple[int, int]
     cluster: Cluster | None = None
 
@@ -51,7 +49,7 @@ def check_folder(settings: Settings) -> None:
     out = settings.out
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is no folder; choose another --out")
-    if is_remote(out) and settings.format == "npy":
+    if is_remote(out) and settings.options.format == "npy":
         raise OutputError(
             f"{out}: --format npy needs a folder on disk; drop it, load() maps a copy"
         )
@@ -60,17 +58,13 @@ def check_folder(settings: Settings) -> None:
         if any(not name.startswith(("in-use-", ".")) for name in names_in(out)):
             raise OutputError(f"{out}: holds other files; choose an empty or new --out")
         return
-    for name, value in _options(settings).items():
-        if made["options"].get(name) != value:
+    before = made["options"] | {"the model": made["model"]}
+    for name, value in (asdict(settings.options) | {"the model": settings.model}).items():
+        if before.get(name) != value:
             raise OutputError(
-                f"{out}: was made with {name} {made['options'].get(name)!r}, not {value!r}; "
+                f"{out}: was made with {name} {before.get(name)!r}, not {value!r}; "
                 "choose another --out"
             )
-    if made["model"] != settings.model:
-        raise OutputError(
-            f"{out}: was made with the model {made['model']!r}, not {settings.model!r}; "
-            "choose another --out"
-        )
     if made["weights_file"] != _weights_file(settings.model):
         raise OutputError(
             f"{out}: the weights file of {settings.model} was another one when this was made; "
@@ -96,7 +90,7 @@ def agree(settings: Settings, model: HearModel) -> dict[str, Any]:
         "weights_file": _weights_file(settings.model),
         "precision": model.precision,
         "sample_rate": model.sample_rate,
-        "options": _options(settings),
+        "options": asdict(settings.options),
     }
     path = settings.out / MANIFEST
     made = read_manifest(settings.out)
@@ -133,18 +127,6 @@ def _weights_file(spec: str) -> str:
     return file_hash(path) if Path(path).is_file() else ""
 
 
-def _options(settings: Settings) -> dict[str, Any]:
-    """Return the options that two runs with one folder must share."""
-    return {
-        "window": settings.window,
-        "hop": settings.hop,
-        "timestamps": settings.timestamps,
-        "dtype": settings.dtype,
-        "format": settings.format,
-        "part_size": settings.part_size,
-    }
-
-
 def read_manifest(out: Path) -> dict[str, Any] | None:
     """Return what a folder says of its making; None where there is nothing.
 
@@ -154,16 +136,7 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     path = out / MANIFEST
     try:
         made = json.loads(path.read_text(encoding="utf-8"))
-        names = (
-            "model",
-            "weights_hash",
-            "weights_file",
-            "precision",
-            "options",
-            "sources",
-            "noise",
-        )
-        return {name: made[name] for name in names}
+        return {name: made[name] for name in KEPT}
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, RecursionError) as error:

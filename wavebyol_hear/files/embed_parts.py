@@ -4,8 +4,8 @@ Whoever distributes the work (`--part i/n`, an array of jobs, an engine) gives e
 its own; nothing is shared but the output folder.
 """
 
-import json
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,47 +13,45 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from wavebyol_hear.audio import AudioError, AudioUnavailableError
+from wavebyol_hear.audio import AudioError
 from wavebyol_hear.files.command import readable
 from wavebyol_hear.files.containers import Contents
-from wavebyol_hear.files.decode import Decoded, DiskWave, Header, decode, read_header
-from wavebyol_hear.files.failures import ERRORS, Failure, reason_of
+from wavebyol_hear.files.decode import Decoded, DiskWave, decode, read_header
+from wavebyol_hear.files.failures import Failure, failure_of, noted
 from wavebyol_hear.files.hear_module import EncodeError, HearModel
-from wavebyol_hear.files.parquet import part_writer
-from wavebyol_hear.files.read_ahead import Unavailable, ahead, of_one_length, plan_batches
+from wavebyol_hear.files.parquet import embedding_schema, part_writer
+from wavebyol_hear.files.read_ahead import Unavailable, ahead, padded, plan_batches, why_unread
 from wavebyol_hear.files.row_store import RowStore
 from wavebyol_hear.files.sources import Part
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is embedded of each file, and how.
+    """What the rows of an output folder are: all runs with one folder have the same.
 
     Attributes:
         window: seconds that a row embeds; 0 embeds a whole file in one row.
         hop: seconds from one window to the next.
         timestamps: whether each of the model's timestamps is a row.
         dtype: of the embeddings, `float32` or `float16`.
-        batch_seconds: maximum of audio in one batch; a longer clip goes alone.
-        workers: threads that decode; 0 decodes between the batches.
+        format: `parquet`, or `npy` for one array in the end.
+        part_size: maximum of files in a part.
     """
 
     window: float = 0.0
     hop: float = 0.0
     timestamps: bool = False
     dtype: str = "float32"
-    batch_seconds: float = 64.0
-    workers: int = 2
+    format: str = "parquet"
+    part_size: int = 512
 
 
-class PartDone(NamedTuple):
-    """A finished part: its path, the clips that were embedded, and those that were not."""
+class Step(NamedTuple):
+    """Progress: how many clips were looked at, and, with a part's end, those not embedded."""
 
-    path: Path
-    embedded: int
-    failures: list[Failure]
+    clips: int
+    failures: Sequence[Failure] = ()
 
 
 @dataclass
@@ -62,14 +60,22 @@ class Plan:
 
     path: Path
     contents: Contents
-    headers: list[Header]
-    batches: list[list[int]]
     rows: RowStore
+    long: set[int] = field(default_factory=set)
+    batches: list[list[int]] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)
 
 
+class Piece(NamedTuple):
+    """What the model is given at once: a clip, or a window of it from start to end in seconds."""
+
+    clip: int
+    start: float
+    end: float
+    wave: np.ndarray | DiskWave
+
+
 Read = list[tuple[int, Decoded | str]]
-Waves = list[tuple[int, np.ndarray]]
 
 
 class Worker:
@@ -78,61 +84,69 @@ class Worker:
     Args:
         model: a loaded HEAR module.
         options: what is embedded of each file.
-        schema: of the output.
+        metadata: of the output, see `embedding_schema`.
         folder: of the output, and of what is held on disk meanwhile.
+        batch_seconds: maximum of audio in one batch; a longer clip goes alone.
+        workers: threads that decode; 0 decodes between the batches.
     """
 
-    def __init__(self, model: HearModel, options: Options, schema: pa.Schema, folder: Path) -> None:
-        self.model, self.options, self.schema, self.folder = model, options, schema, folder
-        whole = not options.timestamps
-        self.min_samples = model.pads_scenes_to if whole else 0
+    def __init__(
+        self,
+        model: HearModel,
+        options: Options,
+        metadata: Mapping[str, Any],
+        folder: Path,
+        batch_seconds: float = 64.0,
+        workers: int = 2,
+    ) -> None:
+        self.model, self.options, self.folder, self.workers = model, options, folder, workers
+        self.size = model.timestamp_size if options.timestamps else model.size
+        self.schema = embedding_schema(self.size, options.dtype, metadata)
+        self.batch_samples = int(batch_seconds * model.sample_rate)
+        self.min_samples = 0 if options.timestamps else model.pads_scenes_to
 
-    def run(self, parts: Iterable[tuple[Path, Part]]) -> Generator[int | PartDone, None, None]:
+    def run(self, parts: Iterable[tuple[Path, Part]]) -> Generator[Step, None, None]:
         """Embed parts, one after the other, reading ahead across their borders.
 
         Args:
             parts: path of the output and the part, in the order in which they are written.
 
         Yields:
-            How many clips were looked at, batch by batch, and a `PartDone` after each part.
+            A step for each batch and for the end of each part.
         """
         with ExitStack() as stack:
             plans = stack.enter_context(closing(ahead(self._plan, parts, 1)))
             jobs = ((plan, batch) for plan in plans for batch in [*plan.batches, None])
-            read = stack.enter_context(closing(ahead(self._read, jobs, self.options.workers)))
+            read = stack.enter_context(closing(ahead(self._read, jobs, self.workers)))
             for plan, clips in read:
                 if clips is None:
-                    yield len(plan.contents.clips) - sum(map(len, plan.batches))
-                    yield self._finish(plan)
-                    continue
-                self._embed(plan, clips)
-                yield len(clips)
+                    absent = len(plan.contents.clips) - sum(map(len, plan.batches))
+                    yield Step(absent, self._finish(plan))
+                else:
+                    self._embed(plan, clips)
+                    yield Step(len(clips))
 
     def _plan(self, job: tuple[Path, Part]) -> Plan:
-        """List what a part holds and decide what is read together."""
+        """List what a part holds and decide what is read together; long clips are read alone."""
         path, part = job
-        contents = Contents(part, self.folder)
-        rate = self.model.sample_rate
-        headers = [
-            read_header(c.source) if c.source is not None else Header() for c in contents.clips
-        ]
-        plan = Plan(path, contents, headers, [], RowStore(self.folder, self._size))
-        plan.failures = {i: c.error for i, c in enumerate(contents.clips) if c.source is None}
-        short = [i for i, h in enumerate(headers) if i not in plan.failures and not h.is_long]
-        plan.batches = [[i] for i, h in enumerate(headers) if h.is_long]
-        rows = np.array(short, np.int64)
-        lengths = np.array([max(headers[i].length_at(rate), self.min_samples) for i in short])
-        most = int(self.options.batch_seconds * rate)
-        plan.batches += plan_batches(rows, lengths.astype(np.int64), most)
+        plan = Plan(path, Contents(part, self.folder), RowStore(self.folder, self.size))
+        lengths: dict[int, int] = {}
+        for index, clip in enumerate(plan.contents.clips):
+            if clip.source is None:
+                plan.failures[index] = clip.error
+                continue
+            header = read_header(clip.source)
+            if header.is_long:
+                plan.long.add(index)
+            else:
+                lengths[index] = max(header.length_at(self.model.sample_rate), self.min_samples)
+        rows, samples = np.array([*lengths], np.int64), np.array([*lengths.values()], np.int64)
+        plan.batches = [[index] for index in sorted(plan.long)]
+        plan.batches += plan_batches(rows, samples, self.batch_samples)
         return plan
 
-    @property
-    def _size(self) -> int:
-        """Numbers of an embedding."""
-        return self.model.timestamp_size if self.options.timestamps else self.model.size
-
     def _read(self, job: tuple[Plan, list[int] | None]) -> tuple[Plan, Read | None]:
-        """Decode the clips of a batch."""
+        """Decode the clips of a batch; the batch None marks the end of a part."""
         plan, batch = job
         if batch is None:
             return plan, None
@@ -140,16 +154,11 @@ class Worker:
         for index in batch:
             source = plan.contents.clips[index].source
             assert source is not None
+            rate, to_disk = self.model.sample_rate, index in plan.long
             try:
-                decoded = decode(
-                    *(source, self.model.sample_rate, self.folder),
-                    to_disk=plan.headers[index].is_long,
-                )
-                read.append((index, decoded))
-            except AudioUnavailableError as error:
-                read.append((index, Unavailable(error)))
+                read.append((index, decode(source, rate, self.folder, to_disk=to_disk)))
             except AudioError as error:
-                read.append((index, str(error)))
+                read.append((index, why_unread(error)))
         return plan, read
 
     def _embed(self, plan: Plan, read: Read) -> None:
@@ -160,13 +169,10 @@ class Worker:
                 plan.failures[index] = decoded
             else:
                 clips[index] = decoded
-        for index, clip in clips.items():
-            plan.rows.describe(index, clip.duration, clip.sample_rate)
+                plan.rows.describe(index, decoded.duration, decoded.sample_rate)
         try:
             if self.options.timestamps:
                 self._timestamps(plan, clips)
-            elif self.options.window:
-                self._windows(plan, clips)
             else:
                 self._scenes(plan, clips)
         finally:
@@ -175,60 +181,52 @@ class Worker:
                     clip.wave.close()
 
     def _scenes(self, plan: Plan, clips: dict[int, Decoded]) -> None:
-        """Embed whole clips, one row each."""
-        waves = []
-        for index, clip in clips.items():
-            if isinstance(clip.wave, DiskWave):
-                long = [(index, clip.wave)]
-                for _, value in self._attempt(
-                    plan, long, lambda ws: [self.model.long_scene(ws[0])]
-                ):
-                    self._keep(plan, index, [0.0], [clip.duration], value[None])
-            else:
-                waves.append((index, self._padded(clip.wave)))
-        for index, value in self._encoded(plan, waves):
-            self._keep(plan, index, [0.0], [clips[index].duration], value[None])
+        """Embed clips, or the windows of each, one row each."""
+        window = round(self.options.window * self.model.sample_rate)
+        longest = max(window, self.min_samples)
+        count = max(1, self.batch_samples // longest) if window else len(clips)
+        pieces = self._pieces(clips, window)
+        while some := list(islice(pieces, count)):
+            for piece, value in self._attempt(plan, some, self._encode):
+                self._keep(plan, piece.clip, [piece.start], [piece.end], value[None])
 
-    def _windows(self, plan: Plan, clips: dict[int, Decoded]) -> None:
-        """Embed windows of clips, one row each."""
+    def _pieces(self, clips: dict[int, Decoded], window: int) -> Iterator[Piece]:
+        """Yield the windows of each clip, so many samples long; 0 for each clip as it is."""
         rate = self.model.sample_rate
-        window, hop = round(self.options.window * rate), round(self.options.hop * rate)
-        count = max(1, int(self.options.batch_seconds * rate) // max(window, self.min_samples))
-        spans = (
-            (index, start)
-            for index, clip in clips.items()
-            for start in window_starts(len(clip.wave), window, hop)
-        )
-        while some := list(islice(spans, count)):
-            waves = [
-                (k, self._padded(clips[i].wave[s : s + window])) for k, (i, s) in enumerate(some)
-            ]
-            indices = [index for index, _ in some]
-            for k, value in self._encoded(plan, waves, indices):
-                index, start = some[k]
-                end, duration = start + window, clips[index].duration
-                last = duration if end >= len(clips[index].wave) else end / rate
-                self._keep(plan, index, [start / rate], [last], value[None])
+        for index, clip in clips.items():
+            size = window or len(clip.wave)
+            hop = round(self.options.hop * rate) or size
+            for start in window_starts(len(clip.wave), size, hop):
+                end = start + size
+                last = clip.duration if end >= len(clip.wave) else end / rate
+                wave = clip.wave
+                if window or not isinstance(wave, DiskWave):  # else the model reads it in slices
+                    wave = padded(wave[start:end], self.min_samples)
+                yield Piece(index, start / rate, last, wave)
+
+    def _encode(self, waves: Sequence[Any]) -> Sequence[np.ndarray]:
+        """Return the scene embedding of each of some waves of one length; one on disk is alone."""
+        if isinstance(waves[0], DiskWave):
+            return [self.model.long_scene(waves[0])]
+        return list(self.model.scenes(np.stack(waves)))
 
     def _timestamps(self, plan: Plan, clips: dict[int, Decoded]) -> None:
         """Embed the instants of clips, one row each."""
-        waves = []
+        pieces = []
         for index, clip in clips.items():
             if not isinstance(clip.wave, DiskWave):
-                waves.append((index, clip.wave))
+                pieces.append(Piece(index, 0.0, clip.duration, clip.wave))
                 continue
             try:
                 for values, ms in self.model.long_timestamps(clip.wave):
                     self._keep_instants(plan, index, clip.duration, ms, values)
             except EncodeError as error:
                 plan.failures[index] = Unavailable(error)
-        for indices, batch in of_one_length(waves):
-            same = list(zip(indices, batch, strict=True))
-            for index, (values, ms) in self._attempt(plan, same, self._instants):
-                self._keep_instants(plan, index, clips[index].duration, ms, values)
+        for piece, (values, ms) in self._attempt(plan, pieces, self._instants):
+            self._keep_instants(plan, piece.clip, piece.end, ms, values)
 
-    def _instants(self, waves: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return embeddings and instants in ms of each of some clips of one length."""
+    def _instants(self, waves: Sequence[Any]) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+        """Return embeddings and instants in ms of each of some waves of one length."""
         return list(zip(*self.model.timestamps(np.stack(waves)), strict=True))
 
     def _keep_instants(
@@ -240,48 +238,25 @@ class Worker:
         starts, ends = np.clip(seconds - half, 0, duration), np.clip(seconds + half, 0, duration)
         self._keep(plan, index, starts.tolist(), ends.tolist(), values)
 
-    def _padded(self, wave: np.ndarray) -> np.ndarray:
-        """Zero-pad a short wave as the model would, so that short clips share batches."""
-        missing = self.min_samples - len(wave)
-        if missing <= 0:
-            return wave
-        return np.pad(wave, (missing // 2, missing - missing // 2))
-
-    def _encoded(
-        self, plan: Plan, waves: Waves, indices: Sequence[int] | None = None
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield scene embeddings of waves, those of one length in one batch.
-
-        Args:
-            plan: where failures are noted.
-            waves: with a number each.
-            indices: clips of the numbers; None where they are the clips.
-        """
-        for numbers, batch in of_one_length(waves):
-            same = list(zip(numbers, batch, strict=True))
-            yield from self._attempt(
-                plan, same, lambda some: list(self.model.scenes(np.stack(some))), indices
-            )
-
     def _attempt(
-        self,
-        plan: Plan,
-        waves: Sequence[tuple[int, Any]],
-        call: Callable[[list[Any]], Sequence[Any]],
-        indices: Sequence[int] | None = None,
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield what a call makes of each wave; where a batch fails, of each by itself."""
-        try:
-            results = call([wave for _, wave in waves])
-        except EncodeError as error:
-            if len(waves) == 1:
-                number = waves[0][0]
-                plan.failures[indices[number] if indices else number] = Unavailable(error)
-                return
-            for one in waves:
-                yield from self._attempt(plan, [one], call, indices)
-            return
-        yield from zip((number for number, _ in waves), results, strict=True)
+        self, plan: Plan, pieces: Iterable[Piece], call: Callable[[list[Any]], Sequence[Any]]
+    ) -> Iterator[tuple[Piece, Any]]:
+        """Yield what a call makes of waves of one length; where it fails, of each by itself.
+
+        Batches are planned by headers, and a header may promise another length than the file has.
+        """
+        by_length = defaultdict(list)
+        for piece in pieces:
+            by_length[len(piece.wave)].append(piece)
+        for same in by_length.values():
+            try:
+                yield from zip(same, call([piece.wave for piece in same]), strict=True)
+            except EncodeError as error:
+                if len(same) == 1:
+                    plan.failures[same[0].clip] = Unavailable(error)
+                    continue
+                for piece in same:
+                    yield from self._attempt(plan, [piece], call)
 
     def _keep(
         self, plan: Plan, index: int, starts: list[float], ends: list[float], values: np.ndarray
@@ -297,25 +272,17 @@ class Worker:
                 f"{self.model.spec}: an embedding holds NaN or infinity as {kind}; fix the module"
             )
 
-    def _finish(self, plan: Plan) -> PartDone:
-        """Write a part and let go of what it held open."""
-        clips = plan.contents.clips
-        failures = [
-            Failure(
-                readable(clips[i].name),
-                reason_of(str(why), clips[i].name),
-                isinstance(why, Unavailable),
-            )
-            for i, why in sorted(plan.failures.items())
-        ]
-        metadata = {ERRORS.decode(): json.dumps(failures)}
-        names = [readable(clip.name) for clip in clips]
-        with part_writer(plan.path, self.schema, metadata) as write:
-            for index, values in plan.rows.blocks(names, without=plan.failures.keys()):
+    def _finish(self, plan: Plan) -> list[Failure]:
+        """Write a part, let go of what it held open, and return what it lacks."""
+        names = [clip.name for clip in plan.contents.clips]
+        failures = [failure_of(names[i], why) for i, why in sorted(plan.failures.items())]
+        shown = [readable(name) for name in names]
+        with part_writer(plan.path, self.schema, noted(failures)) as write:
+            for index, values in plan.rows.blocks(shown, without=plan.failures.keys()):
                 write(index, values)
         plan.rows.close()
         plan.contents.close()
-        return PartDone(plan.path, len(clips) - len(failures), failures)
+        return failures
 
 
 def window_starts(length: int, window: int, hop: int) -> list[int]:

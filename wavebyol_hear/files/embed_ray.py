@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wavebyol_hear.files.embed_parts import PartDone, Worker
+from wavebyol_hear.files.embed_parts import Step, Worker
 from wavebyol_hear.files.extras import require
 from wavebyol_hear.files.sources import Part
 
@@ -87,16 +87,15 @@ class _Embedder:
         torch.set_num_threads(cores)
         self.worker = make()
 
-    def run(self, path: Path, part: Part) -> PartDone:
+    def run(self, path: Path, part: Part) -> Step:
         """Embed one part."""
-        *_, done = self.worker.run([(path, part)])
-        assert isinstance(done, PartDone)
-        return done
+        steps = list(self.worker.run([(path, part)]))
+        return Step(sum(step.clips for step in steps), steps[-1].failures)
 
 
 def run_on_ray(
     make: Callable[[], Worker], parts: Iterable[tuple[Path, Part]], cluster: Cluster
-) -> Generator[int | PartDone, None, None]:
+) -> Generator[Step, None, None]:
     """Embed parts on a cluster, in any order; yields as `Worker.run`, part by part.
 
     Args:
@@ -142,12 +141,12 @@ def _collect(
     ray: Any,  # noqa: ANN401
     busy: dict[Any, Any],
     free: deque[Any],
-) -> Generator[int | PartDone, None, None]:
+) -> Generator[Step, None, None]:
     """Wait for a part, free its actor, and yield what came of it."""
     (future,), _ = ray.wait(list(busy), num_returns=1)
     free.append(busy.pop(future))
     try:
-        done: PartDone = ray.get(future)
+        step: Step = ray.get(future)
     except ray.exceptions.RayActorError as error:
         raise ClusterError(
             f"a part was lost {RETRIES + 1} times with the process that embedded it; "
@@ -155,5 +154,4 @@ def _collect(
         ) from error
     except ray.exceptions.RayTaskError as error:
         raise error.as_instanceof_cause() from error
-    yield done.embedded + len(done.failures)
-    yield done
+    yield step

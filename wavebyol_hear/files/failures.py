@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.command import readable
+from wavebyol_hear.files.read_ahead import Unavailable
 from wavebyol_hear.files.stores import opened
 
 ERRORS = b"errors"
@@ -24,11 +25,16 @@ class Failure(NamedTuple):
     passing: bool
 
 
-def reason_of(message: str, name: str) -> str:
-    """Return an error's message on one line, without the file's name at its begin."""
-    for begin in (f"{name}: ", "the audio: "):
-        message = message.removeprefix(begin)
-    return " ".join(readable(message).split())
+def failure_of(name: str, why: str) -> Failure:
+    """Return a failure by an error's message, on one line and without the file's name before it."""
+    reason = why.removeprefix(f"{name}: ").removeprefix("the audio: ")
+    reason = " ".join(readable(reason).split())
+    return Failure(readable(name), reason, isinstance(why, Unavailable))
+
+
+def noted(failures: Sequence[Failure]) -> dict[str, str]:
+    """Return the metadata of a part that lacks some files, for `outcome_of`."""
+    return {ERRORS.decode(): json.dumps(failures)}
 
 
 class Outcome(NamedTuple):

@@ -8,6 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -32,6 +33,11 @@ class Unavailable(str):
     """The message of a file that cannot be read for a reason that may pass: try again later."""
 
     __slots__ = ()
+
+
+def why_unread(error: AudioError) -> str:
+    """Return the message of an error, as `Unavailable` where its reason may pass."""
+    return Unavailable(error) if isinstance(error, AudioUnavailableError) else str(error)
 
 
 Transform = Callable[[np.ndarray, int, int], np.ndarray]
@@ -66,41 +72,29 @@ def ahead(
         pool.shutdown(wait=not interrupted(), cancel_futures=True)
 
 
+@dataclass(frozen=True)
 class Reader:
-    """Decodes batches of files.
+    """Decodes files.
 
-    Args:
+    Attributes:
         paths: of the files, by row.
         sample_rate: wanted, in Hz.
         transform: applied to every file at its own rate; None reads files as they are.
-        min_samples: samples to which a shorter wave is zero-padded, evenly on both sides.
+        min_samples: see `padded`.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[str],
-        sample_rate: int,
-        transform: Transform | None = None,
-        min_samples: int = 0,
-    ) -> None:
-        """Keep the list."""
-        self.paths = paths
-        self.min_samples = min_samples
-        self.sample_rate = sample_rate
-        self.transform = transform
+    paths: Sequence[str]
+    sample_rate: int
+    transform: Transform | None = None
+    min_samples: int = 0
 
     def read_all(self, rows: list[int]) -> Batch:
-        """Return each row with its wave, or with the message of its error."""
-        return [(row, self._padded(self.read(row))) for row in rows]
-
-    def _padded(self, wave: np.ndarray | str) -> np.ndarray | str:
-        """Return a wave of `min_samples` samples or more, or the message of its error."""
-        if isinstance(wave, str) or len(wave) >= self.min_samples:
-            return wave
-        padded = np.zeros(self.min_samples, dtype=np.float32)
-        left = (self.min_samples - len(wave)) // 2
-        padded[left : left + len(wave)] = wave
-        return padded
+        """Return each row with its wave, padded, or with the message of its error."""
+        waves = ((row, self.read(row)) for row in rows)
+        return [
+            (row, wave if isinstance(wave, str) else padded(wave, self.min_samples))
+            for row, wave in waves
+        ]
 
     def read(self, row: int) -> np.ndarray | str:
         """Return the wave of a row, or why there is none."""
@@ -112,10 +106,17 @@ class Reader:
             own = audio_header(path)[0] or rate
             wave = self.transform(read_audio(path, own), own, row)
             return wave if own == rate else soxr.resample(wave, own, rate, quality="HQ")
-        except AudioUnavailableError as error:
-            return Unavailable(error)
         except AudioError as error:
-            return str(error)
+            return why_unread(error)
+
+
+def padded(wave: np.ndarray, min_samples: int) -> np.ndarray:
+    """Return a wave, zero-padded evenly on both sides where it is shorter, as a model itself would.
+
+    Short clips of all lengths share batches then.
+    """
+    missing = max(0, min_samples - len(wave))
+    return np.pad(wave, (missing // 2, missing - missing // 2)) if missing else wave
 
 
 def of_one_length(
@@ -130,12 +131,6 @@ def of_one_length(
         by_length[len(wave)].append((row, wave))
     for same in by_length.values():
         yield [row for row, _ in same], np.stack([wave for _, wave in same])
-
-
-def length_after(path: str, sample_rate: int) -> int:
-    """Return the length a file will have at a rate, from its header; 0 where it has none."""
-    rate, count = audio_header(path)
-    return round(count * sample_rate / rate) if rate else 0
 
 
 def plan_batches(rows: np.ndarray, lengths: np.ndarray, max_samples: int) -> Iterator[list[int]]:
@@ -183,10 +178,12 @@ def planned_batches(
     min_samples: int = 0,
 ) -> Iterator[list[int]]:
     """Yield the batches of `read_batches`; of some of them in a row, it makes the same again."""
-    look = with_progress(rows, "reading lengths")
-    lengths = np.fromiter(
-        (max(min_samples, length_after(paths[row], sample_rate)) for row in look), np.int64
-    )
+
+    def length(row: int) -> int:
+        rate, count = audio_header(paths[row])
+        return max(min_samples, round(count * sample_rate / rate) if rate else 0)
+
+    lengths = np.fromiter(map(length, with_progress(rows, "reading lengths")), np.int64)
     return plan_batches(np.asarray(rows), lengths, int(batch_seconds * sample_rate))
 
 
@@ -208,8 +205,7 @@ def read_batches(
         workers: threads that decode; 0 decodes in the caller's.
         batch_seconds: maximum of audio in a batch, in seconds; a longer clip goes alone.
         transform: applied to every file at its own rate; None reads files as they are.
-        min_samples: samples to which the model itself pads a shorter clip, evenly on both sides: it
-            is done here, so that short clips of all lengths share batches.
+        min_samples: to which the model itself pads shorter clips, see `padded`.
     """
     plan = planned_batches(paths, rows, sample_rate, batch_seconds, min_samples)
     # All threads share each batch: the first comes soon, and none is alone with the last.
