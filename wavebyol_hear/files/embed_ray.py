@@ -8,7 +8,6 @@ paths.
 
 import os
 import socket
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,28 +124,22 @@ def run_on_ray(
             max_task_retries=RETRIES,
         )(_Embedder)
         actors = [kind.remote(make, cluster.cores) for _ in range(count)]
-        free, busy = deque(actors * IN_FLIGHT), dict[Any, Any]()
-        for path, part in parts:
-            if not free:
-                yield from _collect(ray, busy, free)
-            actor = free.popleft()
-            busy[actor.run.remote(path, part)] = actor
-        while busy:
-            yield from _collect(ray, busy, free)
+        pool = ray.util.ActorPool(actors * IN_FLIGHT)
+        for job in parts:
+            if not pool.has_free():
+                yield _next(ray, pool)
+            pool.submit(lambda actor, job: actor.run.remote(*job), job)
+        while pool.has_next():
+            yield _next(ray, pool)
     finally:
         ray.shutdown()
 
 
-def _collect(
-    ray: Any,  # noqa: ANN401
-    busy: dict[Any, Any],
-    free: deque[Any],
-) -> Generator[Step, None, None]:
-    """Wait for a part, free its actor, and yield what came of it."""
-    (future,), _ = ray.wait(list(busy), num_returns=1)
-    free.append(busy.pop(future))
+def _next(ray: Any, pool: Any) -> Step:  # noqa: ANN401
+    """Wait for a part and return what came of it."""
     try:
-        step: Step = ray.get(future)
+        step: Step = pool.get_next_unordered()
+        return step
     except ray.exceptions.RayActorError as error:
         raise ClusterError(
             f"a part was lost {RETRIES + 1} times with the process that embedded it; "
@@ -154,4 +147,3 @@ def _collect(
         ) from error
     except ray.exceptions.RayTaskError as error:
         raise error.as_instanceof_cause() from error
-    yield step
