@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": Command("wavebyol_hear.classify.train", "Train a classifier on labeled audio files"),
     "predict": Command("wavebyol_hear.classify.predict", "Classify audio files"),
+    "info": Command("wavebyol_hear.info", "Describe a weights file and its training"),
     "export": Command(
         "wavebyol_hear.export.command", "Export the model as an ONNX file or a torch.export program"
     ),

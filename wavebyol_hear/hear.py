@@ -1,7 +1,6 @@
 """The HEAR API: a model from a weights file, and embeddings of audio in bounded memory."""
 
 import warnings
-from importlib import resources
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import PRESETS, Encoder
 from wavebyol_hear.pooling import Pooling
 from wavebyol_hear.precision import Precision
-from wavebyol_hear.pretrained import weights_path
+from wavebyol_hear.pretrained import shipped, weights_path
 
 DEFAULT_PRESET = "wide_bank"
 
@@ -163,10 +162,8 @@ def _classifier(
 
 def _shipped(preset: str, untrained: bool) -> Weights:
     """Return the weights in the package, or untrained ones."""
-    weights = resources.files("wavebyol_hear").joinpath("weights", f"{preset}.safetensors")
-    if weights.is_file() and not untrained:
-        with resources.as_file(weights) as path:
-            return load_weights(path, preset)
+    if shipped(preset).is_file() and not untrained:
+        return load_weights(shipped(preset), preset)
     why = "as asked for" if untrained else "no weights ship for it"
     warnings.warn(
         f"wavebyol_hear: {preset} is UNTRAINED ({why}) and its embeddings say little: give "

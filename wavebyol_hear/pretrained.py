@@ -12,6 +12,11 @@ WEIGHTS = "model.safetensors"
 REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
 
 
+def shipped(preset: str) -> Path:
+    """Return where the package has, or would have, the weights of a preset."""
+    return Path(__file__).parent / "weights" / f"{preset}.safetensors"
+
+
 def weights_path(name: str) -> Path:
     """Return the weights file that a name stands for, from the hub's cache where it is one of it.
 

@@ -81,9 +81,8 @@ def test_untrained_weights_are_seeded_and_warned_of_once():
 def test_shipped_weights_are_used_without_a_word(tmp_path, monkeypatch):
     torch.manual_seed(5)
     shipped = Encoder(PRESETS[hear.DEFAULT_PRESET])
-    (tmp_path / "weights").mkdir()
-    save_encoder(tmp_path / "weights" / f"{hear.DEFAULT_PRESET}.safetensors", shipped, {})
-    monkeypatch.setattr(hear.resources, "files", lambda package: tmp_path)
+    save_encoder(tmp_path / f"{hear.DEFAULT_PRESET}.safetensors", shipped, {})
+    monkeypatch.setattr(hear, "shipped", lambda preset: tmp_path / f"{preset}.safetensors")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = wavebyol_hear.load_model()

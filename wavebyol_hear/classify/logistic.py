@@ -44,12 +44,19 @@ class Selection:
         l2: the penalty.
         score: accuracy, or mean average precision where clips have several labels, 0 to 1.
         of_folds: the score on each fold; one number for a fixed split.
+        rows: clips that were tested, ascending.
+        logits: of each class for these clips, from a classifier that has not seen them.
+
+    Shape:
+        rows int64 [m], logits float32 [m, K].
     """
 
     solution: Solution
     l2: float
     score: float
     of_folds: tuple[float, ...]
+    rows: np.ndarray
+    logits: np.ndarray
 
 
 def fit(
@@ -178,14 +185,16 @@ def select(
         train = np.ones(len(split), bool)
     *_, solution = fit(features[train], targets[train], L2[: chosen + 1], multilabel=multilabel)
     if fixed:
-        reached = score(solution.logits(features[test]), targets[test], multilabel)
-        return Selection(solution, L2[chosen], reached, (reached,))
+        unseen = solution.logits(features[test])
+        reached = score(unseen, targets[test], multilabel)
+        return Selection(solution, L2[chosen], reached, (reached,), np.flatnonzero(test), unseen)
     unseen = np.zeros(targets.shape, np.float32)
     for fold in folds:
         held = split == fold
         unseen[held] = logits[best(~held), held]
     of_folds = tuple(score(unseen[split == f], targets[split == f], multilabel) for f in folds)
-    return Selection(solution, L2[chosen], score(unseen, targets, multilabel), of_folds)
+    reached = score(unseen, targets, multilabel)
+    return Selection(solution, L2[chosen], reached, of_folds, np.arange(len(split)), unseen)
 
 
 def loss(logits: np.ndarray, targets: np.ndarray, multilabel: bool) -> float:

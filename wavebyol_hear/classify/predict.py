@@ -3,7 +3,7 @@
 import argparse
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from wavebyol_hear.audio import AudioError, read_audio
 from wavebyol_hear.classify.model import Classifier
 from wavebyol_hear.classify.train import ClassifyError
 from wavebyol_hear.files.atomic import write_text
-from wavebyol_hear.files.labels import audio_below
+from wavebyol_hear.files.sources import Item, Listing
+from wavebyol_hear.files.stores import is_remote
 from wavebyol_hear.hear import load_model
 
 FAILED_SOME = 1
@@ -25,12 +26,19 @@ WINDOW, HOP = 2.0, 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    add("classifier", help="a file of `wavebyol train`")
-    add("files", nargs="+", type=Path, metavar="FILE", help="audio files, or folders of them")
-    add("--timestamps", action="store_true", help="one row for each window of a file")
-    add("--window", type=float, help=f"seconds of a window ({WINDOW:g})")
-    add("--hop", type=float, help=f"seconds from one window to the next ({HOP:g})")
-    add("--out", type=Path, metavar="FILE", help="write the CSV there, not to the terminal")
+    add("classifier", metavar="CLASSIFIER", help="file that `wavebyol train` wrote")
+    add(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="audio file, folder of audio files, @list.txt with one path per line, or CSV file "
+        "with a path column",
+    )
+    add("--timestamps", action="store_true", help="one row per window instead of one per file")
+    add("--window", type=float, metavar="SECONDS", help=f"window length (default: {WINDOW:g})")
+    hop = f"distance between the starts of windows (default: {HOP:g})"
+    add("--hop", type=float, metavar="SECONDS", help=hop)
+    add("--out", type=Path, metavar="FILE", help="CSV file to write (default: standard output)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,12 +62,14 @@ def run(args: argparse.Namespace) -> int:
     span = ("start", "end") if args.timestamps else ()
     output.writerow(["path", *span, "label", *model.classes])
     failed = 0
-    for path in audio_files(args.files):
+    for item in listed(args.files):
         try:
-            for begin, end, row in rows(model, path, args):
+            if item.error:
+                raise AudioError(f"{item.path}: {item.error}")
+            for begin, end, row in rows(model, Path(item.path), args):
                 place = (f"{begin:.3f}", f"{end:.3f}") if args.timestamps else ()
                 numbers = (f"{value:.4f}" for value in row)
-                output.writerow([path, *place, label(model, row), *numbers])
+                output.writerow([item.path, *place, label(model, row), *numbers])
         except AudioError as error:
             sys.stderr.write(f"{error}\n")
             failed += 1
@@ -75,16 +85,22 @@ class _Lines:
         self.write = lines.append
 
 
-def audio_files(paths: list[Path]) -> Iterator[Path]:
-    """Yield files as they are, and in place of a folder the audio files below it, sorted."""
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        found = list(audio_below(path))
-        if not found:
-            raise ClassifyError(f"{path}: the folder holds no audio file")
-        yield from found
+def listed(sources: Sequence[str]) -> Iterator[Item]:
+    """Yield the audio files that sources name: files, folders, `@list.txt`, CSV files.
+
+    Raises:
+        SourceError: a source does not exist.
+        ClassifyError: a source is a tar shard or a table of audio, or there is no audio file.
+    """
+    found = False
+    for part in Listing().parts(sources):
+        for item in part.items:
+            if part.kind != "files" or is_remote(item.path):
+                raise ClassifyError(f"{item.path}: give audio files, folders or lists on disk")
+            found = True
+            yield item
+    if not found:
+        raise ClassifyError(f"{', '.join(sources)}: no audio file found")
 
 
 def rows(

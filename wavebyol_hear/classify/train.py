@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from wavebyol_hear.files.read_ahead import with_progress
 from wavebyol_hear.head import READ_OUT, Head
 
 FILES_AT_ONCE = 128
+LEFT_SOME_OUT = 1
+CONFUSIONS = 3
+"""Confusions that are named in the summary."""
 
 
 class ClassifyError(ValueError):
@@ -32,30 +36,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "labels",
         type=Path,
-        help="a CSV file with the columns path and label (several labels of a clip as a;b) and "
-        "optionally split or fold, and group; or a folder whose folders are the classes",
+        metavar="LABELS",
+        help="CSV file with the columns path and label (several labels as a;b) and optionally "
+        "split or fold, and group; or a folder with one subfolder per class",
     )
-    add("--out", type=Path, required=True, metavar="FILE", help="where to write the classifier")
+    add("--out", type=Path, required=True, metavar="FILE", help="classifier to write")
     add(
         "--model",
         default="wavebyol_hear",
         metavar="SPEC",
-        help="wavebyol_hear[:weights][?option=value&...], the encoder and its read-out "
-        "(%(default)s)",
+        help="encoder, as wavebyol_hear[:weights][?option=value&...] (default: %(default)s)",
     )
     add(
         "--finetune",
         type=int,
         default=0,
         metavar="EPOCHS",
-        help="then train encoder and head together for so many passes, twice: once without a fold "
-        "(or the part test), which gives a score, and once with all clips",
+        help="also fine-tune encoder and classifier for this many epochs: once without one fold "
+        "(or the test part) to measure the accuracy, and once on all clips",
     )
-    add("--seed", type=int, default=0, help="of the drawn folds (%(default)s)")
+    add("--seed", type=int, default=0, help="random seed of the drawn folds (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, say how well it does on unseen clips, and write; see the module."""
+    """Train, report the accuracy on unseen clips, write, and return the exit status.
+
+    It is 1 where files could not be used and were left out.
+    """
     if args.finetune < 0:
         raise ClassifyError(f"--finetune is {args.finetune}: give epochs, 1 or more")
     if args.out.is_dir():
@@ -64,13 +71,18 @@ def run(args: argparse.Namespace) -> int:
         raise ClassifyError(
             f"--out {args.out}: there is no folder {args.out.parent}: make it first"
         )
-    labeled = read_labels(args.labels, seed=args.seed)
+    listed = read_labels(args.labels, seed=args.seed)
+    model = load_encoder(args.model)
+    features, bad = embed(model, listed)
+    labeled = listed
+    if bad:
+        labeled = read_labels(args.labels, seed=args.seed, leave_out=bad)
+        row = {file.path: i for i, file in enumerate(listed.files)}
+        features = features[[row[file.path] for file in labeled.files]]
     sys.stdout.write(
         f"{args.labels}: {len(labeled.files)} clips, {len(labeled.classes)} classes; "
         f"{labeled.note}\n"
     )
-    model = load_encoder(args.model)
-    features = embed(model, labeled)
     splits = [file.split for file in labeled.files]
     result = select(features, labeled.targets(), splits, fixed=labeled.fixed)
     options: dict[str, Any] = {"pooling": None, "whiten": True, "dims": None, "normalize": False}
@@ -97,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         )
     save_classifier(args.out, model, head, facts)
     sys.stdout.write(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB\n")
-    return 0
+    return LEFT_SOME_OUT if bad else 0
 
 
 def load_encoder(spec: str) -> Embedder:
@@ -112,55 +124,75 @@ def load_encoder(spec: str) -> Embedder:
     return model
 
 
-def embed(model: Embedder, labeled: LabeledFiles) -> np.ndarray:
-    """Return the embeddings of the files, with a progress bar: float32 [n, D].
+def embed(model: Embedder, labeled: LabeledFiles) -> tuple[np.ndarray, list[str]]:
+    """Return the embeddings of the files, with a progress bar, and the paths of unusable files.
+
+    Why a file cannot be used is said on standard error; its embedding is zero.
 
     Raises:
-        ClassifyError: files cannot be used; each is named on standard error.
+        AudioError: embedding fails though every file can be read.
+
+    Shape:
+        float32 [n, D].
     """
     paths = [labeled.root / file.path for file in labeled.files]
-    out, bad = np.empty((len(paths), model.scene_embedding_size), np.float32), list[str]()
+    features = np.zeros((len(paths), model.scene_embedding_size), np.float32)
+    bad: dict[int, str] = {}
     starts = range(0, len(paths), FILES_AT_ONCE)
     for start in with_progress(starts, "embedding", unit=f"{FILES_AT_ONCE} clips"):
-        part = paths[start : start + FILES_AT_ONCE]
+        rows = np.arange(start, min(start + FILES_AT_ONCE, len(paths)))
         try:
-            out[start : start + len(part)] = model.embed(part)
+            features[rows] = model.embed([paths[row] for row in rows])
         except AudioError:
-            found = unusable(part, model.sample_rate)
-            if not found:  # a fault of the moment: no file is to blame
+            unusable = why_unusable(paths, rows, model.sample_rate)
+            if not unusable:  # a temporary failure: no file is to blame
                 raise
-            bad += found
-    for line in bad:
-        sys.stderr.write(f"bad file: {line}\n")
-    if bad:
-        raise ClassifyError(
-            f"{labeled.source}: {len(bad)} of {len(paths)} files cannot be used; repair them or "
-            "leave them out"
-        )
-    return out
+            bad |= unusable
+            rows = np.setdiff1d(rows, list(unusable))
+            if len(rows):
+                features[rows] = model.embed([paths[row] for row in rows])
+    for reason in bad.values():
+        sys.stderr.write(f"left out: {reason}\n")
+    return features, [labeled.files[row].path for row in bad]
 
 
-def unusable(paths: Sequence[Path], sample_rate: int) -> list[str]:
-    """Return why files cannot be used, of those that cannot."""
-    reasons = []
-    for path in paths:
+def why_unusable(paths: Sequence[Path], rows: np.ndarray, sample_rate: int) -> dict[int, str]:
+    """Return for each row whose file cannot be decoded the reason."""
+    reasons = {}
+    for row in rows.tolist():
         try:
-            read_audio(path, sample_rate)
+            read_audio(paths[row], sample_rate)
         except AudioError as error:
-            reasons.append(str(error))
+            reasons[row] = str(error)
     return reasons
 
 
 def summary(labeled: LabeledFiles, result: Selection) -> str:
-    """Return the score in words."""
+    """Return the score in words, and the commonest confusions."""
     what = "mean average precision" if labeled.multilabel else "accuracy"
     if labeled.fixed:
-        return f"{what} on the test part: {100 * result.score:.1f} % (l2 {result.l2:g})"
-    low, high = (100 * bound(result.of_folds) for bound in (min, max))
-    return (
-        f"cross-validated {what}: {100 * result.score:.1f} % ({len(result.of_folds)} folds: "
-        f"{low:.1f} to {high:.1f}; l2 {result.l2:g}); the saved head is fitted to all clips"
-    )
+        text = f"{what} on the test part: {100 * result.score:.1f} % (l2 {result.l2:g})"
+    else:
+        low, high = (100 * bound(result.of_folds) for bound in (min, max))
+        text = (
+            f"cross-validated {what}: {100 * result.score:.1f} % ({len(result.of_folds)} folds: "
+            f"{low:.1f} to {high:.1f}; l2 {result.l2:g}); the saved classifier is fitted to all "
+            "clips"
+        )
+    return text if labeled.multilabel else text + confusions(labeled, result)
+
+
+def confusions(labeled: LabeledFiles, result: Selection) -> str:
+    """Return a line on the commonest confusions of unseen clips; nothing where there are none."""
+    true = labeled.targets()[result.rows].argmax(1)
+    pairs = zip(true.tolist(), result.logits.argmax(1).tolist(), strict=True)
+    wrong = Counter((right, guess) for right, guess in pairs if right != guess)
+    names, clips = labeled.classes, Counter(true.tolist())
+    texts = [
+        f"{names[right]} taken for {names[guess]} ({n} of {clips[right]})"
+        for (right, guess), n in wrong.most_common(CONFUSIONS)
+    ]
+    return f"\ncommonest confusions: {', '.join(texts)}" if texts else ""
 
 
 def provenance(labeled: LabeledFiles, result: Selection) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,9 @@ class LabeledFiles:
         return _one_hot([file.labels for file in self.files], self.classes)
 
 
-def read_labels(source: str | Path, *, seed: int = 0) -> LabeledFiles:
+def read_labels(
+    source: str | Path, *, seed: int = 0, leave_out: Collection[str] = ()
+) -> LabeledFiles:
     """Read a CSV table (`path,label` and optionally `split` or `fold`, `group`) or class folders.
 
     Paths in a table are relative to its folder. Several labels of a clip are separated by `;`.
@@ -88,7 +90,8 @@ def read_labels(source: str | Path, *, seed: int = 0) -> LabeledFiles:
     Args:
         source: a CSV file, or a folder whose folders are named by their class; files below them,
             at any depth, are its clips.
-        seed: of the drawn folds.
+        seed: random seed of the drawn folds.
+        leave_out: paths of files to leave out, as `LabeledFile.path` has them.
 
     Raises:
         TableError: a file is missing or listed twice, a label is empty, a class cannot be both
@@ -103,6 +106,9 @@ def read_labels(source: str | Path, *, seed: int = 0) -> LabeledFiles:
     else:
         lines, rows, given = _table(source)
         root = source.parent
+    if leave_out:
+        kept = [i for i, row in enumerate(rows) if row.path not in leave_out]
+        lines, rows = [lines[i] for i in kept], [rows[i] for i in kept]
     if not rows:
         raise TableError(
             f"{source}: holds no labeled audio file; give a CSV file with the columns path and "

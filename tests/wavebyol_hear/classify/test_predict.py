@@ -13,7 +13,7 @@ from tests.wavebyol_hear.classify.conftest import CLASSES, sound
 from wavebyol_hear import __main__ as command
 from wavebyol_hear import load_model
 from wavebyol_hear.classify.model import Classifier
-from wavebyol_hear.classify.predict import audio_files
+from wavebyol_hear.classify.predict import listed
 
 
 def table(text: str) -> list[dict[str, str]]:
@@ -74,12 +74,17 @@ def test_bad_arguments_are_one_line(
     from wavebyol_hear.checkpoint import save_encoder
 
     save_encoder(tmp_path / "plain", load_model(preset="slim").encoder, {})
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.tar").touch()
     for arguments, line in (
         ([str(tmp_path / "absent"), "x.wav"], "absent cannot be read"),
         ([str(tmp_path / "plain"), "x.wav"], "holds an encoder without a head"),
         ([str(classifier), "x.wav", "--timestamps", "--hop", "0"], "--hop is 0: give seconds"),
         ([str(classifier), "x.wav", "--window", "1"], "--window without --timestamps: add"),
         ([str(classifier), "x.wav", "--out", str(tmp_path / "no" / "o")], "make it first"),
+        ([str(classifier), "x.wav"], "x.wav: no such file or folder; correct the path"),
+        ([str(classifier), str(tmp_path / "empty")], "no audio file found"),
+        ([str(classifier), str(tmp_path / "a.tar")], "give audio files, folders or lists on disk"),
     ):
         assert command.main(["predict", *arguments]) == 2
         error = capsys.readouterr().err
@@ -91,5 +96,19 @@ def test_a_folder_s_audio_files_are_taken_but_for_hidden_ones(tmp_path: Path) ->
     for name in ("b.wav", "a/c.flac", "._b.wav", ".trash/d.wav", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    files = list(audio_files([tmp_path, tmp_path / "._b.wav"]))
+    files = [Path(item.path) for item in listed([str(tmp_path), str(tmp_path / "._b.wav")])]
     assert files == [tmp_path / name for name in ("b.wav", "a/c.flac", "._b.wav")]
+
+
+def test_lists_name_files_and_a_missing_one_fails_alone(
+    classifier: Path, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [folders / "low" / "0.wav", folders / "high" / "1.wav", "absent.wav"]
+    (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in names))
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n},x\n" for n in names))
+    for source in ("@" + str(tmp_path / "list.txt"), str(tmp_path / "list.csv")):
+        assert command.main(["predict", str(classifier), source]) == 1
+        printed = capsys.readouterr()
+        assert [row["label"] for row in table(printed.out)] == ["low", "high"]
+        assert printed.err.count("\n") == 1
+        assert "absent.wav" in printed.err

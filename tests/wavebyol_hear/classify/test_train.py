@@ -124,14 +124,52 @@ def test_other_bad_arguments_are_one_line(
         assert error.count("\n") == 1
 
 
-def test_all_damaged_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = write(tmp_path, "\n".join(["path,label", *rows()]))
-    for name in ("low2.wav", "high1.wav"):
+def test_damaged_files_are_named_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The classifier is that of a table without them."""
+    table, bad = write(tmp_path, "\n".join(["path,label", *rows()])), ("low2.wav", "high1.wav")
+    for name in bad:
         (tmp_path / name).write_bytes(b"no sound")
+    assert command.main(["train", str(table), "--out", str(tmp_path / "mine"), *MODEL]) == 1
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if line.startswith("left out: ")]
+    assert {Path(line.split(": ")[1]).name for line in lines} == {*bad}
+    assert "10 clips, 3 classes" in printed.out
+    table.write_text("\n".join(["path,label", *(r for r in rows() if split(r)[0] not in bad)]))
+    assert command.main(["train", str(table), "--out", str(tmp_path / "other"), *MODEL]) == 0
+    one, other = (load_model(str(tmp_path / name)) for name in ("mine", "other"))
+    assert isinstance(one, Classifier)
+    assert isinstance(other, Classifier)
+    np.testing.assert_allclose(one.head.weight, other.head.weight, atol=1e-5)
+
+
+def test_a_class_that_damaged_files_leave_too_small_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write(tmp_path, "\n".join(["path,label", *rows()]))
+    for i in range(3):
+        (tmp_path / f"low{i}.wav").write_bytes(b"no sound")
     assert command.main(["train", str(table), "--out", str(tmp_path / "mine"), *MODEL]) == 2
-    *_, first, second, last = capsys.readouterr().err.splitlines()
-    assert {Path(line.split(": ")[1]).name for line in (first, second)} == {"low2.wav", "high1.wav"}
-    assert f"2 of {len(rows())} files cannot be used" in last
+    assert "the class 'low' has one clip" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "mine").exists()
+
+
+def test_the_commonest_confusions_of_unseen_clips_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two clips of one sound have the label of the other."""
+
+    def swapped(kind: str, index: int) -> str:
+        return "high" if kind == "low" and index < 2 else kind
+
+    table = write(tmp_path, "\n".join(["path,label", *rows(swapped)]))
+    assert command.main(["train", str(table), "--out", str(tmp_path / "mine"), *MODEL]) == 0
+    printed = capsys.readouterr().out
+    assert "commonest confusions: " in printed
+    assert "high taken for low (" in printed
+    assert " of 6)" in printed
+    assert "noise taken for" not in printed
 
 
 def test_a_fault_of_the_moment_is_no_row_of_chance(
