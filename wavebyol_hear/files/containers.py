@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from wavebyol_hear.files.decode import Blob, Source
 from wavebyol_hear.files.read_ahead import Unavailable, ahead
-from wavebyol_hear.files.sources import SUFFIXES, WEB, Part
+from wavebyol_hear.files.sources import SUFFIXES, WEB, Part, lies_in
 from wavebyol_hear.files.stores import AT_ONCE, is_remote, location, named_errors
 
 COPY_BYTES = 1 << 20
@@ -151,7 +151,7 @@ def _beside(name: str, table: str, path: str) -> Clip:
     """Return the file that a row without bytes names, if it lies in the table's folder."""
     folder = os.path.realpath(os.path.dirname(table) or ".")
     file = os.path.join(folder, path)
-    if path and os.path.realpath(file).startswith(os.path.join(folder, "")):
+    if path and lies_in(file, folder):
         return Clip(name, file)
     return Clip(name, None, "the row holds no bytes and no path below the table's folder")
 

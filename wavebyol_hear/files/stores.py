@@ -19,12 +19,14 @@ EXTRAS = {"gs": "gcs", "gcs": "gcs"}
 """Extra of setup.cfg by the scheme of a URL; of others `s3`."""
 AT_ONCE = 16
 """Requests to a store under way at a time."""
+CHANGED = ("ETag", "etag", "md5Hash", "LastModified", "updated", "mtime", "created")
+"""What stores call the content's hash, or when it was written; the first that is there counts."""
 CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs")
 """Packages whose errors have no base that says what they are."""
 
 
 class StoreError(ValueError):
-    """A URL that no installed package of fsspec reads: one line with the URL and the remedy."""
+    """A URL that no installed package reads, or with nothing there: one line with the remedy."""
 
 
 def is_remote(path: str | Path) -> bool:
@@ -62,6 +64,29 @@ def location(path: str | Path) -> Path:
             f"{path}: cannot be opened ({' '.join(str(error).split())}); {remedy}"
         ) from error
     return cast(Path, place)
+
+
+def objects_below(url: str) -> Iterator[tuple[str, int, str]]:
+    """Yield what is below a folder of a store, or fits a pattern with `*`, but for what is hidden.
+
+    Yields:
+        URL, size in bytes, and a text that changes with the content, sorted by URL.
+
+    Raises:
+        StoreError: there is nothing.
+        OSError: the store cannot be reached, or refuses.
+    """
+    place: Any = location(url)
+    with named_errors(url):
+        search = place.fs.glob if "*" in url else place.fs.find
+        found = search(place.path, detail=True)
+    if not found:
+        raise StoreError(f"{url}: there is nothing; correct the URL")
+    top = place.path.partition("*")[0]
+    for path, about in sorted(found.items()):
+        if "/." not in f"/{path.removeprefix(top)}":
+            changed = next((about[key] for key in CHANGED if about.get(key)), "")
+            yield place.fs.unstrip_protocol(path), about["size"], str(changed)
 
 
 def scratch(folder: Path) -> Path:

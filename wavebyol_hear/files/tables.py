@@ -45,30 +45,40 @@ def read_table(
         >>> list(read_table(path, ("path", "label")))
         [(2, {'path': 'a, b.wav', 'label': 'dog'})]
     """
+    rows = _rows(path)
+    _, names = next(rows)
+    absent = [name for name in needed if name not in names]
+    if absent:
+        shown = ", ".join(names)[:80] or "no header"
+        raise TableError(f"{path}: lacks the column {', '.join(absent)} (it has {shown})")
+    columns = {name: names.index(name) for name in (*needed, *optional) if name in names}
+    for line, row in rows:
+        if len(row) != len(names):
+            raise TableError(
+                f"{path}, line {line}: {len(row)} values for {len(names)} columns; quote values "
+                "that hold the delimiter"
+            )
+        yield line, {name: row[i].strip() for name, i in columns.items()}
+
+
+def header(path: str | Path) -> list[str]:
+    """Return the names of a CSV file's columns, in lower case; errors are as of `read_table`."""
+    return next(_rows(path))[1]
+
+
+def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of its last line and the values of each row: the columns' names first."""
     with open(path, "rb", opener=regular) as file:
-        start = file.read(2)
-    encoding = BYTE_ORDER_MARKS.get(start, "utf-8-sig")
+        encoding = BYTE_ORDER_MARKS.get(file.read(2), "utf-8-sig")
     with open(path, newline="", encoding=encoding, opener=regular) as file:
         try:
-            header = file.readline()
+            delimiter = max(DELIMITERS, key=file.readline().count)
             file.seek(0)
-            delimiter = max(DELIMITERS, key=header.count)
             rows = csv.reader(file, delimiter=delimiter, strict=True)
-            names = [name.strip().lower() for name in next(rows, [])]
-            absent = [name for name in needed if name not in names]
-            if absent:
-                shown = ", ".join(names)[:80] or "no header"
-                raise TableError(f"{path}: lacks the column {', '.join(absent)} (it has {shown})")
-            columns = {name: names.index(name) for name in (*needed, *optional) if name in names}
+            yield 1, [name.strip().lower() for name in next(rows, [])]
             for row in rows:
-                if not any(row):
-                    continue
-                if len(row) != len(names):
-                    raise TableError(
-                        f"{path}, line {rows.line_num}: {len(row)} values for {len(names)} "
-                        "columns; quote values that hold the delimiter"
-                    )
-                yield rows.line_num, {name: row[i].strip() for name, i in columns.items()}
+                if any(row):
+                    yield rows.line_num, row
         except UnicodeError as error:
             raise TableError(f"{path}: no text in UTF-8 or UTF-16; save it as UTF-8") from error
         except csv.Error as error:
