@@ -5,6 +5,7 @@ a name that an archive chooses.
 """
 
 import contextlib
+import gzip
 import os
 import shutil
 import tarfile
@@ -17,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import pyarrow as pa
+
+from wavebyol_hear.files.audio_tables import audio_rows
 from wavebyol_hear.files.decode import Blob, Source
 from wavebyol_hear.files.read_ahead import Unavailable, ahead
 from wavebyol_hear.files.sources import SUFFIXES, WEB, Part, lies_in
@@ -57,19 +61,20 @@ class Contents:
     def _files(self, part: Part) -> Iterator[Clip]:
         """Yield files of their own; those at URLs are copied to one file on disk."""
         urls = [item.path for item in part.items if is_remote(item.path) and not item.error]
-        fetched = ahead(self._fetched, urls, AT_ONCE if urls else 0)
-        copies = self._temporary() if urls else None
+        fetched, copies = ahead(self._fetched, urls, AT_ONCE), self._temporary()
         for item in part.items:
-            if item.error or copies is None or not is_remote(item.path):
-                yield Clip(item.path, None if item.error else item.path, item.error)
-                continue
-            file = next(fetched)
-            if isinstance(file, Clip):
-                yield file
-                continue
-            with file:
+            if item.error:
+                yield Clip(item.path, None, item.error)
+            elif not is_remote(item.path):
+                yield Clip(item.path, item.path)
+            else:
+                file = next(fetched)
+                if isinstance(file, Clip):
+                    yield file
+                    continue
                 start = copies.tell()
-                shutil.copyfileobj(file, copies, COPY_BYTES)
+                with file:
+                    shutil.copyfileobj(file, copies, COPY_BYTES)
                 copies.flush()
                 yield Clip(item.path, Blob(copies.fileno(), start, copies.tell() - start))
 
@@ -89,10 +94,6 @@ class Contents:
         shard = part.items[0].path
         try:
             file = self._tar_file(shard)
-        except (OSError, EOFError, tarfile.TarError) as error:
-            yield _unreadable(shard, error)
-            return
-        try:
             with tarfile.open(fileobj=file, mode="r:") as archive:
                 for member in archive:
                     if member.isreg() and member.name.lower().endswith(tuple(SUFFIXES)):
@@ -111,23 +112,16 @@ class Contents:
             file = self._open.enter_context(open(shard, "rb"))  # noqa: SIM115
         file.seek(0)
         if file.read(2) == b"\x1f\x8b":
-            import gzip
-
             file.seek(0)
             packed, file = file, self._temporary()
             with gzip.open(packed) as content:
-                while data := content.read(COPY_BYTES):
-                    file.write(data)
+                shutil.copyfileobj(content, file, COPY_BYTES)
             file.flush()
         file.seek(0)
         return file
 
     def _table(self, part: Part) -> Iterator[Clip]:
         """Yield the rows of a table, their bytes copied to disk."""
-        import pyarrow as pa
-
-        from wavebyol_hear.files.audio_tables import audio_rows
-
         table = part.items[0].path
         file, end = self._temporary(), 0
         try:
@@ -149,7 +143,7 @@ class Contents:
 
 def _beside(name: str, table: str, path: str) -> Clip:
     """Return the file that a row without bytes names, if it lies in the table's folder."""
-    folder = os.path.realpath(os.path.dirname(table) or ".")
+    folder = os.path.realpath(os.path.dirname(table))
     file = os.path.join(folder, path)
     if path and lies_in(file, folder):
         return Clip(name, file)
