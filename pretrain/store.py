@@ -26,7 +26,7 @@ import os
 import sys
 from pathlib import Path
 
-from wavebyol_hear.files.embed_command import UsageError, share_of
+from wavebyol_hear.files.shares import UsageError, share_of
 from wavebyol_hear.files.threads import usable_cores
 
 _BAD_SHOWN = 20

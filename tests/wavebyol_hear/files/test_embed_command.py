@@ -20,7 +20,7 @@ from tests.wavebyol_hear.files.mixed_audio import make_bad, make_mixed
 from wavebyol_hear.__main__ import main
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.files import atomic, embed_parts, load
-from wavebyol_hear.files.embed_command import UsageError, share_of
+from wavebyol_hear.files.shares import UsageError, share_of
 
 pq = pytest.importorskip("pyarrow.parquet")
 
