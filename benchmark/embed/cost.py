@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.embed.cache import Progress
-from wavebyol_hear.files.hear_module import HearModel, foreign_errors
+from wavebyol_hear.files.hear_checks import foreign_errors
+from wavebyol_hear.files.hear_module import HearModel
 from wavebyol_hear.files.memory import PeakMemory
 from wavebyol_hear.files.threads import OtherLoad
 

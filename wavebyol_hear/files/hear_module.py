@@ -1,4 +1,4 @@
-"""Loading a HEAR module by its import path and checking what it returns."""
+"""Loading a HEAR module by its import path, and embedding with it."""
 
 import functools
 import importlib
@@ -6,61 +6,32 @@ import inspect
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from wavebyol_hear.chunking import Wave
-from wavebyol_hear.files.model_spec import HearError, check_options, one_line, parse_spec
+from wavebyol_hear.files.hear_checks import (
+    check_attributes,
+    check_options,
+    check_tensor,
+    check_timestamps,
+    foreign_errors,
+)
+from wavebyol_hear.files.model_spec import HearError, one_line, parse_spec
 from wavebyol_hear.files.weights_hash import weights_fingerprint
 
 FUNCTIONS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
-SIZES = ("scene_embedding_size", "timestamp_embedding_size")
 NOISE_SECONDS = 0.5
-SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)
 
 
 class EncodeError(HearError):
     """A batch that the module could not embed; other batches may still work."""
-
-
-@contextmanager
-def foreign_errors(
-    kind: type[Exception],
-    what: str,
-    remedy: str = "",
-    passing: tuple[type[BaseException], ...] = (),
-) -> Iterator[None]:
-    """Turn whatever foreign code raises, `SystemExit` too, into an error of one line.
-
-    Args:
-        kind: of the error.
-        what: failed, at the start of the message.
-        remedy: at its end.
-        passing: what is raised as it is, besides an interrupt.
-
-    Example:
-        >>> with foreign_errors(HearError, "m: load_model failed", "; check the weights"):
-        ...     sys.exit("no file")
-        Traceback (most recent call last):
-        ...
-        wavebyol_hear.files.model_spec.HearError: m: load_model failed (SystemExit: no file); \
-check the weights
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except passing:
-        raise
-    except BaseException as error:
-        raise kind(f"{what} ({one_line(error)}){remedy}") from error
 
 
 def import_module(name: str) -> ModuleType:
@@ -79,22 +50,6 @@ def import_module(name: str) -> ModuleType:
             f"{', '.join(FUNCTIONS)}"
         )
     return module
-
-
-def check_attributes(name: str, model: object) -> None:
-    """Check that a loaded model is a torch module with the attributes HEAR asks for."""
-    if not isinstance(model, nn.Module):
-        raise HearError(
-            f"{name}: load_model returned {type(model).__name__}; return a torch.nn.Module"
-        )
-    for attribute in ("sample_rate", *SIZES):
-        value = getattr(model, attribute, None)
-        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-            raise HearError(f"{name}: model.{attribute} is {value!r}; set a positive int")
-    if model.sample_rate not in SAMPLE_RATES:
-        raise HearError(
-            f"{name}: model.sample_rate is {model.sample_rate}; HEAR knows {SAMPLE_RATES}"
-        )
 
 
 @dataclass(frozen=True)
@@ -176,11 +131,9 @@ class HearModel:
             HearError: where the answer is not float32 of that shape.
             EncodeError: where the module raises.
         """
-        by_call = torch.is_grad_enabled() and self.model.training
-        if by_call and getattr(self.model, "forward_embeds_scenes", False):
-            answer = self._call("forward", audio)
-        else:
-            answer = self._call("get_scene_embeddings", audio)
+        trains = torch.is_grad_enabled() and self.model.training
+        by_call = trains and getattr(self.model, "forward_embeds_scenes", False)
+        answer = self._call("forward" if by_call else "get_scene_embeddings", audio)
         return check_tensor(f"{self.spec}: get_scene_embeddings", answer, (len(audio), self.size))
 
     def timestamps(self, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -197,25 +150,8 @@ class HearModel:
         with torch.inference_mode():
             answer = self._call("get_timestamp_embeddings", torch.from_numpy(waves))
         what = f"{self.spec}: get_timestamp_embeddings"
-        pair = answer if isinstance(answer, tuple) and len(answer) == 2 else (None, None)
-        values, stamps = pair
-        if not isinstance(stamps, Tensor):
-            raise HearError(
-                f"{what} returned {type(answer).__name__}; return a pair of tensors, embeddings "
-                "and timestamps"
-            )
-        # HEAR leaves the timestamps' precision open; in float32 they blur after hours.
-        if not stamps.is_floating_point():
-            raise HearError(f"{what}: the timestamps are {stamps.dtype}; return floating point ms")
-        if stamps.ndim != 2 or len(stamps) != len(waves) or not stamps.shape[1]:
-            raise HearError(
-                f"{what}: the timestamps' shape is {tuple(stamps.shape)}; make it [{len(waves)}, T]"
-            )
-        if not stamps.isfinite().all():
-            raise HearError(f"{what}: a timestamp is NaN or infinity; return finite ms")
-        size: Any = self.model.timestamp_embedding_size
-        checked = check_tensor(f"{what} (embeddings)", values, (*stamps.shape, int(size)))
-        return checked.detach().cpu().numpy(), stamps.detach().cpu().numpy()
+        values, stamps = check_timestamps(what, answer, len(waves), self.timestamp_size)
+        return values.detach().cpu().numpy(), stamps.detach().cpu().numpy()
 
     def long_scene(self, wave: Wave) -> np.ndarray:
         """Embed one long recording that need not be in memory, without gradients.
@@ -226,14 +162,14 @@ class HearModel:
             wave float32 `[n]`, result float32 `[size]`; may hold NaN.
 
         Raises:
-            HearError: as of `embed`.
-            EncodeError: as of `embed`.
+            HearError, EncodeError: as of `embed`.
         """
         if not hasattr(self.model, "long_scene"):
             whole: np.ndarray = self.scenes(wave[0 : len(wave)][None])[0]
             return whole
         what = f"{self.spec}: long_scene"
-        with torch.inference_mode(), _encode_errors(what, len(wave)):
+        failed = f"{what} failed on {len(wave)} samples"
+        with torch.inference_mode(), foreign_errors(EncodeError, failed):
             answer = self.model.long_scene(wave)  # type: ignore[operator]
         value: np.ndarray = check_tensor(what, answer, (1, self.size)).cpu().numpy()[0]
         return value
@@ -241,25 +177,24 @@ class HearModel:
     def long_timestamps(self, wave: Wave) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the embeddings of instants of one long recording and the instants in ms, in order.
 
-        A model that has `long_timestamps(wave)` reads slices of the wave; to others it is given
-        whole.
+        As `long_scene`, of a model that has `long_timestamps(wave)` or of others.
 
         Shape:
             wave float32 `[n]` -> float32 `[T, D]` and float64 `[T]`, several times.
 
         Raises:
-            HearError: as of `timestamps`.
-            EncodeError: as of `timestamps`.
+            HearError, EncodeError: as of `timestamps`.
         """
         if not hasattr(self.model, "long_timestamps"):
             values, stamps = self.timestamps(wave[0 : len(wave)][None])
             yield values[0], stamps[0]
             return
         what = f"{self.spec}: long_timestamps"
-        with torch.inference_mode(), _encode_errors(what, len(wave)):
+        failed = f"{what} failed on {len(wave)} samples"
+        with torch.inference_mode(), foreign_errors(EncodeError, failed):
             pieces = iter(self.model.long_timestamps(wave))  # type: ignore[operator]
         while True:
-            with torch.inference_mode(), _encode_errors(what, len(wave)):
+            with torch.inference_mode(), foreign_errors(EncodeError, failed):
                 piece = next(pieces, None)
             if piece is None:
                 return
@@ -275,26 +210,6 @@ class HearModel:
             if function == "forward":
                 return self.model(copied)
             return getattr(self.module, function)(copied, self.model)
-
-
-def _encode_errors(what: str, samples: int) -> AbstractContextManager[None]:
-    """Turn what foreign code raises into an EncodeError."""
-    return foreign_errors(EncodeError, f"{what} failed on {samples} samples", passing=(HearError,))
-
-
-def check_tensor(what: str, answer: object, shape: tuple[int, ...]) -> Tensor:
-    """Return an answer that is a float32 tensor of one shape."""
-    if not isinstance(answer, Tensor):
-        raise HearError(f"{what} returned {type(answer).__name__}; return a torch.Tensor")
-    if tuple(answer.shape) != shape:
-        got = tuple(answer.shape)
-        raise HearError(
-            f"{what} returned shape {got} where {shape} is wanted; make it fit the batch and the "
-            "model's embedding size"
-        )
-    if answer.dtype != torch.float32:
-        raise HearError(f"{what} returned {answer.dtype}; return torch.float32")
-    return answer
 
 
 def load(spec: str, device: str = "cpu", *, precision: str = "fp32") -> HearModel:
@@ -339,15 +254,13 @@ def capture_untrained_warning(notes: list[str]) -> Iterator[list[str]]:
 
     `notes` gets each text once.
     """
-    captured: list[str] = []
+    untrained: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         # Python shows a warning once per line of code: the second task must get it too.
         warnings.filterwarnings("always", message="(?i).*untrained", category=UserWarning)
-        yield captured
-    for warning in caught:
-        warnings.showwarning(
-            warning.message, warning.category, warning.filename, warning.lineno, line=""
-        )
-        if "untrained" in str(warning.message).lower():
-            captured.append(str(warning.message))
-    notes += dict.fromkeys(captured)
+        yield untrained
+    for each in caught:
+        warnings.showwarning(each.message, each.category, each.filename, each.lineno, line="")
+    texts = [str(each.message) for each in caught]
+    untrained += [text for text in texts if "untrained" in text.lower()]
+    notes += dict.fromkeys(untrained)

@@ -1,8 +1,6 @@
 """A HEAR module as users write it: `module[:weights][?key=value&...]`."""
 
 import ast
-import inspect
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -64,23 +62,6 @@ def _literal(text: str) -> bool | int | float | str:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
     return value if isinstance(value, int | float | str) else text
-
-
-def check_options(
-    spec: str, function: Callable[..., object], options: Mapping[str, object]
-) -> None:
-    """Raise unless a `load_model`, whose first parameter is the weights, takes these options."""
-    parameters = list(inspect.signature(function).parameters.values()) if options else []
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = {each.name: each for each in parameters[1:] if each.kind in named}
-    for name, value in options.items():
-        if name not in known:
-            exist = f"it has {', '.join(known)}" if known else "it has none"
-            raise HearError(f"{spec}: load_model has no option {name!r}; {exist}")
-        if isinstance(known[name].default, bool) and not isinstance(value, bool):
-            raise HearError(f"{spec}: {name} is {value!r}; give true or false")
 
 
 def one_line(error: BaseException) -> str:
