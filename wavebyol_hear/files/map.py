@@ -6,12 +6,14 @@ there: the template escapes it, and what the script gets is JSON without markup.
 
 import argparse
 import base64
+import functools
 import hashlib
 import importlib.util
 import itertools
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -89,9 +91,9 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("" if is_remote(args.folder) else args.folder, "map.html")
     drawn = "" if len(rows) == len(array) else f" of {len(array):,}"
     caption = f"{len(rows):,}{drawn} clips by {read_metadata(index.schema).get('model')}; {how}"
-    text = page(table, points, labels, out, caption=caption, color=args.color)
-    write_text(out, text)
-    silent = audio_uris(table["path"], out).count("")
+    uris = audio_uris(table["path"], out)
+    write_text(out, page(table, points, labels, uris, caption, args.color))
+    silent = uris.count("")
     if silent:
         sys.stderr.write(
             f"{silent:,} of {len(rows):,} points have no file to play: run the command in the "
@@ -184,10 +186,9 @@ def page(
     table: dict[str, list[Any]],
     points: np.ndarray,
     labels: Sequence[str],
-    out: Path,
-    *,
-    caption: str = "",
-    color: str = "folder",
+    uris: Sequence[str],
+    caption: str,
+    color: str,
 ) -> str:
     """Return the page.
 
@@ -195,7 +196,7 @@ def page(
         table: the columns `path`, `start` and `end` of the index.
         points: of each row.
         labels: group of each row.
-        out: where the page will be: the audio is named relative to it.
+        uris: of each row, see `audio_uris`.
         caption: one line on what it shows.
         color: what the groups are, for their heading.
 
@@ -205,25 +206,13 @@ def page(
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    names, numbers = np.unique(np.asarray(labels, dtype=object), return_counts=True)
-    order = np.lexsort((names, -numbers))
-    kept = [str(names[i]) for i in order[:GROUPS]]
-    counts = [int(numbers[i]) for i in order[:GROUPS]]
-    rest = len(kept) if len(order) > GROUPS else -1
-    if rest >= 0:
-        kept.append(f"{len(order) - GROUPS} others")
-        counts.append(int(numbers[order[GROUPS:]].sum()))
-    group = {name: i for i, name in enumerate(kept[:GROUPS])}
     common = len(common_folder(table["path"]))
     data = {
         "x": np.round(points[:, 0], DIGITS).tolist(),
         "y": np.round(points[:, 1], DIGITS).tolist(),
-        "group": [group.get(label, rest) for label in labels],
-        "groups": kept,
-        "counts": counts,
-        "rest": rest,
+        **legend(labels),
         "name": [path[common:] for path in table["path"]],
-        "uri": audio_uris(table["path"], out),
+        "uri": uris,
         "start": np.round(table["start"], 3).tolist(),
         "end": np.round(table["end"], 3).tolist(),
     }
@@ -246,24 +235,46 @@ def page(
     )
 
 
+def legend(labels: Sequence[str]) -> dict[str, Any]:
+    """Return the groups of the page, the largest first, and the number of each row's group.
+
+    All groups beyond `GROUPS` are one, called `rest`; without them `rest` is -1.
+
+    Example:
+        >>> legend(["a", "b", "b"])
+        {'group': [1, 0, 0], 'groups': ['b', 'a'], 'counts': [2, 1], 'rest': -1}
+    """
+    counts = Counter(sorted(labels)).most_common()  # of equal groups, the first by name
+    shown, others = counts[:GROUPS], counts[GROUPS:]
+    number = {name: i for i, (name, _) in enumerate(shown)}
+    rest = len(shown) if others else -1
+    if others:
+        shown.append((f"{len(others)} others", sum(count for _, count in others)))
+    return {
+        "group": [number.get(label, rest) for label in labels],
+        "groups": [name for name, _ in shown],
+        "counts": [count for _, count in shown],
+        "rest": rest,
+    }
+
+
 def audio_uris(paths: Sequence[str], out: Path) -> list[str]:
     """Return the address of each file from a page, percent-encoded; nothing where there is none.
 
     Files are looked for from the working folder, as `wavebyol embed` found them.
     """
     base = out.resolve().parent
-    exists: dict[str, str] = {}
-    for path in paths:
-        if path in exists:
-            continue
-        exists[path] = ""
-        if "\0" not in path and os.path.isfile(path):
-            try:
-                relative = os.path.relpath(os.path.abspath(path), base)
-                exists[path] = quote(relative.replace(os.sep, "/"))
-            except ValueError:  # on another drive
-                exists[path] = Path(path).absolute().as_uri()
-    return [exists[path] for path in paths]
+
+    @functools.cache
+    def uri(path: str) -> str:
+        if "\0" in path or not os.path.isfile(path):
+            return ""
+        try:
+            return quote(os.path.relpath(path, base).replace(os.sep, "/"))
+        except ValueError:  # on another drive
+            return Path(path).absolute().as_uri()
+
+    return [uri(path) for path in paths]
 
 
 def _json(value: object) -> str:

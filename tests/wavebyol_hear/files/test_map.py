@@ -17,7 +17,16 @@ from sklearn.decomposition import PCA
 
 from wavebyol_hear.__main__ import main
 from wavebyol_hear.files import parquet
-from wavebyol_hear.files.map import FOLDER, GROUPS, common_folder, groups_of, page, project
+from wavebyol_hear.files.map import (
+    FOLDER,
+    GROUPS,
+    audio_uris,
+    common_folder,
+    groups_of,
+    legend,
+    page,
+    project,
+)
 
 HOSTILE = "</script><script>alert(1)</script>&<!--<img src=x onerror=alert(2)>\"'.wav"
 
@@ -49,6 +58,13 @@ def table(paths: list[str]) -> dict[str, list[Any]]:
     return {"path": paths, "start": [0.0] * len(paths), "end": [2.5] * len(paths)}
 
 
+def drawn(
+    paths: list[str], labels: list[str], out: Path, caption: str = "", color: str = ""
+) -> str:
+    """The page of some files at any place."""
+    return page(table(paths), points(len(paths)), labels, audio_uris(paths, out), caption, color)
+
+
 def points(count: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(size=(count, 2))
 
@@ -64,7 +80,7 @@ def write_folder(folder: Path, paths: list[str], array: np.ndarray) -> Path:
 
 def test_a_hostile_name_is_text(tmp_path: Path) -> None:
     paths = [f"{HOSTILE}/{HOSTILE}", "b/2.wav"]
-    text = page(table(paths), points(2), groups_of(table(paths), "folder"), tmp_path / "map.html")
+    text = drawn(paths, groups_of(table(paths), "folder"), tmp_path / "map.html")
     data, parsed = read(text)
     assert data["name"][0] == paths[0]
     assert sorted(data["groups"])[0] == HOSTILE.split("/", maxsplit=1)[0]
@@ -72,14 +88,12 @@ def test_a_hostile_name_is_text(tmp_path: Path) -> None:
     assert not any(
         name.startswith("on") for _, attributes in parsed.elements for name in attributes
     )
-    hostile_caption = page(
-        table(paths), points(2), ["a", "b"], tmp_path, caption=HOSTILE, color=HOSTILE
-    )
+    hostile_caption = drawn(paths, ["a", "b"], tmp_path, HOSTILE, HOSTILE)
     assert "<img src=x" not in hostile_caption
 
 
 def test_the_policy_lets_this_page_s_script_run_and_no_other(tmp_path: Path) -> None:
-    text = page(table(["a.wav"]), points(1), ["a"], tmp_path / "map.html")
+    text = drawn(["a.wav"], ["a"], tmp_path / "map.html")
     _, parsed = read(text)
     policy = next(a["content"] for tag, a in parsed.elements if "http-equiv" in a)
     script = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
@@ -104,7 +118,7 @@ def test_audio_is_named_from_the_page_and_percent_encoded(tmp_path: Path) -> Non
         (tmp_path / "sounds" / name).touch()
     paths = [str(tmp_path / "sounds" / name) for name in names]
     paths += [str(tmp_path / "sounds" / "absent.wav"), str(tmp_path / "sounds"), "https://a/b.wav"]
-    text = page(table(paths), points(7), ["g"] * 7, tmp_path / "pages" / "map.html")
+    text = drawn(paths, ["g"] * 7, tmp_path / "pages" / "map.html")
     uris = read(text)[0]["uri"]
     assert [unquote(uri) for uri in uris[:4]] == [f"../sounds/{name}" for name in names]
     assert not any(character in "".join(uris) for character in "#?:& ")
@@ -167,10 +181,9 @@ def test_groups_are_folders_values_or_ranges() -> None:
     assert ranges[0] == "0 to 19.8"
 
 
-def test_groups_beyond_the_colors_share_one(tmp_path: Path) -> None:
+def test_groups_beyond_the_colors_share_one() -> None:
     labels = [f"g{i:02}" for i in range(GROUPS + 3) for _ in range(20 - i)]
-    paths = [f"{i}.wav" for i in range(len(labels))]
-    data, _ = read(page(table(paths), points(len(labels)), labels, tmp_path / "map.html"))
+    data = legend(labels)
     assert data["groups"] == [f"g{i:02}" for i in range(GROUPS)] + ["3 others"]
     assert data["rest"] == GROUPS
     assert sum(data["counts"]) == len(labels)

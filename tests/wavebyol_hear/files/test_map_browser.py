@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wavebyol_hear.files.map import page
+from wavebyol_hear.files.map import audio_uris, page
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -40,7 +40,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     table: dict[str, list[Any]] = {"path": paths, "start": [1.0] * 4, "end": [2.0] * 4}
     out = folder / "map.html"
     groups = ["kind 0", "kind 1", "kind 0", "kind 1"]
-    out.write_text(page(table, np.stack([X, Y], 1), groups, out, caption="4 clips"), "utf-8")
+    uris = audio_uris(table["path"], out)
+    text = page(table, np.stack([X, Y], 1), groups, uris, caption="4 clips", color="folder")
+    out.write_text(text, "utf-8")
     return out.as_uri()
 
 
