@@ -45,39 +45,33 @@ def load_settings(
         SettingsError: a file that cannot be read or holds no mapping, an unknown key, or a value of
             the wrong type, shape or range.
     """
+    changes = [(f"{file}: ", _read(file)) for file in files]
+    changes += [("--set ", _assigned(assignment)) for assignment in sets]
     record = defaults
-    for file in files:
-        record = merge(record, _read(file), f"{file}: ", presets=presets or {})
-    for assignment in sets:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise SettingsError(f"--set {assignment} has no '=': write --set optim.lr=1e-3")
-        value = _parse(text, f"--set {assignment}")
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        record = merge(record, value, "--set ", presets=presets or {})
+    for source, values in changes:
+        try:
+            record = merge(record, values, presets or {})
+        except SettingsError as error:
+            raise SettingsError(f"{source}{error}") from error
     return record
 
 
 def merge(
     record: Record,
     values: Mapping[Any, Any],
-    source: str = "",
-    key: str = "",
-    *,
     presets: Presets = types.MappingProxyType({}),
+    key: str = "",
 ) -> Record:
     """Return a dataclass with the values of a nested mapping put in.
 
     Args:
         record: a frozen dataclass.
         values: its settings by name.
-        source: where the values come from; errors begin with it.
-        key: dotted name of the record itself with a dot behind it, or empty.
         presets: see `load_settings`.
+        key: dotted name of the record itself with a dot behind it, or empty.
 
     Raises:
-        SettingsError: see `load_settings`.
+        SettingsError: an unknown key, or a value of the wrong type, shape or range.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -85,29 +79,27 @@ def merge(
         ...     lr: float = 0.1
         >>> merge(Optim(), {"lr": "1e-3"})
         Optim(lr=0.001)
-        >>> merge(Optim(), {"rl": 1}, "run.yaml: ")
+        >>> merge(Optim(), {"rl": 1})
         Traceback (most recent call last):
-        wavebyol_hear.files.settings.SettingsError: run.yaml: rl is no setting: the nearest is lr
+        wavebyol_hear.files.settings.SettingsError: rl is no setting: the nearest is lr
     """
     kinds = typing.get_type_hints(type(record))
     changes = {}
     for name, value in values.items():
         if name not in kinds:
             near = difflib.get_close_matches(str(name), kinds, 1, 0)[0]
-            raise SettingsError(f"{source}{key}{name} is no setting: the nearest is {key}{near}")
+            raise SettingsError(f"{key}{name} is no setting: the nearest is {key}{near}")
+        old = getattr(record, name)
         try:
-            changes[name] = _convert(
-                getattr(record, name), kinds[name], value, source, f"{key}{name}", presets
-            )
+            changes[name] = _convert(old, kinds[name], value, presets, f"{key}{name}")
         except _WrongTypeError as error:
-            raise SettingsError(
-                f"{source}{key}{name} is {_shown(value)}: it takes {error}"
-            ) from error
+            raise SettingsError(f"{key}{name} is {_shown(value)}: it takes {error}") from error
     try:
         return dataclasses.replace(record, **changes)  # type: ignore[type-var]
     except (TypeError, ValueError) as error:
-        joint = "" if str(error).partition(" ")[0] in kinds or not key else ": "
-        raise SettingsError(f"{source}{key if not joint else key[:-1]}{joint}{error}") from error
+        if str(error).partition(" ")[0] in kinds or not key:
+            raise SettingsError(f"{key}{error}") from error
+        raise SettingsError(f"{key[:-1]}: {error}") from error
 
 
 def check_range(
@@ -143,39 +135,30 @@ class _WrongTypeError(TypeError):
     """A value of another type; the message is what the setting takes."""
 
 
-def _convert(
-    old: Any,  # noqa: ANN401
-    kind: Any,  # noqa: ANN401
-    value: Any,  # noqa: ANN401
-    source: str,
-    key: str,
-    presets: Presets,
-) -> Any:  # noqa: ANN401
+def _convert(old: Any, kind: Any, value: Any, presets: Presets, key: str) -> Any:  # noqa: ANN401
     """Return a value of YAML as its setting's type; `old` is the value that it replaces."""
     if type(old) in presets:
-        return _from_preset(old, value, source, key, presets)
+        return _from_preset(old, value, presets, key)
     if dataclasses.is_dataclass(old) and not isinstance(old, type):
         if not isinstance(value, Mapping):
             raise _WrongTypeError("a mapping of settings")
-        return merge(old, value, source, f"{key}.", presets=presets)
+        return merge(old, value, presets, f"{key}.")
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         if not isinstance(value, str) or value not in args:
-            raise SettingsError(
-                f"{source}{key} is {_shown(value)}: it is one of {', '.join(map(str, args))}"
-            )
+            raise SettingsError(f"{key} is {_shown(value)}: it is one of {', '.join(args)}")
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
         kind = next(arg for arg in args if arg is not type(None))
-        return _convert(old, kind, value, source, key, presets)
+        return _convert(old, kind, value, presets, key)
     if origin is tuple:
         return _tuple(args, value)
     return _scalar(kind, value)
 
 
-def _from_preset(old: Any, value: object, source: str, key: str, presets: Presets) -> Any:  # noqa: ANN401
+def _from_preset(old: Any, value: object, presets: Presets, key: str) -> Any:  # noqa: ANN401
     """Return the preset that a value names, with the differences that it lists."""
     known = presets[type(old)]
     if not isinstance(value, str | Mapping):
@@ -184,11 +167,9 @@ def _from_preset(old: Any, value: object, source: str, key: str, presets: Preset
     if "preset" in changes:
         name = changes.pop("preset")
         if not isinstance(name, str) or name not in known:
-            raise SettingsError(
-                f"{source}{key}: no preset {_shown(name)}; it is one of {', '.join(known)}"
-            )
+            raise SettingsError(f"{key}: no preset {_shown(name)}; it is one of {', '.join(known)}")
         old = known[name]
-    return merge(old, changes, source, f"{key}.", presets=presets)
+    return merge(old, changes, presets, f"{key}.")
 
 
 def _tuple(kinds: tuple[Any, ...], value: object) -> tuple[Any, ...]:
@@ -209,26 +190,36 @@ def _tuple(kinds: tuple[Any, ...], value: object) -> tuple[Any, ...]:
 def _scalar(kind: type, value: Any) -> Any:  # noqa: ANN401
     """Return a number, text or truth value; YAML takes 1e-3, without a dot, for text."""
     wrong = _WrongTypeError(_NAMES.get(kind, str(kind)))
-    if kind in (int, float) and isinstance(value, int | float | str):
-        if isinstance(value, bool):
-            raise wrong
-        if kind is int and isinstance(value, int):
-            return value
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            raise wrong from None
-        if not math.isfinite(number) or (kind is int and not number.is_integer()):
-            raise wrong
-        return kind(number)
-    if isinstance(value, kind):
+    if isinstance(value, bool) and kind is not bool:
+        raise wrong
+    if isinstance(value, kind) and kind is not float:
         return value
-    raise wrong
+    if kind not in (int, float) or not isinstance(value, int | float | str):
+        raise wrong
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise wrong from None
+    if not math.isfinite(number) or (kind is int and not number.is_integer()):
+        raise wrong
+    return kind(number)
 
 
 def _shown(value: object) -> str:
     """Return a value as an error shows it: a few lines of YAML can unfold to gigabytes."""
     return reprlib.repr(value)[:100]
+
+
+def _assigned(assignment: str) -> dict[str, Any]:
+    """Return the nested mapping that `a.b=value` stands for."""
+    key, equals, text = assignment.partition("=")
+    if not equals:
+        raise SettingsError(f"--set {assignment} has no '=': write --set optim.lr=1e-3")
+    *above, last = key.split(".")
+    values = {last: _parse(text, f"--set {assignment}")}
+    for part in reversed(above):
+        values = {part: values}
+    return values
 
 
 def _read(file: Path | Traversable) -> dict[Any, Any]:
