@@ -4,6 +4,7 @@ A column of audio is a struct with `bytes` and `path`, or plain binary.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,7 +43,7 @@ def row_groups(path: str, rows: int) -> Iterator[tuple[int, int]]:
             f"{path}: has no audio column (a struct of bytes and path); it has "
             f"{', '.join(schema.names)[:80]}"
         )
-    if not path.lower().endswith(".parquet"):
+    if not _is_parquet(path):
         yield 0, 0
         return
     metadata = pq.read_metadata(path)
@@ -66,28 +67,24 @@ def audio_rows(path: str, groups: tuple[int, int]) -> Iterator[tuple[str, bytes 
     Raises:
         OSError, pyarrow.ArrowException: the table is damaged.
     """
-    first_row, batches = _batches(path, groups)
-    row = first_row
-    for batch in batches:
-        column = batch.column(0)
-        for value in column:
-            audio = value.as_py()
-            data, inner = audio, ""
-            if isinstance(audio, dict):
-                data, inner = audio.get("bytes"), audio.get("path") or ""
-            yield f"{path}::{inner or row}", data, inner
-            row += 1
+    column = str(_column(_schema(path)))
+    if _is_parquet(path):
+        file = pq.ParquetFile(path, pre_buffer=False)
+        row = sum(file.metadata.row_group(group).num_rows for group in range(groups[0]))
+        batches = file.iter_batches(ROWS_AT_ONCE, row_groups=[*range(*groups)], columns=[column])
+    else:
+        row, batches = 0, _stream(path, column)
+    for value in chain.from_iterable(batch.column(0) for batch in batches):
+        audio = value.as_py()
+        data, inner = audio, ""
+        if isinstance(audio, dict):
+            data, inner = audio.get("bytes"), audio.get("path") or ""
+        yield f"{path}::{inner or row}", data, inner
+        row += 1
 
 
-def _batches(path: str, groups: tuple[int, int]) -> tuple[int, Iterator[pa.RecordBatch]]:
-    """Return the number of the first row, and the audio column in small batches."""
-    column = _column(_schema(path))
-    if not path.lower().endswith(".parquet"):
-        return 0, _stream(path, str(column))
-    file = pq.ParquetFile(path, pre_buffer=False)
-    first = sum(file.metadata.row_group(group).num_rows for group in range(groups[0]))
-    wanted = range(*groups)
-    return first, file.iter_batches(ROWS_AT_ONCE, row_groups=list(wanted), columns=[str(column)])
+def _is_parquet(path: str) -> bool:
+    return path.lower().endswith(".parquet")
 
 
 def _stream(path: str, column: str) -> Iterator[pa.RecordBatch]:
@@ -98,18 +95,15 @@ def _stream(path: str, column: str) -> Iterator[pa.RecordBatch]:
 
 
 def _schema(path: str) -> pa.Schema:
-    """Return the columns of a table."""
-    if path.lower().endswith(".parquet"):
+    if _is_parquet(path):
         return pq.read_schema(path)
     with pa.memory_map(path) as source, pa.ipc.open_stream(source) as reader:
         return reader.schema
 
 
 def _column(schema: pa.Schema) -> str | None:
-    """Return the name of the audio column, if there is one."""
     for field in schema:
-        kind = field.type
-        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
             return str(field.name)
     for field in schema:
         binary = pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)

@@ -30,6 +30,8 @@ from wavebyol_hear.files import foreign_codecs
 LONG_BYTES = 1 << 26
 """Decoded to more than this, all channels together, a file is resampled block by block to disk."""
 READ_BYTES = 1 << 20
+NAME = "the audio"
+"""How messages call it, since what it is called lies outside: a path, a member, a row."""
 
 
 class Slice(io.RawIOBase):
@@ -170,17 +172,12 @@ def blocks_of(source: Source) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
         AudioUnavailableError: where it cannot be read for a reason that may pass.
     """
     with _opened(source) as file:
-        foreign = foreign_codecs.is_foreign(file)
-        if foreign:
-            with foreign_codecs.opened(file, str(source)) as decoded:
+        if foreign_codecs.is_foreign(file):
+            with foreign_codecs.opened(file, NAME) as decoded:
                 yield decoded
-            return
-        if isinstance(source, Blob):
+        else:
             with open_decoder(file) as sound:
                 yield sound.samplerate, decoded_blocks(sound)
-    if isinstance(source, str):
-        with open_decoder(source) as sound:
-            yield sound.samplerate, decoded_blocks(sound)
 
 
 def decode(source: Source, sample_rate: int, folder: Path, *, to_disk: bool = False) -> Decoded:
@@ -198,33 +195,32 @@ def decode(source: Source, sample_rate: int, folder: Path, *, to_disk: bool = Fa
         AudioError: as of `read_audio`, or the file needs PyAV, which is not installed.
         AudioUnavailableError: as of `read_audio`.
     """
-    name = source if isinstance(source, str) else "the audio"
     if not to_disk:
         with blocks_of(source) as (rate, blocks):
             parts = list(blocks) or [np.empty((0, 1), np.float32)]
         channels = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        mono = convert_audio(channels, rate, sample_rate, name)
+        mono = convert_audio(channels, rate, sample_rate, NAME)
         return Decoded(mono, len(channels) / rate, rate)
     with blocks_of(source) as (rate, blocks), ExitStack() as failed:
-        check_rate(rate, sample_rate, name)
+        check_rate(rate, sample_rate, NAME)
         file = failed.enter_context(tempfile.TemporaryFile(dir=folder))
         total = [0]
-        pieces = _checked(blocks, name, total)
+        pieces = _checked(blocks, total)
         if rate != sample_rate:
             pieces = _resampled(pieces, rate, sample_rate)
         for piece in pieces:
             file.write(piece.data)
         file.flush()
         wave = DiskWave(file)
-        check_lengths(total[0], rate, len(wave), sample_rate, name)
+        check_lengths(total[0], rate, len(wave), sample_rate, NAME)
         failed.pop_all()
     return Decoded(wave, total[0] / rate, rate)
 
 
-def _checked(blocks: Iterator[np.ndarray], name: str, total: list[int]) -> Iterator[np.ndarray]:
+def _checked(blocks: Iterator[np.ndarray], total: list[int]) -> Iterator[np.ndarray]:
     """Yield the mean of the channels of each block, and count the samples."""
     for block in blocks:
-        check_samples(block, name)
+        check_samples(block, NAME)
         total[0] += len(block)
         yield np.ascontiguousarray(mix(block))
 

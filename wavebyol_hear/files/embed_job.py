@@ -108,7 +108,7 @@ def list_parts(settings: Settings, listing: Listing, spool: BinaryIO) -> tuple[l
 def is_done(path: Path) -> bool:
     """Return whether a part is there and no file of it failed for a reason that may pass."""
     outcome = outcome_of(path)
-    return outcome is not None and not any(failure.passing for failure in outcome.failures)
+    return outcome is not None and not any(failure.try_again for failure in outcome[1])
 
 
 def worker_of(settings: Settings) -> Worker:
@@ -163,19 +163,19 @@ def finish(settings: Settings, names: Sequence[str]) -> int:
             rows, failed = (pq.read_metadata(out / name).num_rows for name in (INDEX, ERRORS))
             return _report(out, rows, failed, done=True)
         index, count = settings.share
-        mine = [name for number, name in enumerate(names) if number % count == index]
         whole = names_in(out).issuperset(names)
-        paths = [out / name for name in (names if whole else mine)]
-        outcomes = [part for part in ahead(outcome_of, paths, threads_for(out)) if part]
-        rows = sum(part.rows for part in outcomes)
-        failures = [failure for part in outcomes for failure in part.failures]
-        if not whole:
-            return _report(out, rows, len(failures), done=False)
-        write_errors(out / ERRORS, failures)
-        _remove_others(out, names)
-        if settings.options.format == "npy":
-            merge(out, [out / name for name in names])
-        return _report(out, rows, len(failures), done=True)
+        paths = [out / name for name in (names if whole else names[index::count])]
+        rows, failures = 0, []
+        for outcome in ahead(outcome_of, paths, threads_for(out)):
+            if outcome is not None:
+                rows += outcome[0]
+                failures += outcome[1]
+        if whole:
+            write_errors(out / ERRORS, failures)
+            _remove_others(out, names)
+            if settings.options.format == "npy":
+                merge(out, paths)
+        return _report(out, rows, len(failures), done=whole)
 
 
 def _remove_others(out: Path, names: Sequence[str]) -> None:

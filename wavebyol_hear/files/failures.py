@@ -17,12 +17,15 @@ ERRORS = b"errors"
 """Key of a part's metadata: JSON, a list of [path, reason, whether it may pass]."""
 
 
+TABLE = pa.schema({"path": pa.string(), "reason": pa.string(), "try_again": pa.bool_()})
+
+
 class Failure(NamedTuple):
     """A file without an embedding: path, reason, and whether the next run should try again."""
 
     path: str
     reason: str
-    passing: bool
+    try_again: bool
 
 
 def failure_of(name: str, why: str) -> Failure:
@@ -37,32 +40,18 @@ def noted(failures: Sequence[Failure]) -> dict[str, str]:
     return {ERRORS.decode(): json.dumps(failures)}
 
 
-class Outcome(NamedTuple):
-    """What a finished part holds: its number of rows, and the files without one."""
-
-    rows: int
-    failures: list[Failure]
-
-
-def outcome_of(path: Path) -> Outcome | None:
-    """Return what a finished part holds; None where there is no such part."""
+def outcome_of(path: Path) -> tuple[int, list[Failure]] | None:
+    """Return a finished part's number of rows and the files without one; None for no such part."""
     try:
         with opened(path) as file:
             part = pq.read_metadata(file)
             noted = (part.metadata or {})[ERRORS]
     except (OSError, pa.ArrowException, KeyError):
         return None
-    return Outcome(part.num_rows, [Failure(*failure) for failure in json.loads(noted)])
+    return part.num_rows, [Failure(*failure) for failure in json.loads(noted)]
 
 
 def write_errors(path: Path, failures: Sequence[Failure]) -> None:
-    """Write the table of files without an embedding: path, reason, and whether to try again."""
-    table = pa.table(
-        {
-            "path": pa.array([f.path for f in failures], pa.string()),
-            "reason": pa.array([f.reason for f in failures], pa.string()),
-            "try_again": pa.array([f.passing for f in failures], pa.bool_()),
-        }
-    )
+    """Write the table of files without an embedding."""
     with atomic_write(path) as file:
-        pq.write_table(table, file)
+        pq.write_table(pa.Table.from_pylist([f._asdict() for f in failures], TABLE), file)
