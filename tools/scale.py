@@ -155,7 +155,7 @@ def _cpu_seconds(work: Callable[[], object], calls: int = 9) -> float:
 def report(rates: Rates, mtbf: float) -> str:
     """Return the tables in Markdown."""
     lines = [
-        f"One core decodes {rates.decode:,.0f} and embeds {rates.embed:,.0f} times real time.",
+        f"One core decodes at {rates.decode:,.0f} and embeds at {rates.embed:,.0f} times real time.",
         "",
         "| corpus | hours | TB | shards | decode, core h | embed, core h | one epoch, GPU h |",
         "|---|---|---|---|---|---|---|",
@@ -169,10 +169,10 @@ def report(rates: Rates, mtbf: float) -> str:
     per_clip = CLIP_SECONDS * (1 / rates.decode + 1 / rates.embed) / 3600
     lines += [
         "",
-        f"Embedding ACAV100M on 1,000 preemptible cores, one preempted every {mtbf:g} h on average "
+        f"Embedding ACAV100M on 1,000 preemptible cores, each preempted every {mtbf:g} h on average "
         "and away for 0.1 h:",
         "",
-        "| clips per part | parts | hours of a part | undone | days | days without preemption |",
+        "| clips per part | parts | hours per part | work lost | days | days without preemption |",
         "|---|---|---|---|---|---|",
     ]
     for clips in (1_000, 10_000, 50_000, 100_000):
@@ -186,8 +186,12 @@ def report(rates: Rates, mtbf: float) -> str:
             f"{end / 24:.2f} | {calm / 24:.2f} |"
         )
     spread = np.random.default_rng(0).lognormal(-0.02, 0.2, 100_000).tolist()
-    lines += ["", "Workers with a fixed slice of the parts (`--part i/n`), against a queue:", ""]
-    lines += ["| parts per worker | slices, slowest worker | queue |", "|---|---|---|"]
+    lines += [
+        "",
+        "Duration with fixed shares of the parts (`--part i/n`) and with a queue, relative",
+    ]
+    lines += ["to perfect balance:", ""]
+    lines += ["| parts per worker | fixed shares | queue |", "|---|---|---|"]
     for parts in (1, 4, 16, 100):
         some = spread[: 1000 * parts]
         ideal = math.fsum(some) / 1000
