@@ -155,7 +155,8 @@ def _cpu_seconds(work: Callable[[], object], calls: int = 9) -> float:
 def report(rates: Rates, mtbf: float) -> str:
     """Return the tables in Markdown."""
     lines = [
-        f"One core decodes at {rates.decode:,.0f} and embeds at {rates.embed:,.0f} times real time.",
+        f"One core decodes at {rates.decode:,.0f} and embeds at {rates.embed:,.0f} times real "
+        "time.",
         "",
         "| corpus | hours | TB | shards | decode, core h | embed, core h | one epoch, GPU h |",
         "|---|---|---|---|---|---|---|",
@@ -169,8 +170,8 @@ def report(rates: Rates, mtbf: float) -> str:
     per_clip = CLIP_SECONDS * (1 / rates.decode + 1 / rates.embed) / 3600
     lines += [
         "",
-        f"Embedding ACAV100M on 1,000 preemptible cores, each preempted every {mtbf:g} h on average "
-        "and away for 0.1 h:",
+        f"Embedding ACAV100M on 1,000 preemptible cores, each preempted every {mtbf:g} h on "
+        "average and away for 0.1 h:",
         "",
         "| clips per part | parts | hours per part | work lost | days | days without preemption |",
         "|---|---|---|---|---|---|",
