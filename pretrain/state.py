@@ -6,7 +6,6 @@ every process and for the position in the data.
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretrain.config import Config, DeloresConfig, SampleConfig, SsastConfig, StreamConfig
+from pretrain.config import Config
 from pretrain.distributed import from_first
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.provenance import git_revision
 
 FORMAT = "wavebyol-state/2"  # 2: streams of random numbers apart, so that no older run goes on
 MAY_CHANGE = ("optim.steps", "optim.decay", "optim.schedule", "run.")
+# Settings that older code had, at the values at which they did nothing
+GONE = {
+    "views.augment.band_reject.probability": 0.0,
+    "views.augment.gain.probability": 0.0,
+    "views.augment.noise_last": True,
+}
 
 
 class StateError(ValueError):
@@ -93,21 +98,12 @@ def load_state(
     state = from_first(lambda: _read(path))
     if state["data"] != data:
         raise StateError(f"{path} was trained on another store: choose another --out")
-    # Code older than these settings did as their defaults do
-    older = {
-        "views": {"sample": asdict(SampleConfig()), "file_groups": 1},
-        "stream": asdict(StreamConfig()),
-        "ssast": asdict(SsastConfig()),
-        "delores": asdict(DeloresConfig()),
-    }
-    before = _flat(older)
-    before |= _flat(state["config"])
-    now = _flat(config.to_dict())
-    for key in sorted(before.keys() | now.keys()):
-        same = before.get(key) == now.get(key)
-        if not same and not key.startswith(MAY_CHANGE):
+    # Code older than a setting did as its default does
+    before = GONE | _flat(Config().to_dict()) | _flat(state["config"])
+    for key, value in (GONE | _flat(config.to_dict())).items():
+        if before.get(key) != value and not key.startswith(MAY_CHANGE):
             raise StateError(
-                f"{path} has {key} = {before.get(key)}, this run {now.get(key)}: "
+                f"{path} has {key} = {before.get(key)}, this run {value}: "
                 "choose another --out or the same setting"
             )
     if state["step"] > config.optim.steps:

@@ -1,14 +1,13 @@
 """What an effect of the Augmentation Layer is.
 
 An effect draws its parameters, one set a sample, from an explicit generator (`draw`), and changes
-the waves by them (`change`); `forward` does both. The two are apart so that a test can measure
-what an effect did against what it meant to do.
+the waves by them (`change`); `forward` does both. The two are apart so that the layer changes those
+samples alone that get the effect, and a test can measure what an effect did against what it drew.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -38,48 +37,29 @@ class EffectConfig:
                 raise ValueError(f"{field.name} is {value}: give (low, high), low <= high")
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """What an effect has drawn: tensors with one row a sample, but for the `shared` ones."""
-
-    shared: ClassVar[Iterable[str]] = ()
-
-    def take(self, rows: Tensor) -> Self:
-        """Return the parameters of some samples."""
-        changes: dict[str, Any] = {
-            field.name: getattr(self, field.name)[rows]
-            for field in dataclasses.fields(self)
-            if field.name not in self.shared
-        }
-        return dataclasses.replace(self, **changes)
-
-
 class Effect(nn.Module):
-    """Base of all effects: [B, 1, T] to [B, 1, T], every sample by its own parameters."""
+    """Base of all effects: every sample is changed by its own parameters.
 
-    def draw(self, wave: Tensor, generator: torch.Generator) -> Any:  # noqa: ANN401
+    `change(wave, *drawn)` returns the waves changed by what `draw` returned, or by some rows of it
+    where `wave` has those rows alone.
+
+    Shape:
+        wave, result [B, 1, T]; drawn [B, ...] each.
+    """
+
+    change: Callable[..., Tensor]
+
+    def draw(self, wave: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw parameters for every sample of a batch, on its device, where the generator is too.
 
         Shape:
-            wave [B, 1, T].
-        """
-        raise NotImplementedError
-
-    def change(self, wave: Tensor, parameters: Any) -> Tensor:  # noqa: ANN401
-        """Return the waves changed by the parameters.
-
-        Shape:
-            wave, result [B, 1, T].
+            wave [B, 1, T]; returns [B, ...] each.
         """
         raise NotImplementedError
 
     def forward(self, wave: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw parameters and change the waves by them.
-
-        Shape:
-            wave, result [B, 1, T].
-        """
-        return self.change(wave, self.draw(wave, generator))
+        """Draw parameters and change the waves by them: [B, 1, T] to the same."""
+        return self.change(wave, *self.draw(wave, generator))
 
 
 def uniform(

@@ -1,11 +1,11 @@
-"""The simple effects: time dropout, clipping, gain, speed."""
+"""The simple effects: time dropout, clipping, speed."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pretrain.augment.effect import SAMPLE_RATE, Effect, EffectConfig, Parameters, uniform
+from pretrain.augment.effect import SAMPLE_RATE, Effect, EffectConfig, uniform
 from pretrain.data.crops import gather_crops
 from wavebyol_hear.files.settings import check_range
 
@@ -22,14 +22,6 @@ class TimeDropoutConfig(EffectConfig):
         check_range(self, "seconds", minimum=0)
 
 
-@dataclass(frozen=True)
-class Span(Parameters):
-    """A span of samples, from start to before end, int64 [B]."""
-
-    start: Tensor
-    end: Tensor
-
-
 class TimeDropout(Effect):
     """Silences one span, its length uniform up to the longest, its position uniform."""
 
@@ -37,17 +29,17 @@ class TimeDropout(Effect):
         super().__init__()
         self.longest = round(config.seconds * SAMPLE_RATE)
 
-    def draw(self, wave: Tensor, generator: torch.Generator) -> Span:
-        """Draw a span within each wave."""
+    def draw(self, wave: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw each span's first sample and the one after its last, [B] int64."""
         samples = wave.shape[-1]
         length = uniform(wave, generator, 0, min(self.longest, samples) + 1).long()
         start = (uniform(wave, generator) * (samples - length + 1)).long()
-        return Span(start, start + length)
+        return start, start + length
 
-    def change(self, wave: Tensor, parameters: Span) -> Tensor:
+    def change(self, wave: Tensor, start: Tensor, end: Tensor) -> Tensor:
         """Silence each wave's span."""
         time = torch.arange(wave.shape[-1], device=wave.device, dtype=torch.int32)
-        start, end = parameters.start.int()[:, None, None], parameters.end.int()[:, None, None]
+        start, end = start.int()[:, None, None], end.int()[:, None, None]
         return wave.masked_fill((time >= start) & (time < end), 0.0)
 
 
@@ -63,13 +55,6 @@ class ClipConfig(EffectConfig):
         check_range(self, "factor", minimum=0)
 
 
-@dataclass(frozen=True)
-class Factor(Parameters):
-    """A factor a sample, [B]."""
-
-    factor: Tensor
-
-
 class Clip(Effect):
     """Clips at a share of the wave's own lowest and highest values, as WavAugment's `clip` does."""
 
@@ -77,38 +62,15 @@ class Clip(Effect):
         super().__init__()
         self.range = config.factor
 
-    def draw(self, wave: Tensor, generator: torch.Generator) -> Factor:
-        """Draw the share of the peaks that is left."""
-        return Factor(uniform(wave, generator, *self.range))
+    def draw(self, wave: Tensor, generator: torch.Generator) -> tuple[Tensor]:
+        """Draw the share of the peaks that is left, [B]."""
+        return (uniform(wave, generator, *self.range),)
 
-    def change(self, wave: Tensor, parameters: Factor) -> Tensor:
+    def change(self, wave: Tensor, factor: Tensor) -> Tensor:
         """Clip each wave."""
-        factor = parameters.factor[:, None, None]
+        factor = factor[:, None, None]
         low, high = wave.aminmax(dim=-1, keepdim=True)
         return wave.clamp(low * factor, high * factor)
-
-
-@dataclass(frozen=True)
-class GainConfig(EffectConfig):
-    """Settings of `Gain`: its range in dB."""
-
-    decibels: tuple[float, float] = (-12.0, 12.0)
-
-
-class Gain(Effect):
-    """Changes the level. The authors have none: their encoder's norm takes the level out."""
-
-    def __init__(self, config: GainConfig) -> None:
-        super().__init__()
-        self.range = config.decibels
-
-    def draw(self, wave: Tensor, generator: torch.Generator) -> Factor:
-        """Draw a factor, uniform in dB."""
-        return Factor(10.0 ** (uniform(wave, generator, *self.range) / 20))
-
-    def change(self, wave: Tensor, parameters: Factor) -> Tensor:
-        """Scale each wave."""
-        return wave * parameters.factor[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -125,14 +87,6 @@ class SpeedConfig(EffectConfig):
             raise ValueError("speeds is empty: give one or more above 0")
 
 
-@dataclass(frozen=True)
-class Playback(Parameters):
-    """A speed, and where in the room that it leaves the crop starts (0 to 1), [B] each."""
-
-    speed: Tensor
-    fraction: Tensor
-
-
 class Speed(Effect):
     """Plays faster or slower like a tape, pitch with tempo, then crops (or pads) to the old length.
 
@@ -146,16 +100,15 @@ class Speed(Effect):
         super().__init__()
         self.register_buffer("speeds", torch.tensor(config.speeds), persistent=False)
 
-    def draw(self, wave: Tensor, generator: torch.Generator) -> Playback:
-        """Draw one of the speeds and a position."""
+    def draw(self, wave: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw a speed, and where in the room that it leaves the crop starts (0 to 1), [B] each."""
         speeds = self.get_buffer("speeds").to(wave.device)
         chosen = (uniform(wave, generator) * len(speeds)).long().clamp(max=len(speeds) - 1)
-        return Playback(speeds[chosen], uniform(wave, generator))
+        return speeds[chosen], uniform(wave, generator)
 
-    def change(self, wave: Tensor, parameters: Playback) -> Tensor:
+    def change(self, wave: Tensor, speed: Tensor, fraction: Tensor) -> Tensor:
         """Play each wave at its speed."""
         batch, _, samples = wave.shape
         starts = torch.arange(batch, device=wave.device) * samples
         lengths = torch.full_like(starts, samples)
-        fraction, speed = parameters.fraction, parameters.speed
         return gather_crops(wave.reshape(-1), starts, lengths, fraction, speed, samples)[:, None]

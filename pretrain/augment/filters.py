@@ -1,18 +1,17 @@
-"""Linear effects, any number of which is one FFT product; here equaliser and band reject."""
+"""Linear effects, any number of which is one FFT product; here the equaliser."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from pretrain.augment.effect import SAMPLE_RATE, Effect, EffectConfig, Parameters, uniform
+from pretrain.augment.effect import SAMPLE_RATE, Effect, EffectConfig
 from wavebyol_hear.files.settings import check_range
-from wavebyol_hear.front_end import hertz, mel
+from wavebyol_hear.front_end import mel
 
 NYQUIST = SAMPLE_RATE / 2
-NYQUIST_MELS = float(mel(torch.tensor(NYQUIST, dtype=torch.float64)))
 TAIL_SAMPLES = 12_288  # longest response: with crops of 20,480 samples an FFT of 32,768
 
 
@@ -27,30 +26,20 @@ def fft_size(samples: int) -> int:
 
 
 class Filter(Effect):
-    """Base of the linear effects: what they do to a spectrum is a product."""
+    """Base of the linear effects: what they do to a spectrum is a product.
 
-    def response(self, parameters: Any, size: int) -> Tensor:  # noqa: ANN401
-        """Return each sample's factor at the size // 2 + 1 frequencies of an FFT.
+    `response(size, *drawn)` returns each sample's factor at the size // 2 + 1 frequencies of an
+    FFT, real or complex, [B, 1, size // 2 + 1].
+    """
 
-        Shape:
-            returns [B, 1, size // 2 + 1], real or complex.
-        """
-        raise NotImplementedError
+    response: Callable[..., Tensor]
 
-    def change(self, wave: Tensor, parameters: Any) -> Tensor:  # noqa: ANN401
-        """Filter each wave; the sound that rings on beyond its end is cut off.
-
-        Shape:
-            wave, result [B, 1, T].
-        """
+    def change(self, wave: Tensor, *drawn: Tensor) -> Tensor:
+        """Filter each wave; the sound that rings on beyond its end is cut off."""
         size = fft_size(wave.shape[-1])
-        spectrum = torch.fft.rfft(wave, size) * self.response(parameters, size)
+        spectrum = torch.fft.rfft(wave, size) * self.response(size, *drawn)
         changed: Tensor = torch.fft.irfft(spectrum, size)[..., : wave.shape[-1]]
         return changed
-
-
-def _frequencies(size: int, device: torch.device) -> Tensor:
-    return torch.arange(size // 2 + 1, device=device) * (SAMPLE_RATE / size)
 
 
 @dataclass(frozen=True)
@@ -66,13 +55,6 @@ class EqualiserConfig(EffectConfig):
         check_range(self, "knots", minimum=2)
 
 
-@dataclass(frozen=True)
-class Gains(Parameters):
-    """Factors at the knots, [B, knots]."""
-
-    gains: Tensor
-
-
 class Equaliser(Filter):
     """A random smooth gain over frequency, without phase; not among the authors' effects.
 
@@ -85,68 +67,22 @@ class Equaliser(Filter):
         self.range, self.knots = config.decibels, config.knots
         self._basis: dict[tuple[int, torch.device], Tensor] = {}
 
-    def draw(self, wave: Tensor, generator: torch.Generator) -> Gains:
-        """Draw the gains."""
+    def draw(self, wave: Tensor, generator: torch.Generator) -> tuple[Tensor]:
+        """Draw the factors at the knots, [B, knots]."""
         shape = (len(wave), self.knots)
         decibels = torch.empty(shape, device=wave.device).uniform_(*self.range, generator=generator)
-        return Gains(10.0 ** (decibels / 20))
+        return (10.0 ** (decibels / 20),)
 
-    def response(self, parameters: Gains, size: int) -> Tensor:
+    def response(self, size: int, gains: Tensor) -> Tensor:
         """Return the gain at every frequency of the FFT."""
-        return (parameters.gains @ self.basis(size, parameters.gains.device))[:, None]
+        return (gains @ self.basis(size, gains.device))[:, None]
 
     def basis(self, size: int, device: torch.device) -> Tensor:
         """Return the knots' raised cosines, [knots, size // 2 + 1]; their sum is 1 everywhere."""
         if (size, device) not in self._basis:
-            position = mel(_frequencies(size, device)) * ((self.knots - 1) / NYQUIST_MELS)
+            frequency = torch.arange(size // 2 + 1, device=device) * (SAMPLE_RATE / size)
+            highest = float(mel(torch.tensor(NYQUIST, dtype=torch.float64)))
+            position = mel(frequency) * ((self.knots - 1) / highest)
             distance = (position - torch.arange(self.knots, device=device)[:, None]).abs()
             self._basis[size, device] = 0.5 + 0.5 * torch.cos(math.pi * distance.clamp(max=1))
         return self._basis[size, device]
-
-
-@dataclass(frozen=True)
-class BandRejectConfig(EffectConfig):
-    """Settings of `BandReject`: range of the band's width as a share of the mel scale."""
-
-    width: tuple[float, float] = (0.0, 0.1)
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        super().__post_init__()
-        check_range(self, "width", minimum=0, maximum=1)
-
-
-@dataclass(frozen=True)
-class Band(Parameters):
-    """A band's lowest and highest frequency in Hz, [B]."""
-
-    low: Tensor
-    high: Tensor
-
-
-class BandReject(Filter):
-    """Takes one band out; the authors have it in their code and not in their recipe.
-
-    The gain is 0 in the band and 1 beyond a raised-cosine edge of `EDGE` Hz on either side, which
-    in time is a sinc under a window that falls with the cube of time.
-    """
-
-    EDGE = 50.0
-
-    def __init__(self, config: BandRejectConfig) -> None:
-        super().__init__()
-        self.range = config.width
-
-    def draw(self, wave: Tensor, generator: torch.Generator) -> Band:
-        """Draw a width and a position, both uniform in mel."""
-        width = uniform(wave, generator, *self.range)
-        low = uniform(wave, generator) * (1.0 - width)
-        return Band(hertz(low * NYQUIST_MELS), hertz((low + width) * NYQUIST_MELS))
-
-    def response(self, parameters: Band, size: int) -> Tensor:
-        """Return the gain at every frequency of the FFT."""
-        frequency = _frequencies(size, parameters.low.device)
-        centre = (parameters.high + parameters.low)[:, None, None] / 2
-        half = (parameters.high - parameters.low)[:, None, None] / 2
-        beyond = ((frequency - centre).abs_() - half).div_(self.EDGE).clamp_(0, 1)
-        return beyond.mul_(math.pi).cos_().mul_(-0.5).add_(0.5)

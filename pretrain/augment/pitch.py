@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pretrain.augment.effect import Effect, EffectConfig, Parameters, uniform
+from pretrain.augment.effect import Effect, EffectConfig, uniform
 from pretrain.data.crops import gather_crops
 
 
@@ -15,13 +15,6 @@ class PitchShiftConfig(EffectConfig):
     """Settings of `PitchShift`: its range in cents (the authors': -500 to 500)."""
 
     cents: tuple[float, float] = (-500.0, 500.0)
-
-
-@dataclass(frozen=True)
-class Ratio(Parameters):
-    """The new frequency over the old, [B]."""
-
-    ratio: Tensor
 
 
 class PitchShift(Effect):
@@ -41,11 +34,11 @@ class PitchShift(Effect):
         self.range = config.cents
         self.register_buffer("window", torch.hann_window(self.WINDOW), persistent=False)
 
-    def draw(self, wave: Tensor, generator: torch.Generator) -> Ratio:
-        """Draw ratios, uniform in cents."""
-        return Ratio(2.0 ** (uniform(wave, generator, *self.range) / 1200))
+    def draw(self, wave: Tensor, generator: torch.Generator) -> tuple[Tensor]:
+        """Draw ratios of the new frequency over the old, uniform in cents, [B]."""
+        return (2.0 ** (uniform(wave, generator, *self.range) / 1200),)
 
-    def change(self, wave: Tensor, parameters: Ratio) -> Tensor:
+    def change(self, wave: Tensor, ratio: Tensor) -> Tensor:
         """Shift each wave.
 
         Raises:
@@ -54,14 +47,12 @@ class PitchShift(Effect):
         batch, _, samples = wave.shape
         if samples <= self.WINDOW // 2:
             raise ValueError(f"waves of {samples} samples: give over {self.WINDOW // 2}")
-        ratio = parameters.ratio
         stretched = self._stretch(wave[:, 0], ratio)
         lengths = torch.full((batch,), stretched.shape[-1], device=wave.device)
         starts = torch.arange(batch, device=wave.device) * stretched.shape[-1]
-        start_at_0 = torch.zeros_like(ratio)
-        return gather_crops(stretched.view(-1), starts, lengths, start_at_0, ratio, samples)[
-            :, None
-        ]
+        at_start = torch.zeros_like(ratio)
+        crops = gather_crops(stretched.view(-1), starts, lengths, at_start, ratio, samples)
+        return crops[:, None]
 
     def _stretch(self, wave: Tensor, ratio: Tensor) -> Tensor:
         """Stretch each wave to its ratio of its length; [B, T] to [B, at least T * ratio]."""

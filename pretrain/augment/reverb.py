@@ -1,14 +1,12 @@
 """Reverb by synthetic room responses."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from pretrain.augment.effect import SAMPLE_RATE, EffectConfig, Parameters, uniform
+from pretrain.augment.effect import SAMPLE_RATE, EffectConfig, uniform
 from pretrain.augment.filters import NYQUIST, TAIL_SAMPLES, Filter, fft_size
 from wavebyol_hear.files.settings import check_range
 
@@ -41,23 +39,6 @@ class ReverbConfig(EffectConfig):
         check_range(self, "rooms", minimum=1)
 
 
-@dataclass(frozen=True)
-class Rooms(Parameters):
-    """The rooms' spectra, each sample's room, and the factor of what comes after its direct sound.
-
-    Shape:
-        spectra [rooms, size // 2 + 1] complex; decay, damping [rooms]; room, wet [B].
-    """
-
-    shared: ClassVar[Iterable[str]] = ("spectra", "decay", "damping")
-
-    spectra: Tensor
-    decay: Tensor
-    damping: Tensor
-    room: Tensor
-    wet: Tensor
-
-
 class Reverb(Filter):
     """Adds a room: the direct sound, then exponentially decaying noise of unit energy.
 
@@ -71,17 +52,20 @@ class Reverb(Filter):
         super().__init__()
         self.config = config
 
-    def draw(self, wave: Tensor, generator: torch.Generator) -> Rooms:
-        """Draw rooms, and each sample's distance in its room."""
-        batch, device = len(wave), wave.device
+    def draw(self, wave: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw rooms, and each sample's distance in its room.
+
+        Shape:
+            returns the spectrum of each sample's room, [B, bins] complex, and its factor, [B].
+        """
         some = wave[: self.config.rooms]
         decay = uniform(some, generator, *self.config.decay)
         damping = uniform(some, generator, *self.config.damping)
-        noise = torch.randn(len(some), TAIL_SAMPLES, device=device, generator=generator)
+        noise = torch.randn(len(some), TAIL_SAMPLES, device=wave.device, generator=generator)
         spectra = torch.fft.rfft(self.tail(noise, decay, damping), fft_size(wave.shape[-1]))
         direct = uniform(wave, generator, *self.config.direct)
-        room = torch.arange(batch, device=device) % len(some)
-        return Rooms(spectra, decay, damping, room, 10.0 ** (-direct / 20))
+        room = torch.arange(len(wave), device=wave.device) % len(some)
+        return spectra[room], 10.0 ** (-direct / 20)
 
     def tail(self, noise: Tensor, decay: Tensor, damping: Tensor) -> Tensor:
         """Return what follows the direct sound, with unit energy; its first sample is 0.
@@ -100,7 +84,6 @@ class Reverb(Filter):
         tail /= tail.square().sum(dim=-1, keepdim=True).sqrt()
         return tail
 
-    def response(self, parameters: Rooms, size: int) -> Tensor:
+    def response(self, size: int, spectrum: Tensor, wet: Tensor) -> Tensor:
         """Return the spectrum of each sample's direct sound and room."""
-        wet = parameters.spectra[parameters.room] * parameters.wet[:, None]
-        return wet.add_(1.0)[:, None]
+        return (spectrum * wet[:, None]).add_(1.0)[:, None]

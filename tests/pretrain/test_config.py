@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pretrain.config import Config, read_config
-from pretrain.state import _flat
+from pretrain.state import GONE, _flat
 from wavebyol_hear.checkpoint import load_encoder
 from wavebyol_hear.encoder import PRESETS
 from wavebyol_hear.files.settings import SettingsError
@@ -51,7 +51,10 @@ def test_weights_of_the_checkout_were_trained_as_their_preset_says(preset, path)
     assert encoder.config == PRESETS[preset]
     assert provenance["crops"] == config["optim.steps"] * config["optim.batch"]
     parts = {part: provenance["config"][part] for part in ("byol", "views", "optim")}
+    config |= GONE
     used = _flat(parts)  # settings that came later are in no file
+    left = ("gain.decibels", "band_reject.width", "noise.colours")  # of effects that are gone
+    used = {key: value for key, value in used.items() if not key.endswith(left)}
     assert used == {key: config.get(key) for key in used}
 
 
@@ -92,11 +95,8 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
         ("byol.temperature=0", r"byol\.temperature is 0\.0: give more than 0"),
         ("views.augment.noise.snr=[19, 5]", r"noise\.snr is .*: give \(low, high\)"),
         ("views.augment.clip.probability=2", r"clip\.probability is 2\.0: give 0 to"),
-        ("views.augment.noise.colours=0", r"augment\.noise\.colours is 0: give 1 or more"),
         ("views.augment.noise.origin=store", r"augment\.noise\.store is empty: give a folder"),
-        ("views.augment.noise.origin=coloured", r"augment\.noise\.mixing is 'wavaugment'"),
         ("views.augment.equaliser.knots=1", r"equaliser\.knots is 1: give 2 or more"),
-        ("views.augment.band_reject.width=[0, 2]", r"band_reject\.width is .*: give 0 to 1"),
         ("views.augment.reverb.decay=[.2, 2]", r"reverb\.decay is .*: give more than 0"),
         ("views.augment.reverb.damping=[0, 1]", r"reverb\.damping is .*: give 0 to 0\.99"),
         ("views.augment.speed.speeds=[0]", r"speed\.speeds is \(0\.0,\): give more than 0"),

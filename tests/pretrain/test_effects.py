@@ -9,35 +9,25 @@ from pretrain.augment.effect import Effect, EffectConfig
 from pretrain.augment.effects import (
     Clip,
     ClipConfig,
-    Gain,
-    GainConfig,
     Speed,
     SpeedConfig,
     TimeDropout,
     TimeDropoutConfig,
 )
-from pretrain.augment.filters import (
-    BandReject,
-    BandRejectConfig,
-    Equaliser,
-    EqualiserConfig,
-)
+from pretrain.augment.filters import Equaliser, EqualiserConfig
 from pretrain.augment.noise import Noise, NoiseConfig
 from pretrain.augment.pitch import PitchShift, PitchShiftConfig
 from pretrain.augment.reverb import Reverb, ReverbConfig
-from tests.pretrain.signals import T, cents, chance, decibels, pitch, tone, white
+from tests.pretrain.signals import T, cents, chance, pitch, tone, white
 
 EFFECTS: list[Effect] = [
     TimeDropout(TimeDropoutConfig()),
     Clip(ClipConfig()),
-    Gain(GainConfig()),
     Speed(SpeedConfig()),
     Equaliser(EqualiserConfig()),
-    BandReject(BandRejectConfig()),
     Reverb(ReverbConfig()),
     PitchShift(PitchShiftConfig()),
     Noise(NoiseConfig()),
-    Noise(NoiseConfig(origin="coloured")),
 ]
 NAMES = [f"{type(effect).__name__}{i}" for i, effect in enumerate(EFFECTS)]
 
@@ -62,10 +52,10 @@ def test_shape_and_type_are_kept_and_the_generator_decides_alone(
 @pytest.mark.parametrize("effect", EFFECTS, ids=NAMES)
 def test_some_rows_parameters_give_those_rows(effect: Effect) -> None:
     wave = white(6)
-    parameters = effect.draw(wave, chance())
+    drawn = effect.draw(wave, chance())
     rows = torch.tensor([4, 1])
-    some = effect.change(wave[rows], parameters.take(rows))
-    torch.testing.assert_close(some, effect.change(wave, parameters)[rows], atol=1e-5, rtol=1e-5)
+    some = effect.change(wave[rows], *(parameter[rows] for parameter in drawn))
+    torch.testing.assert_close(some, effect.change(wave, *drawn)[rows], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("effect", EFFECTS, ids=NAMES)
@@ -76,54 +66,42 @@ def test_silence_stays_finite(effect: Effect) -> None:
 def test_time_dropout_silences_its_span_and_nothing_else() -> None:
     effect = TimeDropout(TimeDropoutConfig(seconds=0.5))
     wave = white(200) + 1
-    span = effect.draw(wave, chance())
-    got = effect.change(wave, span)
+    starts, ends = effect.draw(wave, chance())
+    got = effect.change(wave, starts, ends)
     for i in range(200):
-        start, end = int(span.start[i]), int(span.end[i])
+        start, end = int(starts[i]), int(ends[i])
         assert 0 <= start <= end <= T
         assert not got[i, 0, start:end].any()
         assert torch.equal(got[i, 0, :start], wave[i, 0, :start])
         assert torch.equal(got[i, 0, end:], wave[i, 0, end:])
-    length = span.end - span.start
+    length = ends - starts
     assert 7700 < length.max() <= 8000
     assert length.min() < 300
-    assert span.start.min() < 400
-    assert span.end.max() > T - 400
+    assert starts.min() < 400
+    assert ends.max() > T - 400
 
 
 def test_clip_leaves_the_share_of_the_peaks() -> None:
     effect = Clip(ClipConfig())
     wave = white(200) + 0.02
-    drawn = effect.draw(wave, chance())
-    got = effect.change(wave, drawn)
-    torch.testing.assert_close(got.amax((1, 2)), wave.amax((1, 2)) * drawn.factor)
-    torch.testing.assert_close(got.amin((1, 2)), wave.amin((1, 2)) * drawn.factor)
+    (factor,) = effect.draw(wave, chance())
+    got = effect.change(wave, factor)
+    torch.testing.assert_close(got.amax((1, 2)), wave.amax((1, 2)) * factor)
+    torch.testing.assert_close(got.amin((1, 2)), wave.amin((1, 2)) * factor)
     under = (got < got.amax(2, keepdim=True)) & (got > got.amin(2, keepdim=True))
     assert torch.equal(got[under], wave[under])
-    assert drawn.factor.min() < 0.05
-    assert drawn.factor.max() > 0.95
-
-
-def test_gain_is_uniform_in_decibels() -> None:
-    wave = white(400)
-    gain = decibels(
-        Gain(GainConfig(decibels=(-6, 12)))(wave, chance()).norm(dim=2) / wave.norm(dim=2)
-    )
-    assert gain.min() >= -6.01
-    assert gain.max() <= 12.01
-    assert gain.mean() == pytest.approx(3, abs=0.8)  # three standard errors
+    assert factor.min() < 0.05
+    assert factor.max() > 0.95
 
 
 def test_speed_moves_pitch_by_one_of_the_speeds() -> None:
     effect = Speed(SpeedConfig())
     wave = tone(1000, 60)
-    drawn = effect.draw(wave, chance())
-    got = effect.change(wave, drawn)
-    assert len(drawn.speed.unique()) == 9
+    speed, fraction = effect.draw(wave, chance())
+    got = effect.change(wave, speed, fraction)
+    assert len(speed.unique()) == 9
     for i in range(0, 60, 6):
-        assert cents(pitch(got[i, 0]) / 1000) == pytest.approx(
-            cents(float(drawn.speed[i])), abs=0.5
-        )
+        assert cents(pitch(got[i, 0]) / 1000) == pytest.approx(cents(float(speed[i])), abs=0.5)
     assert got[:, 0, -50:].abs().amax(dim=1).min() > 0.1, "slower is longer: no silence at the end"
 
 
@@ -138,7 +116,6 @@ def test_speed_moves_pitch_by_one_of_the_speeds() -> None:
         (lambda: Reverb(ReverbConfig(rooms=0)), "rooms is 0"),
         (lambda: Speed(SpeedConfig(speeds=(0.0,))), "speeds"),
         (lambda: Equaliser(EqualiserConfig(knots=1)), "knots is 1"),
-        (lambda: BandReject(BandRejectConfig(width=(0.0, 1.5))), "width"),
         (lambda: PitchShift(PitchShiftConfig())(white(1, 400), chance()), "400 samples"),
     ],
 )

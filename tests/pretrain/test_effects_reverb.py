@@ -5,9 +5,8 @@ import pytest
 import scipy.signal
 import torch
 
-from pretrain.augment.filters import (
-    fft_size,
-)
+from pretrain.augment.effect import uniform
+from pretrain.augment.filters import fft_size
 from pretrain.augment.reverb import Reverb, ReverbConfig
 from tests.pretrain.signals import RATE, T, chance, decibels, white
 
@@ -15,13 +14,15 @@ from tests.pretrain.signals import RATE, T, chance, decibels, white
 def test_reverb_is_the_direct_sound_and_a_room_by_plain_convolution() -> None:
     effect = Reverb(ReverbConfig(rooms=2))
     wave = white(4)
-    drawn = effect.draw(wave, chance())
-    got = effect.change(wave, drawn)
-    rooms = torch.fft.irfft(drawn.spectra, fft_size(T))
+    spectra, wet = effect.draw(wave, chance())
+    got = effect.change(wave, spectra, wet)
+    rooms = torch.fft.irfft(spectra, fft_size(T))
+    assert torch.equal(rooms[:2], rooms[2:])
+    assert not torch.equal(rooms[0], rooms[1])
     for i in range(4):
-        room = rooms[i % 2].double().numpy()
+        room = rooms[i].double().numpy()
         want = scipy.signal.fftconvolve(wave[i, 0].double().numpy(), room)[:T]
-        want = wave[i, 0].double().numpy() + float(drawn.wet[i]) * want
+        want = wave[i, 0].double().numpy() + float(wet[i]) * want
         np.testing.assert_allclose(got[i, 0].numpy(), want, atol=1e-4)
 
 
@@ -36,12 +37,13 @@ def decay_time(room: np.ndarray, low: float, high: float) -> float:
 
 
 def test_reverb_decays_in_its_time_and_faster_up_high() -> None:
-    effect = Reverb(ReverbConfig(decay=(0.2, 0.7), rooms=8))
-    drawn = effect.draw(white(8), chance())
-    rooms = torch.fft.irfft(drawn.spectra, fft_size(T)).double().numpy()
-    for room, decay, damping in zip(rooms, drawn.decay, drawn.damping, strict=True):
-        assert decay_time(room, 300, 1700) == pytest.approx(float(decay), rel=0.15)
-        high = float(decay * (1 - damping))
+    spectra, _ = Reverb(ReverbConfig(decay=(0.2, 0.7), rooms=8)).draw(white(8), chance())
+    rooms = torch.fft.irfft(spectra, fft_size(T)).double().numpy()
+    random = chance()
+    decay, damping = uniform(white(8), random, 0.2, 0.7), uniform(white(8), random, 0.5, 0.9)
+    for room, time, share in zip(rooms, decay.tolist(), damping.tolist(), strict=True):
+        assert decay_time(room, 300, 1700) == pytest.approx(time, rel=0.15)
+        high = time * (1 - share)
         assert decay_time(room, 3000, 7000) == pytest.approx(high, rel=0.2)
         assert (room**2).sum() == pytest.approx(1, rel=1e-3)
 

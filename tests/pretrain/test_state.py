@@ -59,6 +59,24 @@ def test_a_damaged_state_is_one_line(tmp_path, change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_settings_that_came_later_or_went_are_as_if_they_did_nothing(tmp_path):
+    network = torch.nn.Linear(3, 3)
+    optimizer = torch.optim.SGD(network.parameters())
+    path = tmp_path / "state.pt"
+    settings: dict[str, Any] = {"config": read_config("tiny"), "data": "0"}
+    save_state(path, 1, network, optimizer, **settings)
+    state = torch.load(path, weights_only=True)
+    del state["config"]["delores"], state["config"]["views"]["file_groups"]
+    augment = state["config"]["views"]["augment"]
+    augment |= {"noise_last": True, "gain": {"probability": 0.0, "decibels": (-12.0, 12.0)}}
+    torch.save(state, path)
+    assert load_state(path, network, optimizer, **settings) == 1
+    augment["gain"]["probability"] = 0.5
+    torch.save(state, path)
+    with pytest.raises(StateError, match=r"has views\.augment\.gain\.probability = 0\.5, this"):
+        load_state(path, network, optimizer, **settings)
+
+
 def test_a_file_of_code_is_refused_without_advice_to_run_it(tmp_path):
     path = tmp_path / "state.pt"
     torch.save({"format": subprocess.Popen}, path)
