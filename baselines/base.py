@@ -7,7 +7,6 @@ feed the network, and where it comes from.
 import json
 import math
 import pickle
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
@@ -41,16 +40,23 @@ def check_pooling(pooling: str) -> None:
         raise BaselineError(f"pooling is {pooling!r}: give published or contrast")
 
 
-def finite_number(name: str, value: Any, *, positive: bool = False) -> float:  # noqa: ANN401
-    """Return a setting as a number.
+def normalization(
+    settings: Mapping[str, Any], mean: float | None, std: float | None
+) -> tuple[float, float]:
+    """Return mean and deviation that a network's inputs had: those given, else those of its file.
 
     Raises:
-        BaselineError: it is no finite number, or not above 0 where it is to be.
+        BaselineError: one is no finite number, or the deviation is not above 0.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or (positive and value <= 0):
-        raise BaselineError(f"{name} is {value!r}: give a number" + ", > 0" * positive)
-    return float(value)
+    numbers: dict[str, Any] = {
+        "mean": settings.get("mean") if mean is None else mean,
+        "std": settings.get("std") if std is None else std,
+    }
+    for name, value in numbers.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or (name == "std" and value <= 0):
+            raise BaselineError(f"{name} is {value!r}: give a number" + ", > 0" * (name == "std"))
+    return float(numbers["mean"]), float(numbers["std"])
 
 
 def refuse_weights(method: str, model_file_path: str) -> None:
@@ -121,16 +127,12 @@ def write_weights(
         file.write(to_bytes(tensors, header))
 
 
-def read_weights(
-    path: Path, kind: str, *, others: Mapping[str, str] = types.MappingProxyType({})
-) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
     """Return the tensors (single precision), the settings and the provenance of a file.
 
     Args:
         path: of the file.
         kind: format and version that the file must have.
-        others: files of other formats that people may have, for errors: how a tensor's name begins
-            in them, and what they are.
 
     Raises:
         WeightsError: a file that is damaged, no safetensors file, or of another kind.
@@ -141,9 +143,6 @@ def read_weights(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is damaged or no safetensors file ({error})") from error
-    for start, what in others.items():
-        if any(name.startswith(start) for name in tensors):
-            raise WeightsError(f"{path} is {what}")
     if header.get("format") != kind:
         raise WeightsError(f"{path} is a file of {header.get('format')!r}: give one of {kind!r}")
     try:
@@ -211,6 +210,18 @@ def fill(build: Callable[[], Network], tensors: dict[str, Tensor], path: Path) -
     network.load_state_dict(tensors)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval()
+
+
+def spread_windows(length: int, window: int) -> list[int]:
+    """Return where windows begin that cover a clip evenly, from its start to its end.
+
+    Example:
+        >>> spread_windows(250, 100), spread_windows(80, 100)
+        ([0, 75, 150], [0])
+    """
+    room = max(0, length - window)
+    gaps = math.ceil(room / window)
+    return [round(i * room / max(1, gaps)) for i in range(gaps + 1)]
 
 
 def pool_stages(stages: Iterable[Tensor]) -> Tensor:

@@ -22,7 +22,7 @@ from baselines.base import (
     WeightsError,
     check_pooling,
     fill,
-    finite_number,
+    normalization,
     pool_stages,
     prepare,
     read_state_dict,
@@ -178,8 +178,7 @@ def load_model(
         else:
             tensors = read_state_dict(path, "AudioNTT2020 by NTT")
             settings = {"mean": NTT_MEAN, "std": NTT_STD}
-        mean = finite_number("mean", settings.get("mean") if mean is None else mean)
-        std = finite_number("std", settings.get("std") if std is None else std, positive=True)
+        mean, std = normalization(settings, mean, std)
         network = filled(tensors, path)
     return ByolAModel(network, mean, std, pooling).eval()
 

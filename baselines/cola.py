@@ -13,7 +13,6 @@ Le (arXiv 1905.11946), table 1, for EfficientNet-B0; BatchNorm's constants and s
 in Keras' EfficientNetB0, which google-research/cola uses.
 """
 
-import math
 from itertools import islice
 
 import torch
@@ -26,6 +25,7 @@ from baselines.base import (
     pool_stages,
     prepare,
     read_weights,
+    spread_windows,
     weights_path,
 )
 from wavebyol_hear.chunking import evaluating
@@ -118,11 +118,6 @@ def normed(layer: nn.Conv2d) -> tuple[nn.Module, nn.Module]:
     return layer, nn.BatchNorm2d(layer.out_channels, eps=1e-3, momentum=0.01)
 
 
-def pointwise(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
-    """Return a 1 x 1 convolution and its BatchNorm."""
-    return normed(nn.Conv2d(inputs, outputs, 1, bias=False))
-
-
 class SqueezeExcite(nn.Module):
     """Scales every channel by a gate that is computed from all channels' means.
 
@@ -163,13 +158,15 @@ class InvertedBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         wide = inputs * expansion
-        layers = [*pointwise(inputs, wide), nn.SiLU(inplace=True)] if expansion > 1 else []
+        layers: list[nn.Module] = []
+        if expansion > 1:
+            layers = [*normed(nn.Conv2d(inputs, wide, 1, bias=False)), nn.SiLU(inplace=True)]
         self.body = nn.Sequential(
             *layers,
             *normed(Depthwise(wide, kernel, stride)),
             nn.SiLU(inplace=True),
             SqueezeExcite(wide, max(1, inputs // 4)),
-            *pointwise(wide, outputs),
+            *normed(nn.Conv2d(wide, outputs, 1, bias=False)),
         )
         self.residual = stride == 1 and inputs == outputs
         self.drop = drop
@@ -204,16 +201,14 @@ class EfficientNetB0(nn.Module):
         blocks: list[nn.Module] = []
         width = STEM
         for expansion, outputs, count, stride, kernel in STAGES:
-            for first in [True] + [False] * (count - 1):
+            for step in [stride] + [1] * (count - 1):
                 drop = DROP * len(blocks) / total
-                blocks.append(
-                    InvertedBottleneck(
-                        width, outputs, expansion, stride if first else 1, kernel, drop
-                    )
-                )
+                blocks.append(InvertedBottleneck(width, outputs, expansion, step, kernel, drop))
                 width = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Sequential(*pointwise(width, FEATURES), nn.SiLU(inplace=True))
+        self.head = nn.Sequential(
+            *normed(nn.Conv2d(width, FEATURES, 1, bias=False)), nn.SiLU(inplace=True)
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the last maps; see the class."""
@@ -250,13 +245,7 @@ class ColaModel(nn.Module):
     def __init__(self, network: EfficientNetB0, pooling: str = "published") -> None:
         super().__init__()
         self.log_mel, self.network, self.pooling = LogMel(), network, pooling
-        rows = MELS // 2
-        total = MELS + STEM * rows
-        for _, outputs, _, stride, _ in STAGES:
-            rows //= stride
-            total += outputs * rows
-        total += FEATURES * rows
-        self.scene_embedding_size = FEATURES if pooling == "published" else 2 * total
+        self.scene_embedding_size = get_scene_embeddings(torch.zeros(1, CROP), self).shape[1]
 
     def forward(self, audio: Tensor) -> Tensor:
         """Return the mean over windows spread evenly over each clip; see the class.
@@ -266,15 +255,9 @@ class ColaModel(nn.Module):
         wave = pad_to(prepare(audio, self), CROP)
         if self.pooling == "contrast":
             return pool_stages(self.network.stages(self.log_mel(wave)))
-        room = wave.shape[1] - CROP
-        gaps = math.ceil(room / CROP)
-        starts = [round(i * room / max(1, gaps)) for i in range(gaps + 1)]
-        few = max(1, AT_ONCE // len(wave))
-        total = torch.zeros(len(wave), FEATURES, device=wave.device)
-        for first in range(0, len(starts), few):
-            windows = [wave[:, s : s + CROP] for s in starts[first : first + few]]
-            total = total + self.embed(torch.stack(windows, 1)).sum(1)
-        return total / len(starts)
+        starts = spread_windows(wave.shape[1], CROP)
+        windows = torch.stack([wave[:, start : start + CROP] for start in starts], 1)
+        return self.embed(windows).mean(1)
 
     def embed(self, windows: Tensor) -> Tensor:
         """Return embeddings of windows, a few at a time: [B, W, 16000] -> [B, W, 1280]."""

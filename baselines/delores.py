@@ -22,7 +22,7 @@ from baselines.base import (
     BaselineError,
     WeightsError,
     check_pooling,
-    finite_number,
+    normalization,
     read_state_dict,
     read_weights,
     weights_path,
@@ -34,7 +34,7 @@ from baselines.byol_a import (
     get_timestamp_embeddings,
 )
 
-__all__ = ["DeloresModel", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
+__all__ = ["get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
 
 KIND = "wavebyol-hear-delores/1"
 VARIANTS = ("s", "m")
@@ -49,10 +49,6 @@ LAYOUTS = (
 )
 
 
-class DeloresModel(ByolAModel):
-    """BYOL-A's model with DeLoRes' weights; see `baselines.byol_a.ByolAModel`."""
-
-
 def load_model(
     model_file_path: str = "",
     *,
@@ -60,7 +56,7 @@ def load_model(
     mean: float | None = None,
     std: float | None = None,
     pooling: str = "published",
-) -> DeloresModel:
+) -> ByolAModel:
     """Return DeLoRes.
 
     Args:
@@ -88,10 +84,9 @@ def load_model(
                 raise BaselineError(
                     f"{path} does not say how log-mels were normalized: give FILE?mean=M&std=S"
                 )
-        mean = finite_number("mean", settings.get("mean") if mean is None else mean)
-        std = finite_number("std", settings.get("std") if std is None else std, positive=True)
+        mean, std = normalization(settings, mean, std)
         network = filled(tensors, path)
-    return DeloresModel(network, mean, std, pooling).eval()
+    return ByolAModel(network, mean, std, pooling).eval()
 
 
 def _encoder_of(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

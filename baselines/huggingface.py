@@ -10,100 +10,19 @@ each other at one hop.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from baselines.base import BaselineError, prepare
-from baselines.huggingface_families import CLAP, FAMILIES, Family, Framing
+from baselines.base import BaselineError
+from baselines.huggingface_models import FAMILIES, POOLER, HuggingFaceModel
 from wavebyol_hear.chunking import evaluating
 from wavebyol_hear.files.extras import require
 
 WEIGHTS_ARE_NAMES = True
 """Says to whoever loads this module that weights may be a folder or a name on the Hub."""
-POOLS: dict[str, Callable[[Tensor], Tensor]] = {
-    "mean": lambda frames: frames.mean(1),
-    "max": lambda frames: frames.amax(1),
-    "meanmax": lambda frames: torch.cat([frames.mean(1), frames.amax(1)], 1),
-}
-POOLER = "pooler"
-"""Pooling by the network's own last layer (AST, CLAP)."""
-
-
-class HuggingFaceModel(nn.Module):
-    """An encoder with its feature extractor; `forward` gives scenes and can be trained through.
-
-    Args:
-        network: of `transformers`, or the audio part of it.
-        extractor: its feature extractor.
-        layer: whose hidden states are taken, 0 (below the first) to the number of layers; None
-            takes the network's output.
-        pool: one of `POOLS`, or `pooler`.
-
-    Shape:
-        [B, n] -> [B, scene_embedding_size].
-    """
-
-    forward_embeds_scenes = True
-
-    def __init__(
-        self,
-        network: Any,  # noqa: ANN401
-        extractor: Any,  # noqa: ANN401
-        layer: int | None,
-        pool: str,
-    ) -> None:
-        super().__init__()
-        self.network, self.extractor, self.layer, self.pool = network, extractor, layer, pool
-        self.config: Any = network.config
-        self.kind = FAMILIES[str(network.config.model_type)]
-        self.framing: Framing = self.kind.framing(self)
-        self.sample_rate = int(extractor.sampling_rate)
-        with torch.no_grad():
-            frames, pooled = self.embed(torch.zeros(1, self.framing.field))
-        self.timestamp_embedding_size = frames.shape[2]
-        self.scene_embedding_size = pooled.shape[1]
-
-    def embed(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Return frames and pooled embeddings: [B, n] -> [B, T, D] and [B, D']."""
-        audio = prepare(audio, self)
-        audio = nn.functional.pad(audio, (0, max(self.framing.field - audio.shape[1], 0)))
-        if self.kind.normalizes and self.extractor.do_normalize:
-            audio = (audio - audio.mean(1, keepdim=True)) / (
-                audio.var(1, correction=0, keepdim=True) + 1e-7
-            ).sqrt()
-        parts, pooled, counts = [], [], []
-        for begin, end, count in self.framing.windows(audio.shape[1]):
-            frames, own = self.kind.frames(self, audio[:, begin:end])
-            parts.append(frames[:, :count])
-            pooled.append(own)
-            counts.append(count)
-        frames = torch.cat(parts, 1)
-        if self.pool != POOLER:
-            return frames, POOLS[self.pool](frames)
-        shares = torch.tensor(counts, device=frames.device) / sum(counts)
-        return frames, torch.einsum("wbd,w->bd", torch.stack(pooled), shares)
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """Return scene embeddings; see the class."""
-        return self.embed(audio)[1]
-
-    def features(self, audio: Tensor, **settings: object) -> Tensor:
-        """Return what the feature extractor makes of waves, on their device."""
-        waves = list(audio.detach().cpu().numpy())
-        made = self.extractor(
-            waves, sampling_rate=self.sample_rate, return_tensors="pt", **settings
-        )
-        result: Tensor = made[self.extractor.model_input_names[0]]
-        return result.to(audio.device)
-
-    def states(self, *args: Tensor, **settings: object) -> tuple[Tensor, Any]:
-        """Return the hidden states of the layer, and all that the network gives."""
-        output = self.network(*args, output_hidden_states=self.layer is not None, **settings)
-        states = output.last_hidden_state if self.layer is None else output.hidden_states
-        return (states if self.layer is None else states[self.layer]), output
 
 
 def load_model(
@@ -138,15 +57,22 @@ def load_model(
             )
         extractor = transformers.AutoFeatureExtractor.from_pretrained(model_file_path)
         network: Any = transformers.AutoModel.from_pretrained(model_file_path)
-    network = getattr(network, family.part, network) if family.part else network
-    pool = pool or (POOLER if family is CLAP else "mean")
+    if family.part:
+        network = getattr(network, family.part, network)
+    pool = pool or family.pools[0]
     _check(model_file_path, family, network.config, layer, pool)
-    return HuggingFaceModel(network.float(), extractor, layer, pool).eval()
+    return family(network.float(), extractor, layer, pool).eval()
 
 
-def _check(name: str, family: Family, config: Any, layer: int | None, pool: str) -> None:  # noqa: ANN401
+def _check(
+    name: str,
+    family: type[HuggingFaceModel],
+    config: Any,  # noqa: ANN401
+    layer: int | None,
+    pool: str,
+) -> None:
     """Raise a BaselineError where an encoder has no such layer or pooling."""
-    pools = [*POOLS, *([POOLER] if family.has_pooler and layer is None else [])]
+    pools = [each for each in family.pools if layer is None or each != POOLER]
     if pool not in pools:
         raise BaselineError(f"{name}: pool is {pool!r}; here it is one of {', '.join(pools)}")
     if layer is None:

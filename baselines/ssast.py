@@ -24,34 +24,39 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
-from torchaudio.compliance.kaldi import get_mel_banks
+from torch.nn.functional import pad
 
 from baselines.base import (
     BaselineError,
     WeightsError,
     check_pooling,
     fill,
-    finite_number,
+    normalization,
     pool_stages,
     prepare,
     read_state_dict,
     read_weights,
+    spread_windows,
     weights_path,
+)
+from baselines.ssast_network import (
+    HEAD,
+    HOP,
+    MELS,
+    SAMPLE_RATE,
+    SPECIAL,
+    WINDOW,
+    SsastNetwork,
+    fbank,
 )
 from wavebyol_hear.chunking import evaluating
 from wavebyol_hear.layers import pad_to
 
 KIND = "wavebyol-hear-ssast/1"
-SAMPLE_RATE, HOP, WINDOW, FFT, MELS = 16_000, 160, 400, 512, 128
-FLOOR = torch.finfo(torch.float32).eps
 AUTHORS_MEAN, AUTHORS_STD = -4.2677393, 4.5689974  # AudioSet and LibriSpeech
 SIZES = {192: "tiny", 384: "small", 768: "base"}
-HEAD = 64  # numbers per attention head
-SPECIAL = 2  # tokens before the patches: cls, distillation
 STEP_FRAMES = 4  # between timestamps of a patch model: 40 ms
 DROPPED = ("v.head.", "v.head_dist.", "cpredlayer.", "gpredlayer.", "mask_embed", "p_input_")
-CONVERTED = "audio_spectrogram_transformer."  # how names begin in transformers' AST
 WANTED = "what is read is a pretraining checkpoint such as SSAST-Tiny-Patch-400.pth"
 RENAMED = (
     ("v.", ""),
@@ -62,138 +67,6 @@ RENAMED = (
     ("mlp.fc1.", "linear1."),
     ("mlp.fc2.", "linear2."),
 )
-
-
-class Fbank(nn.Module):
-    """Log mel filter bank as Kaldi computes it, of a batch; the bits of torchaudio's.
-
-    Frames of 25 ms every 10 ms that lie within the clip, each centred, pre-emphasized by 0.97 and
-    under a symmetric Hann window; the natural logarithm of 128 mel bands' power, 20 Hz to 8 kHz.
-
-    Shape:
-        [B, n], n >= 400 -> [B, 1 + (n - 400) // 160, 128].
-
-    Source: torchaudio.compliance.kaldi.fbank(htk_compat=True, use_energy=False, dither=0,
-    window_type="hanning", num_mel_bins=128), as SSAST's dataloader calls it.
-
-    Example:
-        >>> Fbank()(torch.zeros(1, 16_000)).shape
-        torch.Size([1, 98, 128])
-    """
-
-    window: Tensor
-    filters: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("window", torch.hann_window(WINDOW, periodic=False), persistent=False)
-        filters, _ = get_mel_banks(MELS, FFT, SAMPLE_RATE, 20.0, 0.0, 100.0, -500.0, 1.0)
-        self.register_buffer("filters", pad(filters, (0, 1)), persistent=False)
-
-    def forward(self, wave: Tensor) -> Tensor:
-        """Return the log energies; see the class."""
-        frames = wave.unfold(1, WINDOW, HOP)
-        frames = frames - frames.mean(2, keepdim=True)
-        before = torch.cat([frames[..., :1], frames[..., :-1]], 2)
-        frames = (frames - 0.97 * before) * self.window
-        power = torch.fft.rfft(pad(frames, (0, FFT - WINDOW))).abs().pow(2)
-        # Clip by clip: how a product of matrices is summed depends on their rows.
-        energies = torch.stack([torch.mm(clip, self.filters.T) for clip in power])
-        return energies.clamp_min(FLOOR).log()
-
-
-class SsastNetwork(nn.Module):
-    """Patch embedding, learned positions and a pre-norm transformer.
-
-    Args:
-        width: of tokens: 192 (tiny), 384 (small), 768 (base).
-        depth: blocks.
-        patch: mel bands and frames of a patch.
-        columns: of patches along time whose positions are learned.
-
-    Shape:
-        normalized bank [B, T, 128] -> tokens [B, 2 + rows * columns, width]: cls, distillation,
-        then the patches, row by row from the lowest bands.
-    """
-
-    def __init__(
-        self,
-        width: int = 192,
-        depth: int = 12,
-        patch: tuple[int, int] = (16, 16),
-        columns: int = 64,
-    ) -> None:
-        super().__init__()
-        self.patch, self.grid = patch, (MELS // patch[0], columns)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.dist_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, SPECIAL + math.prod(self.grid), width))
-        self.patch_embed = nn.Conv2d(1, width, patch, patch)
-        layer = nn.TransformerEncoderLayer(
-            width, width // HEAD, 4 * width, 0.0, "gelu",
-            layer_norm_eps=1e-6, batch_first=True, norm_first=True,
-        )  # fmt: skip
-        self.encoder = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.initialize()
-
-    def initialize(self) -> None:
-        """Draw tokens, positions and linear layers as the authors do; blocks differ."""
-        for name, parameter in self.named_parameters():
-            if name.startswith("patch_embed"):
-                continue  # PyTorch's default
-            if parameter.ndim > 1:
-                nn.init.trunc_normal_(parameter, std=0.02)
-            elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
-
-    def embed_patches(self, bank: Tensor, stride: tuple[int, int]) -> Tensor:
-        """Return the patches' embeddings alone: [B, T, 128] -> [B, D, rows, columns]."""
-        image = bank.mT[:, None]
-        embed = self.patch_embed
-        return nn.functional.conv2d(image, embed.weight, embed.bias, stride)
-
-    def positions(self, rows: int, columns: int) -> Tensor:
-        """Return the positions of a grid of patches, [1, rows * columns, D].
-
-        The middle of the learned columns where fewer are wanted, else interpolated, as the authors
-        do; rows likewise interpolated.
-        """
-        grid = self.pos_embed[:, SPECIAL:].mT.unflatten(2, self.grid)
-        had_rows, had = self.grid
-        if columns < had:
-            first = had // 2 - columns // 2
-            grid = grid[..., first : first + columns]
-        elif columns > had:
-            grid = interpolate(grid, (had_rows, columns), mode="bilinear")
-        if rows != had_rows:
-            grid = interpolate(grid, (rows, columns), mode="bilinear")
-        return grid.flatten(2).mT
-
-    def with_positions(self, patches: Tensor, rows: int, columns: int) -> Tensor:
-        """Return what the blocks take: special tokens and patches [B, N, D], positions added."""
-        special = torch.cat([self.cls_token, self.dist_token], 1) + self.pos_embed[:, :SPECIAL]
-        patches = patches + self.positions(rows, columns)
-        return torch.cat([special.expand(len(patches), -1, -1), patches], 1)
-
-    def forward(self, bank: Tensor, stride: tuple[int, int] | None = None) -> Tensor:
-        """Return the tokens; see the class.
-
-        Args:
-            bank: normalized.
-            stride: of the patches in bands and frames; None is that of pretraining, their size.
-        """
-        return self.blocks(bank, stride or self.patch)[0][-1]
-
-    def blocks(self, bank: Tensor, stride: tuple[int, int]) -> tuple[list[Tensor], int]:
-        """Return the tokens after every block, the last ones normalized, and how many rows."""
-        maps = self.embed_patches(bank, stride)
-        rows, columns = maps.shape[2:]
-        tokens, stages = self.with_positions(maps.flatten(2).mT, rows, columns), []
-        for layer in self.encoder.layers:
-            tokens = layer(tokens)
-            stages.append(tokens)
-        return [*stages[:-1], self.norm(stages[-1])], rows
 
 
 class SsastModel(nn.Module):
@@ -224,7 +97,7 @@ class SsastModel(nn.Module):
         pooling: str = "published",
     ) -> None:
         super().__init__()
-        self.fbank, self.network = Fbank(), network
+        self.network = network
         self.mean, self.std, self.tokens, self.pooling = mean, std, tokens, pooling
         bands, self.width = network.patch
         whole = network.grid[0] == 1
@@ -237,8 +110,7 @@ class SsastModel(nn.Module):
 
     def bank(self, wave: Tensor) -> Tensor:
         """Return the normalized filter bank: [B, n] -> [B, T, 128]."""
-        bank: Tensor = (self.fbank(wave) - self.mean) / (2 * self.std)
-        return bank
+        return (fbank(wave) - self.mean) / (2 * self.std)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Return scenes, clips zero-padded to one patch at least: [B, n] -> [B, D].
@@ -247,12 +119,9 @@ class SsastModel(nn.Module):
         """
         shortest = WINDOW + HOP * (self.width - 1)
         bank = self.bank(pad_to(prepare(audio, self), shortest))
-        room = max(0, bank.shape[1] - self.window)
-        gaps = math.ceil(room / self.window)
-        starts = [round(i * room / max(1, gaps)) for i in range(gaps + 1)]
         parts = [
             self.network.blocks(bank[:, start : start + self.window], self.stride)
-            for start in starts
+            for start in spread_windows(bank.shape[1], self.window)
         ]
         if self.pooling == "contrast":
             stages = [
@@ -312,14 +181,11 @@ def load_model(
         raise BaselineError(f"tokens is {tokens!r}: give patches or cls")
     with weights_path(model_file_path, "ssast_tiny", module="ssast") as path:
         if path.suffix == ".safetensors":
-            tensors, settings, _ = read_weights(
-                path, KIND, others={CONVERTED: f"a Hugging Face conversion: {WANTED}"}
-            )
+            tensors, settings, _ = read_weights(path, KIND)
         else:
             tensors = _encoder_of(read_state_dict(path, "SSAST"), path)
             settings = {"mean": AUTHORS_MEAN, "std": AUTHORS_STD}
-        mean = finite_number("mean", settings.get("mean") if mean is None else mean)
-        std = finite_number("std", settings.get("std") if std is None else std, positive=True)
+        mean, std = normalization(settings, mean, std)
         network = fill(lambda: SsastNetwork(**_shape(tensors, path)), tensors, path)
     if stride is not None and not (isinstance(stride, int) and 1 <= stride <= network.patch[1]):
         raise BaselineError(f"stride is {stride!r}: give 1 to {network.patch[1]} frames")
@@ -387,8 +253,6 @@ def _encoder_of(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     names = {key.removeprefix("module."): key for key in state}
     if any("mlp_head." in name for name in names):
         raise WeightsError(f"{path} is an SSAST fine-tuned to a task (mlp_head): {WANTED}")
-    if any(name.startswith(CONVERTED) for name in names):
-        raise WeightsError(f"{path} is a Hugging Face conversion: {WANTED}")
     encoder = {}
     for name, key in names.items():
         if name.startswith(DROPPED):

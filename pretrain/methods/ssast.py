@@ -12,7 +12,7 @@ patch); short crops; AdamW; and the filter bank is normalized by statistics of t
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy, mse_loss, unfold
 
 from baselines.base import write_weights
-from baselines.ssast import HOP, KIND, SPECIAL, WINDOW, Fbank, SsastNetwork
+from baselines.ssast import KIND
+from baselines.ssast_network import HOP, SPECIAL, WINDOW, SsastNetwork, fbank
 from pretrain.augment.spectrogram import EarlyNorm
-from pretrain.config import Config, SsastConfig
+from pretrain.config import Config
 from pretrain.data.store import Store
 from pretrain.distributed import gather, rank
 from pretrain.methods.method import Method
@@ -92,23 +93,20 @@ def attention(device: torch.device) -> AbstractContextManager[None]:
 class Ssast(Method):
     """Encoder, mask embedding and the two heads; there is no target.
 
-    Args:
-        config: network and masks.
-        crop_samples: of a crop; its frames are cut in whole patches.
-
     Raises:
-        ValueError: the crop has not one whole patch.
+        ValueError: the crop, whose frames are cut in whole patches, has not one.
     """
 
-    def __init__(self, config: SsastConfig, crop_samples: int) -> None:
+    def __init__(self, run: Config) -> None:
         super().__init__()
+        config, crop_samples = run.ssast, run.encoder.crop_samples
         self.config = config
         frames = 1 + (crop_samples - WINDOW) // HOP
         columns = frames // config.patch[1] if crop_samples >= WINDOW else 0
         if not columns:
             raise ValueError(f"encoder.crop_samples is {crop_samples}: too short for a patch")
         self.encoder = SsastNetwork(config.width, config.depth, config.patch, columns)
-        self.fbank, self.norm = Fbank(), EarlyNorm()
+        self.norm = EarlyNorm()
         values = config.patch[0] * config.patch[1]
         self.discriminative, self.generative = (
             nn.Sequential(
@@ -125,11 +123,6 @@ class Ssast(Method):
         """Patches of a crop."""
         rows, columns = self.encoder.grid
         return rows * columns
-
-    @classmethod
-    def from_config(cls, config: Config) -> Self:
-        """Return the networks of a run."""
-        return cls(config.ssast, config.encoder.crop_samples)
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and the mean tokens of both passes; see `Method`."""
@@ -152,9 +145,9 @@ class Ssast(Method):
         """Return both views' filter banks, deviation 1/2, in whole patches: [2B, T, 128]."""
         with torch.autocast(view_a.device.type, enabled=False):
             if torch.equal(view_a, view_b):
-                banks = self.norm(self.fbank(view_a[:, 0])).repeat(2, 1, 1)
+                banks = self.norm(fbank(view_a[:, 0])).repeat(2, 1, 1)
             else:
-                banks = self.norm(self.fbank(torch.cat([view_a, view_b])[:, 0]))
+                banks = self.norm(fbank(torch.cat([view_a, view_b])[:, 0]))
             return banks[:, : self.encoder.grid[1] * self.config.patch[1]] / 2
 
     @torch.no_grad()
@@ -187,12 +180,12 @@ class Ssast(Method):
 
     def embed(self, wave: Tensor) -> Tensor:
         """Return the mean of the patch tokens, none masked: [B, 1, n] -> [B, D]."""
-        tokens: Tensor = self.encoder(self.norm(self.fbank(wave[:, 0])) / 2)
+        tokens: Tensor = self.encoder(self.norm(fbank(wave[:, 0])) / 2)
         return tokens[:, SPECIAL:].mean(1)
 
     def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
         """Write the encoder's weights, which `baselines.ssast` reads; see `Method`."""
-        settings = {"mean": float(self.norm.mean), "std": float(self.norm.std)}
+        settings = self.norm.settings()
         write_weights(path, self.encoder, kind=KIND, settings=settings, provenance=provenance)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from baselines.huggingface_families import Framing
+from baselines.huggingface_models import Framing
 
 
 @pytest.mark.parametrize(
