@@ -42,6 +42,10 @@ class EarlyNorm(nn.Module):
         """The standard deviation, kept off zero."""
         return (self.square - self.mean.square()).clamp_min(1e-12).sqrt()
 
+    def settings(self) -> dict[str, float]:
+        """Return what a weights file says of the inputs."""
+        return {"mean": float(self.mean), "std": float(self.std)}
+
     def forward(self, values: Tensor) -> Tensor:
         """Return the normalized values; in training, count the batch while it is early."""
         if self.training:

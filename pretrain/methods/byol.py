@@ -4,13 +4,13 @@ import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from pretrain.config import ByolConfig, Config
+from pretrain.config import Config
 from pretrain.data.store import Store
 from pretrain.distributed import gather, split_views
 from pretrain.methods.method import Method
@@ -122,34 +122,23 @@ class Projection(nn.Module):
 class Byol(Method):
     """WaveBYOL's online and target networks; `infonce` has neither target nor predictor.
 
-    Args:
-        encoder: of waveforms.
-        config: heads and loss.
-
     Source: BYOL (arXiv 2006.07733); MoCo v3 (arXiv 2104.02057) for InfoNCE with a target.
     """
 
-    def __init__(self, encoder: Encoder, config: ByolConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
-        hidden, outputs = config.projector
-        projector = head(encoder.config.out_channels, hidden, outputs)
-        self.online: Projection = Projection(encoder, pool, projector)
-        if not config.mix_views:
-            split_views(self.online)
-        self.predictor: nn.Module = nn.Identity()
-        if config.loss != "infonce":
-            self.target = copy.deepcopy(self.online).requires_grad_(False)
-            self.predictor = head(outputs, config.predictor, outputs)
-            if not config.mix_views:
-                split_views(self.predictor)
-
-    @classmethod
-    def from_config(cls, config: Config) -> Self:
-        """Return the networks of a run, the Conv2d stack in channels_last."""
+        self.config = config.byol
         encoder = Encoder(config.encoder)
         encoder.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cls(encoder, config.byol)
+        hidden, outputs = self.config.projector
+        projector = head(encoder.config.out_channels, hidden, outputs)
+        self.online: Projection = Projection(encoder, pool, projector)
+        self.predictor: nn.Module = nn.Identity()
+        if self.config.loss != "infonce":
+            self.target = copy.deepcopy(self.online).requires_grad_(False)
+            self.predictor = head(outputs, self.config.predictor, outputs)
+        if not self.config.mix_views:
+            split_views(self)
 
     @property
     def encoder(self) -> Encoder:

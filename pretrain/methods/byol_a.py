@@ -6,7 +6,7 @@ Augmentation Layer is empty in the preset: BYOL-A's own views are made here, fro
 
 import copy
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from baselines.base import write_weights
 from baselines.byol_a import KIND, AudioNtt2020, LogMel, pool
 from pretrain.augment.spectrogram import EarlyNorm, mixed_views
-from pretrain.config import ByolConfig, Config
+from pretrain.config import Config
 from pretrain.data.store import Store
 from pretrain.methods.byol import Projection, both_ways, cosine_loss, head
 from pretrain.methods.method import Method
@@ -25,30 +25,23 @@ EMBEDDING = 512
 class ByolA(Method):
     """Online and target networks of BYOL-A.
 
-    Args:
-        config: heads and target; the loss is `byol`.
-
     Raises:
         ValueError: a loss that BYOL-A does not have.
     """
 
-    def __init__(self, config: ByolConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        if config.loss != "byol":
-            raise ValueError(f"byol.loss is {config.loss!r}: byol_a has the loss 'byol' only")
-        hidden, outputs = config.projector
-        self.mix_views = config.mix_views
+        byol = config.byol
+        if byol.loss != "byol":
+            raise ValueError(f"byol.loss is {byol.loss!r}: byol_a has the loss 'byol' only")
+        hidden, outputs = byol.projector
+        self.mix_views = byol.mix_views
         self.log_mel, self.norm = LogMel(), EarlyNorm()
         encoder = AudioNtt2020(EMBEDDING)
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.online: Projection = Projection(encoder, pool, head(EMBEDDING, hidden, outputs))
-        self.predictor = head(outputs, config.predictor, outputs)
+        self.predictor = head(outputs, byol.predictor, outputs)
         self.target: Projection = copy.deepcopy(self.online).requires_grad_(False)
-
-    @classmethod
-    def from_config(cls, config: Config) -> Self:
-        """Return the networks of a run."""
-        return cls(config.byol)
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and its projections; see `Method`."""
@@ -73,7 +66,7 @@ class ByolA(Method):
 
     def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
         """Write the online encoder's weights, which `baselines.byol_a` reads; see `Method`."""
-        settings = {"mean": float(self.norm.mean), "std": float(self.norm.std)}
+        settings = self.norm.settings()
         write_weights(
             path, self.online.encoder, kind=KIND, settings=settings, provenance=provenance
         )

@@ -6,7 +6,7 @@ the whole clip, so that the level of a crop, and with it the noise, depends on t
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class Cola(Method):
     Both views share BatchNorm's statistics, as in the authors' code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.log_mel, self.encoder = LogMel(), EfficientNetB0()
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -36,11 +36,6 @@ class Cola(Method):
             nn.Linear(FEATURES, PROJECTED), nn.LayerNorm(PROJECTED, eps=1e-3), nn.Tanh()
         )
         self.similarity = nn.Parameter(0.05 * torch.randn(PROJECTED, PROJECTED))
-
-    @classmethod
-    def from_config(cls, config: Config) -> Self:
-        """Return the networks of a run."""
-        return cls()
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and its projections; see `Method`."""

@@ -18,7 +18,7 @@ Mixing and normalization depart from the authors' as BYOL-A's do here
 
 import copy
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,14 +85,15 @@ def projector(inputs: int, width: int) -> nn.Sequential:
 class Delores(Method):
     """What DeLoRes-S and -M share: views, encoder, embedding and the file of weights.
 
-    Args:
-        config: widths and losses.
+    Attributes:
         variant: `s` or `m`, for the file.
     """
 
-    def __init__(self, config: DeloresConfig, variant: str) -> None:
+    variant: str
+
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config, self.variant = config, variant
+        self.config = config.delores
         self.log_mel, self.norm = LogMel(), EarlyNorm()
 
     @property
@@ -113,25 +114,19 @@ class Delores(Method):
 
     def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
         """Write the encoder's weights, which `baselines.delores` reads; see `Method`."""
-        settings = {
-            "mean": float(self.norm.mean), "std": float(self.norm.std), "variant": self.variant
-        }  # fmt: skip
+        settings = {**self.norm.settings(), "variant": self.variant}
         write_weights(path, self.network, kind=KIND, settings=settings, provenance=provenance)
 
 
 class DeloresS(Delores):
     """Encoder and projector; there is no target. Each view has BatchNorm statistics of its own."""
 
-    def __init__(self, config: DeloresConfig) -> None:
-        super().__init__(config, "s")
-        self.online: Projection = Projection(
-            _encoder(config), pool, projector(config.embedding, config.projector)
-        )
+    variant = "s"
 
-    @classmethod
-    def from_config(cls, config: Config) -> Self:
-        """Return the networks of a run."""
-        return cls(config.delores)
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        embedding, width = config.delores.embedding, config.delores.projector
+        self.online: Projection = Projection(_encoder(embedding), pool, projector(embedding, width))
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and its projections; see `Method`."""
@@ -153,7 +148,7 @@ class Stages(nn.Module):
 
     def __init__(self, config: DeloresConfig) -> None:
         super().__init__()
-        self.encoder = _encoder(config)
+        self.encoder = _encoder(config.embedding)
         self.key = nn.Linear(config.embedding, config.key)
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -171,34 +166,30 @@ class DeloresM(Delores):
     """Query encoder, its moving average for keys, a queue of keys, and a projector for each stage.
 
     The queue is a buffer: a run goes on from its state as if it had not stopped.
+
+    Raises:
+        ValueError: the batch does not divide the queue.
     """
 
+    variant = "m"
     queue: Tensor
     oldest: Tensor
 
-    def __init__(self, config: DeloresConfig) -> None:
-        super().__init__(config, "m")
-        self.online: Stages = Stages(config)
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        delores, batch = config.delores, config.optim.batch
+        if delores.queue % batch:
+            raise ValueError(
+                f"delores.queue is {delores.queue}: give a multiple of optim.batch, "
+                f"which is {batch}"
+            )
+        self.online: Stages = Stages(delores)
         self.target: Stages = copy.deepcopy(self.online).requires_grad_(False)
         self.projectors = nn.ModuleList(
-            projector(64 * MELS >> stage, config.projector) for stage in range(1, STAGES + 1)
+            projector(64 * MELS >> stage, delores.projector) for stage in range(1, STAGES + 1)
         )
-        self.register_buffer("queue", normalize(torch.randn(config.queue, config.key), dim=1))
+        self.register_buffer("queue", normalize(torch.randn(delores.queue, delores.key), dim=1))
         self.register_buffer("oldest", torch.zeros((), dtype=torch.int64))
-
-    @classmethod
-    def from_config(cls, config: Config) -> Self:
-        """Return the networks of a run.
-
-        Raises:
-            ValueError: the batch does not divide the queue.
-        """
-        queue, batch = config.delores.queue, config.optim.batch
-        if queue % batch:
-            raise ValueError(
-                f"delores.queue is {queue}: give a multiple of optim.batch, which is {batch}"
-            )
-        return cls(config.delores)
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and its queries and keys; see `Method`."""
@@ -234,7 +225,7 @@ class DeloresM(Delores):
         self.oldest.copy_((self.oldest + len(new)) % len(self.queue))
 
 
-def _encoder(config: DeloresConfig) -> AudioNtt2020:
-    encoder = AudioNtt2020(config.embedding)
+def _encoder(embedding: int) -> AudioNtt2020:
+    encoder = AudioNtt2020(embedding)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return encoder

@@ -2,7 +2,7 @@
 
 import importlib
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ METHODS = {
 class Method(nn.Module):
     """Networks that give the loss of two views and write their encoder's weights.
 
+    A method is made from the `Config` of a run.
+
     Attributes:
         online: the network that is trained, where there is a target.
         target: its moving average, of the same shape; None where the method has none.
@@ -39,11 +41,6 @@ class Method(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.target = None
-
-    @classmethod
-    def from_config(cls, config: Config) -> Self:
-        """Return the networks of a run."""
-        raise NotImplementedError
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and the projections; see the class."""
@@ -78,4 +75,4 @@ class Method(nn.Module):
 def build_method(config: Config) -> Method:
     """Return the networks of a run."""
     module, name = METHODS[config.method].split(":")
-    return cast(Method, getattr(importlib.import_module(module), name).from_config(config))
+    return cast(Method, getattr(importlib.import_module(module), name)(config))

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretrain.config import ByolConfig, DeloresConfig, SsastConfig
+from pretrain.config import ByolConfig, Config, DeloresConfig, OptimConfig, SsastConfig
 from pretrain.distributed import parallel, process_group, rank, share
 from pretrain.methods.byol import Byol
 from pretrain.methods.delores import Delores, DeloresM, DeloresS
 from pretrain.methods.method import Method
 from pretrain.methods.ssast import Ssast
-from wavebyol_hear.encoder import PRESETS, Encoder
+from wavebyol_hear.encoder import PRESETS
 
 STEPS, BATCH, RATE = 30, 8, 0.005
 SAMPLES = {"ssast": 8_000, "delores_s": 5_120, "delores_m": 5_120, "byol": 2_560, "infonce": 2_560}
@@ -31,10 +31,13 @@ def build(name: Any) -> Method:
     torch.manual_seed(0)
     if name in ("byol", "infonce"):
         encoder = replace(PRESETS["slim"], widths="4 P 8 P", crop_samples=SAMPLES[name])
-        return Byol(Encoder(encoder), ByolConfig(loss=name, projector=(16, 8), predictor=16))
+        byol = ByolConfig(loss=name, projector=(16, 8), predictor=16)
+        return Byol(Config(encoder=encoder, byol=byol))
     if name == "ssast":
-        return Ssast(SsastConfig(width=64, depth=1), SAMPLES[name])
-    method = DeloresS(DELORES) if name == "delores_s" else DeloresM(DELORES)
+        encoder = replace(PRESETS["slim"], crop_samples=SAMPLES[name])
+        return Ssast(Config(encoder=encoder, ssast=SsastConfig(width=64, depth=1)))
+    config = Config(delores=DELORES, optim=OptimConfig(batch=BATCH))
+    method = DeloresS(config) if name == "delores_s" else DeloresM(config)
     method.images = partial(plain_views, method)  # type: ignore[method-assign]
     for parent in list(method.modules()):
         for child_name, child in parent.named_children():

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretrain.config import ByolConfig
+from pretrain.config import ByolConfig, Config
 from pretrain.distributed import parallel, process_group, rank, share
 from pretrain.methods.byol import Byol
-from wavebyol_hear.encoder import PRESETS, Encoder
+from wavebyol_hear.encoder import PRESETS
 
 LOSSES = ("byol", "infonce", "infonce_target")
 BATCH = 6
@@ -20,7 +20,8 @@ def joined(loss):
     """Return a model and the two views of the whole batch."""
     torch.manual_seed(0)
     encoder = dataclasses.replace(PRESETS["slim"], widths="4 P 8 P", crop_samples=2560)
-    model = Byol(Encoder(encoder), ByolConfig(loss=loss, projector=(16, 8), predictor=16))
+    byol = ByolConfig(loss=loss, projector=(16, 8), predictor=16)
+    model = Byol(Config(encoder=encoder, byol=byol))
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):

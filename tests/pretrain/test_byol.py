@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.config import ByolConfig
+from pretrain.config import ByolConfig, Config
 from pretrain.methods.byol import Byol, cosine_loss, infonce, pool
 from pretrain.monitor import spread
 from tests.pretrain.processes import both_done
-from wavebyol_hear.encoder import PRESETS, Encoder
+from wavebyol_hear.encoder import PRESETS
 
 _spec = importlib.util.spec_from_file_location(
     "process_of_two", Path(__file__).with_name("process_of_two.py")
@@ -29,7 +29,7 @@ HEADS = ByolConfig(projector=(16, 8), predictor=16)
 
 def make(**changes):
     torch.manual_seed(0)
-    return Byol(Encoder(TINY), dataclasses.replace(HEADS, **changes))
+    return Byol(Config(encoder=TINY, byol=dataclasses.replace(HEADS, **changes)))
 
 
 def two_views(batch=6):

@@ -19,7 +19,9 @@ assert _spec.loader is not None
 process_of_baselines = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(process_of_baselines)
 
-SMALL = DeloresConfig(embedding=16, projector=12, key=8, queue=8)
+SMALL = Config(
+    delores=DeloresConfig(embedding=16, projector=12, key=8, queue=8), optim=OptimConfig(batch=4)
+)
 
 
 def noise(batch=4, seed=0):
@@ -97,7 +99,7 @@ def test_stages_are_means_over_time_of_each_convolution():
 def test_a_batch_must_divide_the_queue():
     config = Config(delores=DeloresConfig(queue=100), optim=OptimConfig(batch=64))
     with pytest.raises(ValueError, match=r"delores\.queue is 100: give a multiple of optim\.batch"):
-        DeloresM.from_config(config)
+        DeloresM(config)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """SSAST's masks, its two losses against the authors' figures, and what comes out of a run."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -7,11 +8,19 @@ import pytest
 import torch
 
 from baselines import ssast
-from pretrain.config import SsastConfig
+from pretrain.config import Config, SsastConfig
 from pretrain.methods.ssast import Ssast, discriminative_loss, free_masks, square_masks
 from tests.baselines.test_ssast import golden_bank, golden_tensor, shapes
+from wavebyol_hear.encoder import PRESETS
 
 SMALL = SsastConfig(width=64, depth=1)
+
+
+def make(config, samples):
+    encoder = dataclasses.replace(PRESETS["slim"], widths="4 P 8 P", crop_samples=samples)
+    return Ssast(Config(encoder=encoder, ssast=config))
+
+
 HEADS = {"discriminative": "cpredlayer", "generative": "gpredlayer"}
 
 
@@ -56,7 +65,7 @@ def test_the_softmax_is_over_predictions_for_a_fixed_target():
     ("patch", "matching", "error"), [((16, 16), 5.99280, 62.2301), ((128, 2), 5.99693, 62.2260)]
 )
 def test_both_losses_are_those_of_the_authors_code(monkeypatch, patch, matching, error):
-    method = Ssast(SsastConfig(patch=patch, generative=0.0), 164_080)
+    method = make(SsastConfig(patch=patch, generative=0.0), 164_080)
     state = {n: golden_tensor(n, s) for n, s in shapes(192, patch).items() if n[:2] != "p_"}
     encoder = {n: v for n, v in state.items() if n.startswith("v.")}
     method.encoder.load_state_dict(ssast._encoder_of(encoder, Path("authors")))
@@ -80,7 +89,7 @@ def test_both_losses_are_those_of_the_authors_code(monkeypatch, patch, matching,
 
 def test_a_masked_patch_is_not_seen():
     torch.manual_seed(0)
-    method = Ssast(SMALL, 8_000).eval()
+    method = make(SMALL, 8_000).eval()
     bank = torch.randn(1, 48, 128)
     masks = torch.tensor([[4]])  # row 1, column 1 of 8 x 3
     changed = bank.clone()
@@ -94,7 +103,7 @@ def test_a_masked_patch_is_not_seen():
 
 def test_all_that_is_trained_gets_a_gradient():
     torch.manual_seed(0)
-    method = Ssast(SMALL, 8_000)
+    method = make(SMALL, 8_000)
     wave = 0.1 * torch.randn(4, 1, 8_000)
     loss, projections = method(wave, wave)
     loss.backward()
@@ -103,5 +112,5 @@ def test_all_that_is_trained_gets_a_gradient():
 
 
 def test_a_crop_without_a_patch_is_refused():
-    with pytest.raises(ValueError, match=r"crop_samples is 2000: too short for a patch"):
-        Ssast(SMALL, 2_000)
+    with pytest.raises(ValueError, match=r"crop_samples is 2560: too short for a patch"):
+        make(SMALL, 2_560)
