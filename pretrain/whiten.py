@@ -52,7 +52,6 @@ def fit_whitenings(
     store: Store,
     *,
     clips: int = CLIPS,
-    seed: int = 0,
     shares: Mapping[str, float] | None = None,
 ) -> dict[str, Whitening]:
     """Return the whitenings of an encoder's default scene and timestamp embeddings.
@@ -61,7 +60,6 @@ def fit_whitenings(
         encoder: on the device to compute on; put in evaluation mode.
         store: the clips; silent ones are skipped.
         clips: how many of them are used, at most 20 s of each.
-        seed: of their choice.
         shares: of each kind of clip among them, 0 to 1; all clips alike where none is above 0.
             Those that the encoder learned from were level or better (docs/runs.md).
 
@@ -73,50 +71,12 @@ def fit_whitenings(
     scenes = Moments(model.scene_embedding_size)
     columns = Moments(model.timestamp_embedding_size)
     with torch.no_grad():
-        for wave in _waves(store, _draw(store, clips, seed, shares or {})):
+        for wave in _waves(store, clips, shares):
             audio = wave.to(device)[None]
             scenes.update(model(audio))
             columns.update(model.timestamps(audio)[0][0, ::COLUMNS_APART])
     moments = scenes, columns
     return {n: m.whitening() for n, m in zip(model.whitening_names, moments, strict=True)}
-
-
-def fit_components(
-    model: Embedder,
-    store: Store,
-    count: int,
-    *,
-    clips: int | None = None,
-    seed: int = 0,
-    shares: Mapping[str, float] | None = None,
-) -> dict[str, Components]:
-    """Return the first principal components of a model's scene embeddings, by their name.
-
-    Args:
-        model: with its whitening, on the device to compute on.
-        store: the clips; silent ones are skipped.
-        count: of components, at most the numbers of an embedding and the clips that are used.
-        clips: how many are used, at most 20 s of each; by default 12 per component.
-        seed: of their choice.
-        shares: of each kind of clip; see `fit_whitenings`.
-
-    Raises:
-        ValueError: there are fewer numbers or clips than components, or every clip is silent.
-    """
-    if not 1 <= count <= model.scene_embedding_size:
-        raise ValueError(
-            f"{count} components of {model.scene_embedding_size} numbers: give as many at most"
-        )
-    device = next(model.parameters()).device
-    scenes = Moments(model.scene_embedding_size)
-    drawn = _draw(store, clips or CLIPS_PER_COMPONENT * count, seed, shares or {})
-    with torch.no_grad():
-        for wave in _waves(store, drawn):
-            scenes.update(model(wave.to(device)[None]))
-    mean, covariance = scenes.statistics()
-    if scenes.count < count:
-        raise ValueError(f"{count} components from {scenes.count} clips: give more clips")
-    return {model.whitening_names[0]: Components.fit(mean, covariance, count)}
 
 
 def whiten_file(
@@ -128,10 +88,10 @@ def whiten_file(
 
     Raises:
         WeightsError: the file cannot be used.
-        ValueError: every clip drawn is silent, or an embedding has too many numbers.
+        ValueError: see `fit_whitenings`.
     """
     encoder, provenance = load_encoder(path)
-    shares = provenance.get("config", {}).get("views", {}).get("sample", {})
+    shares = _shares_of(provenance)
     whitenings = fit_whitenings(encoder.to(device), store, clips=clips, shares=shares)
     save_encoder(path, encoder, provenance, whitenings=whitenings)
 
@@ -141,38 +101,40 @@ def add_components(
     store: Store,
     count: int,
     *,
-    device: torch.device | str = "cpu",
     clips: int | None = None,
     shares: Mapping[str, float] | None = None,
 ) -> None:
-    """Fit principal components of the embeddings of a weights file and keep them in it.
+    """Fit the first principal components of scene embeddings of a weights file, kept in it.
 
     Args:
         path: of the weights file; whitened first, where it has no whitening.
-        store: the clips.
-        count: of components.
-        device: to compute on.
-        clips: how many are used; by default 12 per component.
+        store: the clips; silent ones are skipped.
+        count: of components, at most the numbers of an embedding and the clips that are used.
+        clips: how many are used, at most 20 s of each; by default 12 per component.
         shares: of each kind of clip; by default as in the batches of the run that made the file.
 
     Raises:
         WeightsError: the file cannot be used.
-        ValueError: see `fit_components`.
+        ValueError: there are fewer numbers or clips than components, or every clip is silent.
     """
     if not load_weights(path).whitenings:
-        whiten_file(path, store, device=device)
-    weights = load_weights(path)
-    shares = shares or weights.provenance.get("config", {}).get("views", {}).get("sample", {})
-    model = Embedder(weights.encoder.to(device), whitenings=weights.whitenings, precision="auto")
-    model.to(device)
-    components = fit_components(model, store, count, clips=clips, shares=shares)
-    save_encoder(
-        path,
-        weights.encoder,
-        weights.provenance,
-        whitenings=weights.whitenings,
-        components=components,
-    )
+        whiten_file(path, store)
+    encoder, provenance, whitenings, *_ = load_weights(path)
+    model = Embedder(encoder, whitenings=whitenings, precision="auto")
+    if not 1 <= count <= model.scene_embedding_size:
+        raise ValueError(
+            f"{count} components of {model.scene_embedding_size} numbers: give as many at most"
+        )
+    scenes = Moments(model.scene_embedding_size)
+    with torch.no_grad():
+        clips = clips or CLIPS_PER_COMPONENT * count
+        for wave in _waves(store, clips, shares or _shares_of(provenance)):
+            scenes.update(model(wave[None]))
+    mean, covariance = scenes.statistics()
+    if scenes.count < count:
+        raise ValueError(f"{count} components from {scenes.count} clips: give more clips")
+    components = {model.whitening_names[0]: Components.fit(mean, covariance, count)}
+    save_encoder(path, encoder, provenance, whitenings=whitenings, components=components)
 
 
 def whiten_module(
@@ -211,28 +173,30 @@ def whiten_module(
         raise ValueError(f"{module} takes {model.sample_rate} Hz: the store has {SAMPLE_RATE}")
     scenes = Moments(int(model.scene_embedding_size))
     with torch.no_grad():
-        for wave in _waves(store, _draw(store, clips, 0, shares or {})):
+        for wave in _waves(store, clips, shares):
             scenes.update(hear.get_scene_embeddings(wave[None], model))
     save_whitened(
         path, scenes.whitening(), module=module, weights=weights, options=dict(options or {})
     )
 
 
-def _draw(store: Store, clips: int, seed: int, shares: Mapping[str, float]) -> list[int]:
-    """Return the numbers of some clips in order, of each kind its share or all there are."""
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(store), generator=generator).tolist()
-    if not any(shares.values()):
-        return sorted(order[:clips])
-    drawn: list[int] = []
-    for kind, share in shares.items():
-        drawn += [index for index in order if store.kinds[index] == kind][: round(share * clips)]
-    return sorted(drawn)
+def _shares_of(provenance: Mapping[str, Any]) -> dict[str, float]:
+    """Return the shares of kinds of clips in the batches of the run that made a file."""
+    shares: dict[str, float] = provenance.get("config", {}).get("views", {}).get("sample", {})
+    return shares
 
 
-def _waves(store: Store, drawn: list[int]) -> Iterator[Tensor]:
-    """Yield clips of a store at full scale 1; [n] each."""
-    for index in tqdm(drawn, desc="whitening", unit="clip"):
+def _waves(store: Store, clips: int, shares: Mapping[str, float] | None) -> Iterator[Tensor]:
+    """Yield clips of a store in order, at full scale 1, [n] each.
+
+    They are drawn by one seed, of each kind its share or all there are; silent ones are left out.
+    """
+    order = torch.randperm(len(store), generator=torch.Generator().manual_seed(0)).tolist()
+    drawn = order[:clips]
+    if shares and any(shares.values()):
+        of_kind = {kind: [i for i in order if store.kinds[i] == kind] for kind in shares}
+        drawn = [i for kind in shares for i in of_kind[kind][: round(shares[kind] * clips)]]
+    for index in tqdm(sorted(drawn), desc="whitening", unit="clip"):
         wave = store.clip(index)[:LONGEST].float() / FULL_SCALE
         if wave.any():
             yield wave

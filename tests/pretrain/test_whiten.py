@@ -91,17 +91,14 @@ def test_moments_of_rows_far_from_zero_are_those_of_numpy():
     torch.testing.assert_close(covariance, expected, rtol=1e-5, atol=1e-6)
 
 
-TEXTS = "kinds", "sources", "licences", "labels"
-
-
 def test_silent_clips_are_passed_over(store, encoder):
     clips = Store.open(store)
-    samples = clips.samples.clone()
+    samples = clips.files[0].clone()
     first = slice(int(clips.starts[0]), int(clips.starts[0] + clips.lengths[0]))
     samples[first] = 0
     rest = {
         name: getattr(clips, name)[1:]
-        for name in ("file_of", "starts", "lengths", "clip_ids", *TEXTS)
+        for name in ("file_of", "starts", "lengths", "clip_ids", "kinds")
     }
     with_silence = fit_whitenings(encoder, dataclasses.replace(clips, files=(samples,)))
     without = fit_whitenings(encoder, dataclasses.replace(clips, **rest))
@@ -117,10 +114,10 @@ def test_kinds_have_the_shares_of_the_run_that_made_the_file(store, encoder, tmp
     kinds = ("music", *["speech"] * 15, *["everyday"] * 8)
     mixed = dataclasses.replace(clips, kinds=kinds)
     shares = {"speech": 0.5, "music": 0.5, "everyday": 0.0}
-    order = torch.randperm(24, generator=torch.Generator().manual_seed(3)).tolist()
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(0)).tolist()
     drawn = sorted([0, *[index for index in order if 1 <= index <= 15][:8]])  # The music there is.
     expected = fit_whitenings(encoder, part_of(clips, drawn))
-    found = fit_whitenings(encoder, mixed, clips=16, seed=3, shares=shares)
+    found = fit_whitenings(encoder, mixed, clips=16, shares=shares)
     for name, whitening in found.items():
         torch.testing.assert_close(whitening.state_dict(), expected[name].state_dict())
     path = tmp_path / "weights.safetensors"
@@ -135,7 +132,7 @@ def part_of(clips, numbers):
     """The same samples under an index of some clips alone."""
     chosen = {
         name: tuple(getattr(clips, name)[number] for number in numbers)
-        for name in ("clip_ids", "kinds", "sources", "licences", "labels")
+        for name in ("clip_ids", "kinds")
     }
     numbers = list(numbers)
     return dataclasses.replace(
@@ -197,7 +194,7 @@ def test_the_command_whitens_any_module(store, tmp_path):
 def test_components_are_of_the_whitened_embeddings_that_the_file_gives(store, encoder, tmp_path):
     path = tmp_path / "weights.safetensors"
     clips = Store.open(store)
-    save_encoder(path, encoder, {"steps": 3}, whitenings=fit_whitenings(encoder, clips, seed=7))
+    save_encoder(path, encoder, {"steps": 3}, whitenings=fit_whitenings(encoder, clips, clips=20))
     before = load_weights(path)
     add_components(path, clips, 4, clips=len(clips))
     after = load_weights(path)
