@@ -5,10 +5,9 @@ import logging
 import math
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from types import ModuleType, TracebackType
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from pretrain.methods.method import Method
 from wavebyol_hear.audio import read_audio
-from wavebyol_hear.encoder import Encoder, EncoderConfig
+from wavebyol_hear.encoder import Encoder
 from wavebyol_hear.front_end import BankFrontEnd, mel_bands, window_frames
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ LEAKS = 0.1
 BANDWIDTHS = 4  # to either side of its centre, within which a filter is to hear
 CROPS = 16  # that the leak is measured on
 STEP_PARTS = ("data", "augment", "model")
-NEIGHBORS, PROBE_BATCH = 5, 64
+NEIGHBORS, PROBE_BATCH, PROBE_SECONDS = 5, 64, 2.56
 
 
 def spread(projections: Tensor) -> float:
@@ -71,9 +70,9 @@ def filter_bank(encoder: object, wave: Tensor) -> dict[str, float]:
     Shape:
         wave [B, 1, T].
     """
-    bank = encoder.front_end if isinstance(encoder, Encoder) else None
-    if not isinstance(encoder, Encoder) or not isinstance(bank, BankFrontEnd):
+    if not isinstance(encoder, Encoder) or not isinstance(encoder.front_end, BankFrontEnd):
         return {}
+    bank = encoder.front_end
     first, taps, config = bank.initial_taps().to(bank.taps), bank.taps, bank.config
     centre, bandwidth = (b.to(taps.device)[:, None] for b in mel_bands(config, bank.sample_rate))
     frequency = torch.fft.rfftfreq(config.taps, 1 / bank.sample_rate, device=taps.device)
@@ -144,16 +143,7 @@ class Monitor:
             self.lines = (folder / "log.jsonl").open("a")
             self.board = SummaryWriter(str(folder))
 
-    def __enter__(self) -> "Monitor":
-        """Return the monitor."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Close the files."""
         self.bar.close()
         if self.active:
@@ -196,20 +186,11 @@ class Monitor:
             log.warning("%s", text)
 
 
-@dataclass(frozen=True)
-class Probe:
-    """Labelled clips of one length, on which nearest neighbors show a run learn.
+def read_probe(folder: str, sample_rate: int) -> tuple[Tensor, Tensor]:
+    """Read a folder of `class/clip` audio, each clip's first 2.56 s, shorter ones zero-padded.
 
     Shape:
-        waves [N, 1, T], labels [N].
-    """
-
-    waves: Tensor
-    labels: Tensor
-
-
-def read_probe(folder: str, config: EncoderConfig, seconds: float = 2.56) -> Probe:
-    """Read a folder of `class/clip` audio, each clip's first seconds, shorter ones zero-padded.
+        returns waves [N, 1, T] and labels [N].
 
     Raises:
         ValueError: fewer than two classes, or no clip.
@@ -218,28 +199,31 @@ def read_probe(folder: str, config: EncoderConfig, seconds: float = 2.56) -> Pro
     names = sorted({p.parent.name for p in paths})
     if len(names) < 2:
         raise ValueError(f"run.probe: {folder} holds {len(names)} classes: lay it out class/clip")
-    length = int(seconds * config.sample_rate)
+    length = int(PROBE_SECONDS * sample_rate)
     waves = np.zeros((len(paths), 1, length), np.float32)
     for row, path in zip(waves, paths, strict=True):
-        clip = read_audio(path, config.sample_rate)[:length]
+        clip = read_audio(path, sample_rate)[:length]
         row[0, : len(clip)] = clip
     labels = torch.tensor([names.index(p.parent.name) for p in paths])
-    return Probe(torch.from_numpy(waves), labels)
+    return torch.from_numpy(waves), labels
 
 
 @torch.no_grad()
-def knn_accuracy(method: Method, probe: Probe, device: torch.device) -> float:
+def knn_accuracy(method: Method, waves: Tensor, labels: Tensor, device: torch.device) -> float:
     """Return the leave-one-out accuracy (percent) of a majority of 5 neighbors by cosine.
 
     Features are standardised over the clips. The method is put in evaluation mode and back.
+
+    Shape:
+        waves [N, 1, T], labels [N].
     """
     was_training = method.training
     method.eval()
-    batches = probe.waves.split(PROBE_BATCH)
+    batches = waves.split(PROBE_BATCH)
     rows = torch.cat([method.embed(batch.to(device)).float().cpu() for batch in batches])
     method.train(was_training)
     rows = (rows - rows.mean(0)) / rows.std(0).clamp_min(1e-6)
     rows = normalize(rows, dim=1)
     similarity = (rows @ rows.T).fill_diagonal_(-2)
-    nearest = probe.labels[similarity.topk(NEIGHBORS, dim=1).indices]
-    return float((nearest.mode(dim=1).values == probe.labels).float().mean()) * 100
+    nearest = labels[similarity.topk(NEIGHBORS, dim=1).indices]
+    return float((nearest.mode(dim=1).values == labels).float().mean()) * 100

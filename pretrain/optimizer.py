@@ -1,7 +1,6 @@
 """The optimizer of a run and its schedules: learning rate, and the share kept of the target."""
 
 import math
-from typing import Literal
 
 import adamp
 import torch
@@ -12,35 +11,20 @@ from pretrain.config import OptimConfig
 FILTERS = ("front_end.taps", "front_end.averaging")
 
 
-def learning_rate(
-    step: int,
-    *,
-    peak: float,
-    steps: int,
-    warmup: int,
-    schedule: Literal["constant", "cosine", "wsd"],
-    decay: float = 0.2,
-) -> float:
+def learning_rate(step: int, config: OptimConfig) -> float:
     """Return the learning rate of a step, a function of its number so that nothing is to be saved.
 
-    A linear warm-up to `peak`, then constant; a cosine to zero; or `wsd`, constant until the last
+    A linear warm-up to `lr`, then constant; a cosine to zero; or `wsd`, constant until the last
     `decay` share of the steps and from there linear to zero, so that a run can be lengthened by
     going on from a state before the decay.
-
-    Args:
-        step: 0 to steps - 1.
-        peak: learning rate after the warm-up.
-        steps: length of the run.
-        warmup: steps of the warm-up.
-        schedule: the shape after the warm-up.
-        decay: share of the run, 0 to 1, for `wsd`.
     """
+    peak, steps, warmup = config.lr, config.steps, config.warmup
     if step < warmup:
         return peak * (step + 1) / warmup
-    if schedule == "cosine":
+    if config.schedule == "cosine":
         return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-    if schedule == "wsd":
-        return peak * min(1.0, (steps - step) / max(1.0, decay * steps))
+    if config.schedule == "wsd":
+        return peak * min(1.0, (steps - step) / max(1.0, config.decay * steps))
     return peak
 
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -83,7 +83,7 @@ class Learner:
         """Do one step of the optimizer and of the target; return loss and projections."""
         optim = self.config.optim
         torch.manual_seed(step_seed(self.config.seed, step, rank(), MODEL))
-        set_learning_rate(self.optimizer, self.rate(step))
+        set_learning_rate(self.optimizer, learning_rate(step, optim))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss, projections = self.runner(view_a, view_b)
         self.optimizer.zero_grad(set_to_none=True)
@@ -95,18 +95,6 @@ class Learner:
         if self.average is not None:
             self.average.update_parameters(self.method)
         return loss.detach(), projections
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
-        optim = self.config.optim
-        return learning_rate(
-            step,
-            peak=optim.lr,
-            steps=optim.steps,
-            warmup=optim.warmup,
-            schedule=optim.schedule,
-            decay=optim.decay,
-        )
 
     def tau(self, step: int) -> float:
         """Return the share of the target kept after a step; 1 where it is not updated."""
@@ -151,39 +139,29 @@ class _Run:
         self.config, self.data, self.views, self.learner = config, views.data, views, learner
         self.state, self.out = out / "state.pt", out
         self.clock, self.losses = Clock(learner.device), list[Tensor]()
+        self.saved = time.monotonic()
 
     def finish(self) -> Path:
         """Do the steps that the run still lacks, write its weights and return their path."""
-        start, steps, learner = self._resume(), self.config.optim.steps, self.learner
-        learner.wrap()
-        folder, probe_every = self.config.run.probe, self.config.run.probe_every
-        probe = read_probe(folder, self.config.encoder) if folder else None
+        start, steps, run = self._resume(), self.config.optim.steps, self.config.run
+        self.learner.wrap()
+        probe = read_probe(run.probe, self.config.encoder.sample_rate) if run.probe else None
         monitor = Monitor(self.out, start, steps, active=rank() == 0)
-        with monitor, deferred_signals() as request:
-            saved = time.monotonic()
+        with closing(monitor), deferred_signals() as request:
+            self.saved = time.monotonic()
             self.clock.restart()
             for step in range(start, steps):
                 done = step + 1
                 projections, view_a = self._step(step)
-                if done % self.config.run.log_every == 0 or done == steps:
-                    figures = self._figures(step, projections, view_a)
-                    monitor.write(done, figures)
-                    leaks = figures.get("bank/leak", 0.0) > LEAKS
-                    # All processes or none: their weights are to stay the same.
-                    if maxima(leaks, device=learner.device)[0]:
-                        hold_front_end(learner.optimizer)
+                if done % run.log_every == 0 or done == steps:
+                    monitor.write(done, self._figures(step, projections, view_a))
                     self.clock.lap("log")
-                if probe is not None and done % probe_every == 0 and rank() == 0:
-                    accuracy = knn_accuracy(learner.method, probe, learner.device)
+                if probe is not None and done % run.probe_every == 0 and rank() == 0:
+                    accuracy = knn_accuracy(self.learner.method, *probe, self.learner.device)
                     monitor.write(done, {"knn": accuracy})
                     self.clock.lap("probe")
-                late = rank() == 0 and time.monotonic() - saved > 60 * self.config.run.save_minutes
-                due, stop = maxima(late, request.number, device=learner.device)
-                if due or stop or done == steps:
-                    self._save(done)
-                    saved = time.monotonic()
-                    self.clock.lap("save")
                 monitor.advance()
+                stop = self._save_where_due(done, request.number)
                 if stop:
                     request.number = stop
                     raise request.error(f"saved at step {done}; the same command goes on from it")
@@ -199,14 +177,9 @@ class _Run:
         """
         if not from_first(self.state.is_file):
             return 0
-        return load_state(
-            self.state,
-            self.learner.method,
-            self.learner.optimizer,
-            self.learner.average,
-            config=self.config,
-            data=self.data.hash,
-        )
+        learner = self.learner
+        networks = learner.method, learner.optimizer, learner.average
+        return load_state(self.state, *networks, config=self.config, data=self.data.hash)
 
     def _step(self, step: int) -> tuple[Tensor, Tensor]:
         """Do one step; return its projections and its first view."""
@@ -220,17 +193,24 @@ class _Run:
         return projections, view_a
 
     def _figures(self, step: int, projections: Tensor, view_a: Tensor) -> dict[str, float]:
-        """Return a line of the log: the steps since the last one, and what this one shows."""
-        batch = self.config.optim.batch
+        """Return a line of the log: the steps since the last one, and what this one shows.
+
+        A filter bank that leaks is held from here on.
+        """
+        batch, learner = self.config.optim.batch, self.learner
         loss, clips = self._finite_loss(step + 1), len(self.losses) * batch
         self.losses.clear()
+        bank = filter_bank(getattr(learner.method, "encoder", None), view_a)
+        # All processes or none: their weights are to stay the same.
+        if maxima(bank.get("bank/leak", 0.0) > LEAKS, device=learner.device)[0]:
+            hold_front_end(learner.optimizer)
         return {
             "loss": loss,
             "spread": spread(projections),
             "rank_me": rank_me(projections),
-            **filter_bank(getattr(self.learner.method, "encoder", None), view_a),
-            "lr": self.learner.rate(step),
-            "tau": self.learner.tau(step),
+            **bank,
+            "lr": learning_rate(step, self.config.optim),
+            "tau": learner.tau(step),
             "crops": float((step + 1) * batch),
             **self.clock.take(clips),
         }
@@ -248,21 +228,26 @@ class _Run:
             )
         return mean
 
+    def _save_where_due(self, done: int, signal: int) -> int:
+        """Save after enough minutes, at the end and on a signal; return any process's signal."""
+        minutes = (time.monotonic() - self.saved) / 60
+        late = rank() == 0 and minutes > self.config.run.save_minutes
+        due, stop = maxima(late, signal, device=self.learner.device)
+        if due or stop or done == self.config.optim.steps:
+            self._save(done)
+            self.saved = time.monotonic()
+            self.clock.lap("save")
+        return stop
+
     def _save(self, done: int) -> None:
         """Write the state and the weights so far, which get their whitening when the run ends."""
         if self.losses:
             self._finite_loss(done)
         if rank() != 0:
             return
-        save_state(
-            self.state,
-            done,
-            self.learner.method,
-            self.learner.optimizer,
-            self.learner.average,
-            config=self.config,
-            data=self.data.hash,
-        )
+        learner = self.learner
+        networks = learner.method, learner.optimizer, learner.average
+        save_state(self.state, done, *networks, config=self.config, data=self.data.hash)
         try:
             self._export(done)
         except (ValueError, OSError) as error:

@@ -383,8 +383,8 @@ def test_the_online_probe_is_logged_every_so_many_steps_and_changes_nothing(
     lines = [json.loads(s) for s in (tmp_path / "seeing/log.jsonl").read_text().splitlines()]
     accuracies = {line["step"]: line["knn"] for line in lines if "knn" in line}
     assert list(accuracies) == [2, 4]
-    probe = read_probe(probe_folder, seeing.encoder)
-    assert accuracies[4] == pytest.approx(knn_accuracy(learners[0].method, probe, CPU), rel=1e-5)
+    probe = read_probe(probe_folder, 16_000)
+    assert accuracies[4] == pytest.approx(knn_accuracy(learners[0].method, *probe, CPU), rel=1e-5)
     train(config(steps), clips, tmp_path / "blind", CPU)
     one, two = (
         load_weights(tmp_path / name / "weights.safetensors") for name in ("seeing", "blind")
