@@ -57,10 +57,7 @@ class ViewSampler:
         """Draw crops from a store's clips from here on."""
         self.store = store
         self.sampler = CropSampler(
-            _on_device_if_room(store.files, self.device),
-            store.file_of,
-            store.starts,
-            store.lengths,
+            _on_device_if_room(store, self.device),
             crop_samples=self.config.encoder.crop_samples,
             two_crops=self.config.views.two_crops,
             speed=self.config.views.speed,
@@ -105,13 +102,13 @@ def open_stream(sources: Sequence[str], config: Config) -> ShardStream:
     )
 
 
-def _on_device_if_room(files: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
-    """Return the samples on the device where it is a GPU with room for twice their size."""
+def _on_device_if_room(store: Store, device: torch.device) -> Store:
+    """Return the store, its samples on the device where that is a GPU with room for twice that."""
     if device.type != "cuda":
-        return files
+        return store
     free, _ = torch.cuda.mem_get_info(device)
-    size = sum(samples.nbytes for samples in files)
+    size = sum(samples.nbytes for samples in store.files)
     if 2 * size > free:
         log.warning("the store (%.1f GB) stays in main memory", size / 1e9)
-        return files
-    return [samples.to(device) for samples in files]
+        return store
+    return dataclasses.replace(store, files=tuple(each.to(device) for each in store.files))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pretrain.augment.effect import Effect, EffectConfig, uniform
-from pretrain.data.crops import FULL_SCALE, gather_from_files
+from pretrain.data.crops import FULL_SCALE, gather_clips
 from pretrain.data.store import Store
 
 
@@ -32,7 +32,6 @@ class NoiseConfig(EffectConfig):
     store: str = ""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         super().__post_init__()
         if self.origin == "store" and not self.store:
             raise ValueError("store is empty: give a folder made by pretrain.store")
@@ -62,12 +61,8 @@ class Noise(Effect):
             others = max(batch - 1, 1)
             shift = 1 + (share * others).long().clamp(max=others - 1)
             return wave[(torch.arange(batch, device=wave.device) + shift) % batch], snr
-        store = self.store
-        clip = (share.cpu().double() * len(store)).long().clamp(max=len(store) - 1)
-        starts, lengths = store.starts[clip], store.lengths[clip]
-        noise = gather_from_files(
-            store.files, store.file_of[clip], starts, lengths, fraction, None, samples
-        )
+        clips = (share.cpu().double() * len(self.store)).long().clamp(max=len(self.store) - 1)
+        noise = gather_clips(self.store, clips, fraction.cpu(), None, samples)
         if self.mixing == "wavaugment":
             noise /= FULL_SCALE
         return noise.to(wave.device)[:, None], snr

@@ -1,9 +1,9 @@
 """Crops: a batch of random crops of clips in one gather."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
+
+from pretrain.data.store import Store
 
 FULL_SCALE = 32767.0  # the store's scale, see pretrain.data.store_build.decode
 _CPU_ROWS = 32  # crops gathered at a time on a CPU: what they need stays in its cache
@@ -61,23 +61,19 @@ def gather_crops(
     return out
 
 
-def gather_from_files(
-    files: Sequence[Tensor],
-    file_of: Tensor,
-    starts: Tensor,
-    lengths: Tensor,
-    fraction: Tensor,
-    speed: Tensor | None,
-    crop_samples: int,
+def gather_clips(
+    store: Store, clips: Tensor, fraction: Tensor, speed: Tensor | None, crop_samples: int
 ) -> Tensor:
-    """Read crops of signals that lie in several arrays, all on one device; see `gather_crops`.
+    """Read crops of a store's clips, at the scale of its samples; see `gather_crops`.
 
     Shape:
-        files [N] each, file_of (the array of each signal) [B] int64; else as `gather_crops`.
+        clips [B] int64, on the CPU; else as `gather_crops`.
     """
+    files, file_of = store.files, store.file_of[clips]
+    starts, lengths = store.starts[clips], store.lengths[clips]
     if len(files) == 1:
         return gather_crops(files[0], starts, lengths, fraction, speed, crop_samples)
-    crops = torch.empty(len(starts), crop_samples, device=files[0].device)
+    crops = torch.empty(len(clips), crop_samples, device=files[0].device)
     for number in file_of.unique().tolist():
         rows = (file_of == number).nonzero()[:, 0]
         crops[rows.to(crops.device)] = gather_crops(
@@ -107,62 +103,39 @@ class CropSampler:
 
     A crop at speed s reads crop_samples * s samples of the clip, from a random position, by linear
     interpolation at fractional positions: like a tape run s times as fast, it changes tempo and
-    pitch together, as the authors' `speed` effect does. Samples live where the store's tensors
-    live (memory map or GPU), and the crops come out on that device.
+    pitch together, as the authors' `speed` effect does. A crop that is longer than its clip has it
+    in the middle (as the authors), zeros around it. Samples live where the store's tensors live
+    (memory map or GPU), and the crops come out on that device.
 
     Args:
-        files: all clips end to end, int16, in one array or several on one device.
-        file_of: each clip's file.
-        starts: each clip's first sample, in its file.
-        lengths: each clip's number of samples, at least 1.
+        store: the clips.
         crop_samples: length T of a crop.
         two_crops: whether the views are different crops of the clip; else they share one position,
             but each has its own speed.
         speed: lowest and highest speed, uniform on a log scale; (1, 1) copies samples exactly.
         generator: draws positions and speeds; on the CPU, whatever the samples' device, so that the
             same seed gives the same crops everywhere.
-        pad: where a crop that is longer than its clip holds it: "centre" (as the authors) or
-            "random". The rest is zero.
-
-    Shape:
-        files [N] each; file_of, starts, lengths [C].
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: if the speeds are out of range.
     """
 
     def __init__(
         self,
-        files: Sequence[Tensor],
-        file_of: Tensor,
-        starts: Tensor,
-        lengths: Tensor,
+        store: Store,
         *,
         crop_samples: int,
         two_crops: bool,
         speed: tuple[float, float],
         generator: torch.Generator,
-        pad: str = "centre",
     ) -> None:
-        for samples in files:
-            if samples.dtype != torch.int16 or samples.ndim != 1:
-                raise ValueError(f"samples: {samples.dtype} {list(samples.shape)}; give int16 [N]")
-        if crop_samples < 1:
-            raise ValueError(f"crop_samples {crop_samples}: at least 1")
         if not 0 < speed[0] <= speed[1]:
             raise ValueError(f"speed {speed}: give (low, high) with 0 < low <= high")
-        if pad not in ("centre", "random"):
-            raise ValueError(f"pad {pad!r}: 'centre' or 'random'")
-        if not len(starts) == len(lengths) == len(file_of) > 0:
-            raise ValueError(f"{len(starts)} starts and {len(lengths)} lengths: one of each a clip")
-        self.files, self.file_of = files, file_of
-        self.starts = starts.to(torch.int64).cpu()
-        self.lengths = lengths.to(torch.int64).cpu()
+        self.store = store
         self.crop_samples = crop_samples
         self.two_crops = two_crops
         self.speed = speed
         self.generator = generator
-        self.pad = pad
 
     def draw(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Draw the two views' crops of some clips.
@@ -186,20 +159,9 @@ class CropSampler:
 
     def _gather(self, clips: Tensor, fraction: Tensor) -> Tensor:
         """Return crops at fractions of their room, [B, 1, T], each at a speed drawn here."""
-        clips = clips.cpu()
         low, high = self.speed
         speed = None if low == high == 1 else low * (high / low) ** self._uniform(len(clips))
-        lengths = self.lengths[clips]
-        if self.pad == "centre":
-            needed = (self.crop_samples - 1) * (1.0 if speed is None else speed) + 1
-            fraction = torch.where(lengths < needed, 0.5, fraction)
-        crops = gather_from_files(
-            self.files,
-            self.file_of[clips],
-            self.starts[clips],
-            lengths,
-            fraction,
-            speed,
-            self.crop_samples,
-        )
+        needed = (self.crop_samples - 1) * (1.0 if speed is None else speed) + 1
+        fraction = torch.where(self.store.lengths[clips] < needed, 0.5, fraction)
+        crops = gather_clips(self.store, clips, fraction, speed, self.crop_samples)
         return crops.div_(FULL_SCALE)[:, None]

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pretrain.data.store_build import COLUMNS, FORMAT, SAMPLE_RATE
+from pretrain.data.store_build import FORMAT, SAMPLE_RATE
 from wavebyol_hear.files.atomic import regular
 
 __all__ = ["SAMPLE_RATE", "Store", "StoreError"]
+
+REBUILD = "delete the folder and rebuild"
 
 
 class StoreError(ValueError):
@@ -37,7 +39,7 @@ class Store:
         starts: each clip's first sample, in its file.
         lengths: each clip's number of samples, at least 1.
         clip_ids: the clips' names in their sources.
-        kinds, sources, licences, labels: what the sources say of each clip; "" where they do not.
+        kinds: what the sources say that they are; "" where they do not. `index.csv` has more.
         hash: of the index and all samples; two stores with one hash hold the same.
 
     Shape:
@@ -50,9 +52,6 @@ class Store:
     lengths: Tensor
     clip_ids: tuple[str, ...]
     kinds: tuple[str, ...]
-    sources: tuple[str, ...]
-    licences: tuple[str, ...]
-    labels: tuple[str, ...]
     hash: str
 
     @classmethod
@@ -63,69 +62,43 @@ class Store:
             StoreError: if the folder holds none, or its files do not fit each other.
         """
         folder = Path(folder)
-        seal = folder / "store.json"
-        if not seal.is_file():
-            raise StoreError(
-                f"{folder}: no finished store; make one with "
-                f"`python -m pretrain.store SOURCE... --out {folder}`"
-            )
-        try:
-            about = json.loads(seal.read_text())
-        except (ValueError, RecursionError) as error:
-            raise StoreError(f"{seal}: no JSON ({error}); delete the folder and rebuild") from error
-        if not isinstance(about, dict) or about.get("format") != FORMAT:
-            raise StoreError(f"{seal}: is not of format {FORMAT!r}; delete the folder and rebuild")
+        about = _read_seal(folder)
         try:
             with open(folder / "index.csv", newline="", encoding="utf-8", opener=regular) as lines:
                 rows = list(csv.DictReader(lines))
             starts = np.array([int(row["start"]) for row in rows], np.int64)
             lengths = np.array([int(row["length"]) for row in rows], np.int32)
+            clip_ids, kinds = (
+                tuple(str(row[name]) for row in rows) for name in ("clip_id", "kind")
+            )
             clips, total = int(about["clips"]), int(about["samples"])
             files = [(str(n), int(k)) for n, k in about.get("files", [("samples.i16", total)])]
-            texts = {name: tuple(str(row[name]) for row in rows) for name in COLUMNS[3:]}
         except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+            reason = f"{type(error).__name__}: {error}"
             raise StoreError(
-                f"{folder}: index.csv or store.json is damaged ({type(error).__name__}: {error}); "
-                "delete the folder and rebuild"
+                f"{folder}: index.csv or store.json is damaged ({reason}); {REBUILD}"
             ) from error
-        paths = [folder / name for name, _ in files]
-        for path, (_, count) in zip(paths, files, strict=True):
-            size = path.stat().st_size if path.is_file() else 0
-            if size != 2 * count or not count:
-                raise StoreError(
-                    f"{path}: {size} bytes, but store.json says {2 * count}; delete the folder and "
-                    "rebuild"
-                )
-        file_ends = np.cumsum([count for _, count in files], dtype=np.int64)
-        held = sum(count for _, count in files)
-        if len(rows) != clips or held != total:
+        samples = tuple(_mapped(folder / name, count) for name, count in files)
+        counts = np.array([count for _, count in files], dtype=np.int64)
+        if len(rows) != clips or counts.sum() != total:
             raise StoreError(
-                f"{folder}: {len(rows)} clips in the index and {held} samples in files, but "
-                f"store.json says {clips} and {total}; delete the folder and rebuild"
+                f"{folder}: {len(rows)} clips in the index and {counts.sum()} samples in files, "
+                f"but store.json says {clips} and {total}; {REBUILD}"
             )
-        ends = np.cumsum(lengths, dtype=np.int64)
+        ends, file_ends = np.cumsum(lengths, dtype=np.int64), counts.cumsum()
         file_of = np.searchsorted(file_ends, starts, side="right").clip(0, len(files) - 1)
         end_to_end = (starts == ends - lengths).all() and (lengths > 0).all()
         if not clips or not end_to_end or ends[-1] != total or (ends > file_ends[file_of]).any():
             raise StoreError(
-                f"{folder}: the clips in index.csv do not lie end to end in its samples; "
-                "delete the folder and rebuild"
+                f"{folder}: the clips in index.csv do not lie end to end in its samples; {REBUILD}"
             )
-        starts -= (file_ends - [count for _, count in files])[file_of]
         return cls(
-            # Private mapping: read on demand, shared by all processes, and never written back
-            files=tuple(
-                torch.from_file(str(path), shared=False, size=count, dtype=torch.int16)
-                for path, (_, count) in zip(paths, files, strict=True)
-            ),
+            files=samples,
             file_of=torch.from_numpy(file_of),
-            starts=torch.from_numpy(starts),
+            starts=torch.from_numpy(starts - (file_ends - counts)[file_of]),
             lengths=torch.from_numpy(lengths),
-            clip_ids=tuple(row["clip_id"] for row in rows),
-            kinds=texts["kind"],
-            sources=texts["source"],
-            licences=texts["licence"],
-            labels=texts["labels"],
+            clip_ids=clip_ids,
+            kinds=kinds,
             hash=str(about.get("hash", "")),
         )
 
@@ -138,7 +111,7 @@ class Store:
         """
         folder = Path(folder)
         store = Store.open(folder)
-        about = json.loads((folder / "store.json").read_text())
+        about = _read_seal(folder)
         if about.get("parts") is None:
             raise StoreError(f"{folder}: made by an earlier version, which kept no hashes of parts")
         try:
@@ -158,13 +131,11 @@ class Store:
             if hashlib.sha256(samples).hexdigest() != expected:  # type: ignore[arg-type]
                 raise StoreError(
                     f"{folder}: samples from {begin - length} to {begin} of file {number} are not "
-                    "what was sealed; delete the folder and rebuild"
+                    f"what was sealed; {REBUILD}"
                 )
             digest.update(str(expected).encode())
         if digest.hexdigest() != store.hash:
-            raise StoreError(
-                f"{folder}: index.csv is not what was sealed; delete the folder and rebuild"
-            )
+            raise StoreError(f"{folder}: index.csv is not what was sealed; {REBUILD}")
 
     @classmethod
     def join(cls, stores: Sequence["Store"]) -> "Store":
@@ -176,29 +147,15 @@ class Store:
             return stores[0]
         first = np.cumsum([0, *(len(store.files) for store in stores)])
         hashes = "\n".join(store.hash for store in stores)
-        texts = {
-            name: tuple(chain.from_iterable(getattr(store, name) for store in stores))
-            for name in ("clip_ids", "kinds", "sources", "licences", "labels")
-        }
         return cls(
             files=tuple(chain.from_iterable(store.files for store in stores)),
             file_of=torch.cat([s.file_of + int(n) for s, n in zip(stores, first, strict=False)]),
             starts=torch.cat([store.starts for store in stores]),
             lengths=torch.cat([store.lengths for store in stores]),
+            clip_ids=tuple(chain.from_iterable(store.clip_ids for store in stores)),
+            kinds=tuple(chain.from_iterable(store.kinds for store in stores)),
             hash=hashlib.sha256(hashes.encode()).hexdigest(),
-            **texts,
         )
-
-    @property
-    def samples(self) -> Tensor:
-        """The samples of a store of one file.
-
-        Raises:
-            ValueError: it has several.
-        """
-        if len(self.files) > 1:
-            raise ValueError(f"a store of {len(self.files)} files: their samples lie apart")
-        return self.files[0]
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -222,3 +179,28 @@ class Store:
         start = int(self.starts[number])
         samples = self.files[int(self.file_of[number])]
         return samples[start : start + int(self.lengths[number])]
+
+
+def _read_seal(folder: Path) -> dict[str, Any]:
+    """Return what `store.json` says; errors as of `Store.open`."""
+    seal = folder / "store.json"
+    if not seal.is_file():
+        raise StoreError(
+            f"{folder}: no finished store; make one with "
+            f"`python -m pretrain.store SOURCE... --out {folder}`"
+        )
+    try:
+        about = json.loads(seal.read_text())
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{seal}: no JSON ({error}); {REBUILD}") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise StoreError(f"{seal}: is not of format {FORMAT!r}; {REBUILD}")
+    return about
+
+
+def _mapped(path: Path, count: int) -> Tensor:
+    """Return a file of so many samples, read on demand and never written back."""
+    size = path.stat().st_size if path.is_file() else 0
+    if size != 2 * count or not count:
+        raise StoreError(f"{path}: {size} bytes, but store.json says {2 * count}; {REBUILD}")
+    return torch.from_file(str(path), shared=False, size=count, dtype=torch.int16)

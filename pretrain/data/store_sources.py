@@ -4,37 +4,26 @@ Every source is cut into parts, the unit of parallel work and of resuming: a tar
 part, a folder is cut every `FILES_PER_PART` files. A part yields `Raw` clips, not yet decoded.
 """
 
-import bz2
 import csv
-import gzip
 import hashlib
-import io
 import json
 import logging
-import lzma
 import os
-import re
-import tarfile
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import Any
 
+from pretrain.data.tar_stream import COMMAND, tar_samples
 from wavebyol_hear.files.command import readable
-from wavebyol_hear.files.stores import is_remote, location, named_errors
+from wavebyol_hear.files.stores import is_remote
 
 AUDIO_SUFFIXES = frozenset(
     {"wav", "flac", "ogg", "opus", "oga", "mp3", "aif", "aiff", "aifc", "au", "caf", "w64"}
 )
 UNREADABLE_SUFFIXES = frozenset({"m4a", "aac", "mp4", "wma", "wv", "ape", "amr", "m4b", "webm"})
 FILES_PER_PART = 500
-URL_SCHEMES = ("http://", "https://", "ftp://")
-COMMAND = "pipe:"
-"""Begins a command that webdataset starts; taken from what the user types only."""
 
 log = logging.getLogger(__name__)
 
@@ -93,101 +82,13 @@ class Part:
             yield Raw(clip_id, Path(path), self.meta.get(clip_id, self.default))
 
     def _from_tar(self) -> Iterator[Raw]:
-        with closing(_open_stream(self.tar, self.remote)) as stream:
-            for clip_id, sample in _samples(stream):
-                names = [name for name in sample if name.rpartition(".")[2] in AUDIO_SUFFIXES]
-                known = self.meta.get(clip_id, self.default)
-                labels = known.labels or _labels(sample)
-                meta = Meta(known.kind, known.source, known.licence, labels)
-                for name in names:
-                    unique = clip_id if len(names) == 1 else f"{clip_id}.{name}"
-                    yield Raw(unique, sample[name], meta)
-
-
-class _StrictTarInfo(tarfile.TarInfo):
-    """A header of a tar whose end is marked: tarfile takes a cut or damaged one for the end."""
-
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise
-        except tarfile.EmptyHeaderError as error:  # type: ignore[attr-defined]
-            raise tarfile.ReadError("cut off: the archive's end is not marked") from error
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"damaged: {error}") from error
-
-
-class _Checked(io.RawIOBase):
-    """A stream that is as long as it says it is.
-
-    Args:
-        source: has `read`.
-        size: bytes that it promised; None where it promised nothing.
-    """
-
-    def __init__(self, source: Any, size: int | None) -> None:  # noqa: ANN401
-        self.source, self.size, self.count = source, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
-        data = self.source.read(len(buffer))
-        buffer[: len(data)] = data
-        self.count += len(data)
-        if not data and self.size is not None and self.count < self.size:
-            raise OSError(f"ended after {self.count} of {self.size} bytes")
-        return len(data)
-
-    def close(self) -> None:
-        self.source.close()
-        super().close()
-
-
-def _open_stream(tar: str, remote: bool) -> io.BufferedReader:
-    """Open a shard. A path is opened here: no shell ever sees the name of a file."""
-    if not remote:
-        return Path(tar).open("rb")
-    if tar.startswith(URL_SCHEMES):
-        response = urllib.request.urlopen(tar, timeout=60)
-        length = response.headers.get("Content-Length", "")
-        size = int(length) if length.isdigit() else None
-        return io.BufferedReader(_Checked(response, size), 1 << 20)
-    if tar.startswith(COMMAND):
-        import webdataset
-
-        return io.BufferedReader(_Checked(webdataset.gopen(tar), None), 1 << 20)
-    with named_errors(tar):
-        file: Any = location(tar).open("rb")
-    return io.BufferedReader(_Checked(file, file.size), 1 << 20)
-
-
-def _samples(stream: io.BufferedReader) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yield key and {ending: bytes} of each WebDataset sample; read the stream to its end."""
-    magic = stream.peek(6)
-    if magic.startswith(b"\x1f\x8b"):
-        content = cast(IO[bytes], gzip.GzipFile(fileobj=stream))  # tarfile's own checks no CRC
-    elif magic.startswith((b"BZh", b"\xfd7zXZ")):
-        content = cast(IO[bytes], (bz2 if magic.startswith(b"B") else lzma).open(stream))
-    else:
-        content = stream
-    with tarfile.open(fileobj=content, mode="r|", tarinfo=_StrictTarInfo) as archive:
-        entries = filter(None, (_entry(archive, member) for member in archive))
-        for key, group in groupby(entries, key=lambda entry: entry[0]):
-            yield key, {ending: data for _, ending, data in group}
-    while content.read(1 << 20):
-        pass
-
-
-def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, str, bytes] | None:
-    """Return key, ending and bytes of a file in a shard, None for all else."""
-    name = re.match(r"((?:.*/|)[^.]+)[.]([^/]*)$", member.name)
-    file = archive.extractfile(member) if member.isreg() and name else None
-    if name is None or file is None:
-        return None
-    return readable(name[1]), name[2].lower(), file.read()
+        for clip_id, sample in tar_samples(self.tar, self.remote):
+            names = [name for name in sample if name.rpartition(".")[2] in AUDIO_SUFFIXES]
+            known = self.meta.get(clip_id, self.default)
+            meta = replace(known, labels=known.labels or _labels(sample))
+            for name in names:
+                unique = clip_id if len(names) == 1 else f"{clip_id}.{name}"
+                yield Raw(unique, sample[name], meta)
 
 
 def _labels(sample: dict[str, Any]) -> str:

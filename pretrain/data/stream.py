@@ -27,7 +27,7 @@ from torch import Tensor
 from pretrain.data.order import CHOICE, ROUND, SHARDS, ClipOrder, step_seed
 from pretrain.data.store import Store
 from pretrain.data.store_build import SAMPLE_RATE, decode
-from pretrain.data.store_sources import Meta, Part, Raw, SourceError, parts_of
+from pretrain.data.store_sources import Part, Raw, SourceError, parts_of
 from pretrain.distributed import rank, share, world
 from wavebyol_hear.audio import AudioError
 from wavebyol_hear.files.read_ahead import ahead
@@ -61,18 +61,12 @@ class StreamConfig:
     retry_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "shard_clips", "held_shards", "crops_per_clip", "workers", minimum=1)
         check_range(self, "retry_seconds", minimum=0)
 
 
-@dataclass(frozen=True)
-class _Shard:
-    """The decoded clips of a shard, int16 `[n]` each, with what is known of them."""
-
-    waves: list[np.ndarray]
-    ids: list[str]
-    meta: list[Meta]
+Clip = tuple[np.ndarray, str, str]
+"""A decoded clip, int16 `[n]`, its id and its kind."""
 
 
 class ShardStream:
@@ -113,7 +107,7 @@ class ShardStream:
         self._round = -1
         self._store: Store | None = None
         self._order: ClipOrder | None = None
-        self._loading: dict[int, Future[_Shard]] = {}
+        self._loading: dict[int, Future[list[Clip]]] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="shards")
 
     def __len__(self) -> int:
@@ -139,21 +133,21 @@ class ShardStream:
         number, step_of_round = divmod(step, self.round_steps)
         if number != self._round or self._store is None or self._order is None:
             turns = range(number, number + self.held)
-            shards = [self._shard(turn).result() for turn in turns]
-            self._round, self._store = number, _as_store(shards, self.hash)
+            clips = [clip for turn in turns for clip in self._shard(turn).result()]
+            self._round, self._store = number, _as_store(clips, self.hash)
             seed = step_seed(self.seed, number, rank(), ROUND)
             self._order = ClipOrder(self._store.kinds, self.shares, self.local_batch, seed)
             self._loading = {turn: self._loading[turn] for turn in turns}
             self._shard(turns.stop)  # read ahead for the next round
         return self._store, self._order.batch(step_of_round)
 
-    def _shard(self, turn: int) -> Future[_Shard]:
+    def _shard(self, turn: int) -> Future[list[Clip]]:
         """Return the shard of this process's turn, being loaded where it was not before."""
         if turn not in self._loading:
             self._loading[turn] = self._loader.submit(self._load, turn)
         return self._loading[turn]
 
-    def _load(self, turn: int) -> _Shard:
+    def _load(self, turn: int) -> list[Clip]:
         """Read and decode the shard of a turn; what cannot be read is left out with a warning."""
         lap, place = divmod(turn * world() + rank(), len(self.shards))
         generator = torch.Generator().manual_seed(step_seed(self.seed, lap, 0, SHARDS))
@@ -168,7 +162,7 @@ class ShardStream:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 log.warning("%s: try %d of %d: %s", part.tar, attempt + 1, TRIES, reason)
                 time.sleep(4.0**attempt * self.config.retry_seconds)
-        return _Shard([], [], [])
+        return []
 
     def close(self) -> None:
         """Stop reading ahead."""
@@ -189,17 +183,14 @@ def _chosen(part: Part, count: int, seed: int) -> list[Raw]:
     return [raw for _, raw in sorted(chosen, key=lambda pair: pair[0])]
 
 
-def _decoded(raws: list[Raw], workers: int) -> _Shard:
+def _decoded(raws: list[Raw], workers: int) -> list[Clip]:
     """Decode clips, the middle of long ones; what is no audio is left out with a warning."""
-    waves, ids, meta = list[np.ndarray](), list[str](), list[Meta]()
+    clips = []
     for raw, wave in zip(raws, ahead(_try_decode, raws, workers), strict=True):
-        if wave is None:
-            continue
-        start = max(0, len(wave) - LONGEST) // 2
-        waves.append(wave[start : start + LONGEST])
-        ids.append(raw.clip_id)
-        meta.append(raw.meta)
-    return _Shard(waves, ids, meta)
+        if wave is not None:
+            start = max(0, len(wave) - LONGEST) // 2
+            clips.append((wave[start : start + LONGEST], raw.clip_id, raw.meta.kind))
+    return clips
 
 
 def _try_decode(raw: Raw) -> np.ndarray | None:
@@ -211,23 +202,19 @@ def _try_decode(raw: Raw) -> np.ndarray | None:
         return None
 
 
-def _as_store(shards: Sequence[_Shard], shards_hash: str) -> Store:
+def _as_store(clips: Sequence[Clip], shards_hash: str) -> Store:
     """Return the clips of some shards as a store in memory."""
-    waves = [wave for shard in shards for wave in shard.waves]
-    if not waves:
+    if not clips:
         raise SourceError("no clip of the shards that are held could be read; see the warnings")
+    waves, clip_ids, kinds = zip(*clips, strict=True)
     lengths = np.array([len(wave) for wave in waves], dtype=np.int32)
     ends = np.cumsum(lengths, dtype=np.int64)
-    meta = [entry for shard in shards for entry in shard.meta]
     return Store(
         files=(torch.from_numpy(np.concatenate(waves)),),
         file_of=torch.zeros(len(waves), dtype=torch.int64),
         starts=torch.from_numpy(ends - lengths),
         lengths=torch.from_numpy(lengths),
-        clip_ids=tuple(name for shard in shards for name in shard.ids),
-        kinds=tuple(entry.kind for entry in meta),
-        sources=tuple(entry.source for entry in meta),
-        licences=tuple(entry.licence for entry in meta),
-        labels=tuple(entry.labels for entry in meta),
+        clip_ids=clip_ids,
+        kinds=kinds,
         hash=shards_hash,
     )

@@ -1,5 +1,6 @@
 """Made-up sources of a store, and its building without worker processes."""
 
+import csv
 import io
 import tarfile
 from pathlib import Path
@@ -37,3 +38,9 @@ def build_here(sources: list[str], out: Path) -> Store:
         decode_part(part, out / "parts" / f"{i:06d}.json")
     build(sources, out, workers=1)
     return Store.open(out)
+
+
+def column(store: Path, name: str) -> list[str]:
+    """Return what a store's index says of every clip."""
+    with (store / "index.csv").open(newline="") as lines:
+        return [row[name] for row in csv.DictReader(lines)]
