@@ -30,7 +30,6 @@ class SampleConfig:
     music: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "everyday", "speech", "music", minimum=0, maximum=1)
         total = self.everyday + self.speech + self.music
         if total and abs(total - 1) > 1e-6:
@@ -59,7 +58,6 @@ class ViewsConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "file_groups", minimum=1)
 
 
@@ -89,7 +87,6 @@ class ByolConfig:
     mix_views: bool = False
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "tau", "tau_final", minimum=0, maximum=1)
         check_range(self, "temperature", above=0)
         check_range(self, "projector", "predictor", minimum=1)
@@ -114,7 +111,6 @@ class SsastConfig:
     generative: float = 10.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "width", minimum=64)
         check_range(self, "depth", "patch", minimum=1)
         check_range(self, "masked", above=0, maximum=1)
@@ -148,7 +144,6 @@ class DeloresConfig:
     temperature: float = 0.07
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "embedding", "projector", "key", "queue", minimum=1)
         check_range(self, "off_diagonal", "barlow", minimum=0)
         check_range(self, "temperature", above=0)
@@ -182,7 +177,6 @@ class OptimConfig:
     clip_norm: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "lr", "weight_decay", "steps", "warmup", "clip_norm", minimum=0)
         check_range(self, "batch", minimum=2)
         check_range(self, "decay", "betas", minimum=0, maximum=1)
@@ -213,7 +207,6 @@ class RunConfig:
     probe_every: int = 1000
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "log_every", "probe_every", minimum=1)
         check_range(self, "save_minutes", minimum=0)
         check_range(self, "ema", minimum=0, maximum=1)

@@ -17,7 +17,6 @@ class TimeDropoutConfig(EffectConfig):
     seconds: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         super().__post_init__()
         check_range(self, "seconds", minimum=0)
 
@@ -50,7 +49,6 @@ class ClipConfig(EffectConfig):
     factor: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         super().__post_init__()
         check_range(self, "factor", minimum=0)
 
@@ -80,7 +78,6 @@ class SpeedConfig(EffectConfig):
     speeds: tuple[float, ...] = (0.95, 0.93, 0.9, 0.85, 0.83, 0.8, 0.75, 0.6, 0.5)
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         super().__post_init__()
         check_range(self, "speeds", above=0)
         if not self.speeds:

@@ -50,7 +50,6 @@ class EqualiserConfig(EffectConfig):
     knots: int = 8
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         super().__post_init__()
         check_range(self, "knots", minimum=2)
 

@@ -59,7 +59,6 @@ class AugmentConfig:
     )
 
     def __post_init__(self) -> None:
-        """Check the count."""
         if self.count is None:
             return
         if not 0 <= self.count[0] <= self.count[1]:

@@ -32,7 +32,6 @@ class ReverbConfig(EffectConfig):
     rooms: int = 32
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         super().__post_init__()
         check_range(self, "decay", above=0, maximum=TAIL_SAMPLES / SAMPLE_RATE)
         check_range(self, "damping", minimum=0, maximum=0.99)
