@@ -2,22 +2,15 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from wavebyol_hear.files.sources import AUDIO_SUFFIXES
 from wavebyol_hear.files.tables import TableError, read_table
 
-AUDIO_SUFFIXES = frozenset(
-    [
-        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au"),
-        *(".snd", ".caf", ".w64", ".rf64", ".m4a", ".aac", ".wma"),
-    ]
-)
-SEPARATOR = ";"
-"""Between the labels of a clip that has several."""
 FOLDS = 5
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -38,12 +31,14 @@ class LabeledFile:
         labels: one or several class names.
         split: "train", "valid" or "test", or the name of a fold.
         group: files of one group are on one side of every split; without groups, the path.
+        where: the file and line that name it, or the file itself, for messages.
     """
 
     path: str
     labels: tuple[str, ...]
     split: str
     group: str
+    where: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ class LabeledFiles:
 
     def targets(self) -> np.ndarray:
         """Return which file has which class, bool `[files, classes]`."""
-        return _one_hot([file.labels for file in self.files], self.classes)
+        return _one_hot(self.files, self.classes)
 
 
 def read_labels(
@@ -101,43 +96,49 @@ def read_labels(
     """
     source = Path(source)
     if source.is_dir():
-        lines, rows = _class_folders(source)
-        given, root = "", source
+        rows, given, root = _class_folders(source), "", source
     else:
-        lines, rows, given = _table(source)
+        rows, given = _table(source)
         root = source.parent
-    if leave_out:
-        kept = [i for i, row in enumerate(rows) if row.path not in leave_out]
-        lines, rows = [lines[i] for i in kept], [rows[i] for i in kept]
+    rows = [row for row in rows if row.path not in leave_out]
     if not rows:
         raise TableError(
             f"{source}: holds no labeled audio file; give a CSV file with the columns path and "
             "label, or a folder of class folders"
         )
-    classes = tuple(sorted({label for row in rows for label in row.labels}))
-    if len(classes) < 2:
-        raise TableError(f"{source}: the only class is {classes[0]!r}; two or more are needed")
-    _check_classes(source, lines, rows)
+    groups = _by_class(rows, "group")
+    if len(groups) < 2:
+        raise TableError(f"{source}: the only class is {min(groups)!r}; two or more are needed")
+    _check_classes(source, rows, groups)
     if given == "split":
         rows, note = _with_validation(source, rows, seed)
     elif given == "fold":
         note = f"folds as in {source.name}"
     else:
-        rows, note = _with_folds(source, rows, classes, seed)
-    _check_split(source, lines, rows, fixed=given == "split")
-    return LabeledFiles(source, root, rows, classes, given == "split", note)
+        rows, note = _with_folds(source, rows, min(map(len, groups.values())), seed)
+    _check_split(source, rows, fixed=given == "split")
+    return LabeledFiles(source, root, rows, tuple(sorted(groups)), given == "split", note)
 
 
-def _table(path: Path) -> tuple[list[str], list[LabeledFile], str]:
-    """Return where each row stands, for messages, the rows, and which column gives the split."""
-    where, rows, given = [], [], ""
+def _by_class(rows: Sequence[LabeledFile], attribute: str) -> dict[str, set[str]]:
+    """Return the groups, or the splits, that the files of each class are in."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for label in row.labels:
+            found[label].add(getattr(row, attribute))
+    return found
+
+
+def _table(path: Path) -> tuple[list[LabeledFile], str]:
+    """Return the files that a table names, and which column gives the split."""
+    rows, given = [], ""
     first: dict[str, str] = {}
     for line, row in read_table(path, ("path", "label"), ("split", "fold", "group")):
         here = f"{path}, line {line}"
         if {"split", "fold"} <= row.keys():
             raise TableError(f"{path}: has a column split and a column fold; keep one of them")
         given = next((name for name in ("split", "fold") if name in row), "")
-        labels = tuple(dict.fromkeys(t.strip() for t in row["label"].split(SEPARATOR)))
+        labels = tuple(dict.fromkeys(t.strip() for t in row["label"].split(";")))
         if not all(labels):
             raise TableError(f"{here}: the label is {row['label']!r}; name the class")
         if not row["path"]:
@@ -154,44 +155,36 @@ def _table(path: Path) -> tuple[list[str], list[LabeledFile], str]:
             raise TableError(f"{here}: no fold; name it")
         split = PARTS[split.lower()] if given == "split" else split
         first[same] = f"line {line}"
-        where.append(here)
-        rows.append(LabeledFile(row["path"], labels, split, row.get("group") or row["path"]))
-    return where, rows, given
+        rows.append(LabeledFile(row["path"], labels, split, row.get("group") or row["path"], here))
+    return rows, given
 
 
-def audio_below(root: Path) -> Iterator[Path]:
-    """Yield the audio files below a folder, sorted in each, but for hidden files and folders."""
+def _class_folders(root: Path) -> list[LabeledFile]:
+    """Return the audio files below each folder of `root`, whose name is their class, sorted.
+
+    Hidden files and folders are left out.
+    """
+    rows = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
+        parts = Path(folder).relative_to(root).parts
+        for name in sorted(names) if parts else ():
             if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
-                yield Path(folder, name)
+                path = "/".join((*parts, name))
+                rows.append(LabeledFile(path, parts[:1], "", path, os.path.join(folder, name)))
+    return rows
 
 
-def _class_folders(root: Path) -> tuple[list[str], list[LabeledFile]]:
-    """Return the files below each folder of `root`, whose name is their class, sorted."""
-    rows = []
-    for file in audio_below(root):
-        relative = file.relative_to(root)
-        if len(relative.parts) > 1:
-            path = relative.as_posix()
-            rows.append(LabeledFile(path, (relative.parts[0],), "", path))
-    return [str(root / row.path) for row in rows], rows
-
-
-def _check_classes(source: Path, where: Sequence[str], rows: Sequence[LabeledFile]) -> None:
-    """Raise where all clips of a class are of one group: it cannot be trained on and tested."""
-    groups: dict[str, set[str]] = defaultdict(set)
-    at: dict[str, str] = {}
-    for here, row in zip(where, rows, strict=True):
-        for label in row.labels:
-            groups[label].add(row.group)
-            at.setdefault(label, here)
+def _check_classes(
+    source: Path, rows: Sequence[LabeledFile], groups: Mapping[str, set[str]]
+) -> None:
+    """Raise where all files of a class are of one group: it cannot be trained on and tested."""
     alone = [label for label, members in groups.items() if len(members) < 2]
     if alone:
+        where = next(row.where for row in rows if alone[0] in row.labels)
         more = f" (and {len(alone) - 1} more classes)" if len(alone) > 1 else ""
         raise TableError(
-            f"{at[alone[0]]}: the class {alone[0]!r}{more} has one clip or group, which cannot be "
+            f"{where}: the class {alone[0]!r}{more} has one clip or group, which cannot be "
             f"trained on and tested; add clips to it or leave it out of {source.name}"
         )
 
@@ -206,17 +199,10 @@ def _with_validation(
         raise TableError(f"{source}: no clip has the split {absent}; name the parts train and test")
     if "valid" in present:
         return rows, f"split as in {source.name}"
-    train = [i for i, row in enumerate(rows) if row.split == "train"]
-    labels = [rows[i].labels for i in train]
-    classes = tuple(sorted({label for each in labels for label in each}))
-    drawn = stratified_folds(
-        _one_hot(labels, classes), [rows[i].group for i in train], VALID_SHARE, seed
-    )
-    valid = {i for i, fold in zip(train, drawn.tolist(), strict=True) if fold == 0}
-    rows = [
-        LabeledFile(row.path, row.labels, "valid" if i in valid else row.split, row.group)
-        for i, row in enumerate(rows)
-    ]
+    train = [row for row in rows if row.split == "train"]
+    drawn = _drawn_folds(train, VALID_SHARE, seed)
+    valid = {row.path for row, fold in zip(train, drawn, strict=True) if fold == 0}
+    rows = [replace(row, split="valid") if row.path in valid else row for row in rows]
     return rows, (
         f"train and test as in {source.name}, of whose training clips one in {VALID_SHARE} "
         "validates (drawn, groups kept whole)"
@@ -224,63 +210,57 @@ def _with_validation(
 
 
 def _with_folds(
-    source: Path, rows: list[LabeledFile], classes: tuple[str, ...], seed: int
+    source: Path, rows: list[LabeledFile], fewest: int, seed: int
 ) -> tuple[list[LabeledFile], str]:
-    """Return the rows in drawn folds, and how they came about."""
-    members: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        for label in row.labels:
-            members[label].add(row.group)
-    count = max(3, min(FOLDS, min(map(len, members.values()))))
-    groups = [row.group for row in rows]
-    if len(set(groups)) < count:
-        raise TableError(f"{source}: {len(set(groups))} groups make no {count} folds; add some")
-    drawn = stratified_folds(_one_hot([r.labels for r in rows], classes), groups, count, seed)
-    rows = [
-        LabeledFile(row.path, row.labels, f"fold{fold + 1}", row.group)
-        for row, fold in zip(rows, drawn.tolist(), strict=True)
-    ]
-    kept = "groups kept whole, " if len(set(groups)) < len(rows) else ""
+    """Return the rows in drawn folds, and how they came about; a class has `fewest` groups."""
+    count = max(3, min(FOLDS, fewest))
+    groups = len({row.group for row in rows})
+    if groups < count:
+        raise TableError(f"{source}: {groups} groups make no {count} folds; add some")
+    drawn = _drawn_folds(rows, count, seed)
+    kept = "groups kept whole, " if groups < len(rows) else ""
+    rows = [replace(row, split=f"fold{i + 1}") for row, i in zip(rows, drawn, strict=True)]
     return rows, f"{source.name} has no split: {count} folds were drawn ({kept}seed {seed})"
 
 
-def _check_split(
-    source: Path, where: Sequence[str], rows: Sequence[LabeledFile], *, fixed: bool
-) -> None:
+def _check_split(source: Path, rows: Sequence[LabeledFile], *, fixed: bool) -> None:
     """Raise where a group is on two sides, a class is only tested, or folds are too few."""
     homes: dict[str, str] = {}
-    for here, row in zip(where, rows, strict=True):
+    for row in rows:
         if homes.setdefault(row.group, row.split) != row.split:
             raise TableError(
-                f"{here}: group {row.group!r} is in {homes[row.group]} and in {row.split}; "
+                f"{row.where}: group {row.group!r} is in {homes[row.group]} and in {row.split}; "
                 "put all its clips on one side"
             )
     if not fixed and len({row.split for row in rows}) < 3:
         raise TableError(f"{source}: folds need three or more; name more, or leave the column out")
-    sides: dict[str, set[str]] = defaultdict(set)
+    sides = _by_class(rows, "split")
     for row in rows:
-        for label in row.labels:
-            sides[label].add(row.split)
-    for here, row in zip(where, rows, strict=True):
         for label in row.labels:
             if fixed and sides[label] == {"test"}:
                 raise TableError(
-                    f"{here}: the class {label!r} is in the test part only; add training clips"
+                    f"{row.where}: the class {label!r} is in the test part only; add training clips"
                 )
             if not fixed and len(sides[label]) < 2:
                 raise TableError(
-                    f"{here}: the class {label!r} is in fold {row.split!r} only, so that it is "
-                    "never trained on when it is tested; spread it over two or more folds"
+                    f"{row.where}: the class {label!r} is in fold {row.split!r} only, so that it "
+                    "is never trained on when it is tested; spread it over two or more folds"
                 )
 
 
-def _one_hot(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> np.ndarray:
-    """Return which row has which class, bool `[rows, classes]`."""
+def _one_hot(rows: Sequence[LabeledFile], classes: Sequence[str]) -> np.ndarray:
+    """Return which file has which class, bool `[rows, classes]`."""
     index = {name: i for i, name in enumerate(classes)}
-    targets = np.zeros((len(labels), len(classes)), dtype=bool)
-    for row, names in enumerate(labels):
-        targets[row, [index[name] for name in names]] = True
+    targets = np.zeros((len(rows), len(classes)), dtype=bool)
+    for target, row in zip(targets, rows, strict=True):
+        target[[index[name] for name in row.labels]] = True
     return targets
+
+
+def _drawn_folds(rows: Sequence[LabeledFile], folds: int, seed: int) -> list[int]:
+    """Return a drawn fold of each row; see `stratified_folds`."""
+    targets = _one_hot(rows, sorted({label for row in rows for label in row.labels}))
+    return stratified_folds(targets, [row.group for row in rows], folds, seed).tolist()
 
 
 def stratified_folds(

@@ -12,10 +12,15 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wavebyol_hear.files.labels import AUDIO_SUFFIXES
 from wavebyol_hear.files.lists import column_paths, listed_paths
 from wavebyol_hear.files.stores import is_remote, objects_below
 
+AUDIO_SUFFIXES = frozenset(
+    [
+        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au"),
+        *(".snd", ".caf", ".w64", ".rf64", ".m4a", ".aac", ".wma"),
+    ]
+)
 SUFFIXES = AUDIO_SUFFIXES | {".mp4", ".webm", ".mka", ".wv", ".voc", ".sf", ".mp2"}
 """Of files that are taken for audio where a folder or an archive is named, not the file itself."""
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
