@@ -71,7 +71,12 @@ def atomic_write(path: str | Path, *, fsync: bool = False) -> Iterator[BinaryIO]
         beside.unlink(missing_ok=True)
         raise
     if fsync:
-        _sync_folder(path.parent)
+        with contextlib.suppress(OSError):  # not every system brings a folder's names to the disk
+            descriptor = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def write_text(path: str | Path, text: str, *, fsync: bool = False) -> None:
@@ -87,16 +92,6 @@ def read_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk, where the system can do that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def regular(path: str, flags: int) -> int:
@@ -152,12 +147,6 @@ def lock(path: str | Path, what: str, remedy: str, *, timeout: float = 0.0) -> I
     Raises:
         LockedError: another process holds the lock, still after `timeout`.
         OSError: the file cannot be made.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "run.lock"
-        >>> with lock(path, "the run", "choose another folder"):
-        ...     pass
     """
     if is_remote(path):
         yield
@@ -167,7 +156,7 @@ def lock(path: str | Path, what: str, remedy: str, *, timeout: float = 0.0) -> I
     # Opened without truncating: what another process wrote is read for the message.
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     with open(os.open(path, flags, 0o666), "r+b", buffering=0) as file:
-        end, waiting = time.monotonic() + timeout, False
+        end, told = time.monotonic() + timeout, False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -178,9 +167,9 @@ def lock(path: str | Path, what: str, remedy: str, *, timeout: float = 0.0) -> I
                     raise LockedError(
                         f"{what} is in use by {holder} ({path} is locked): wait for it or {remedy}"
                     ) from None
-                if not waiting:
-                    waiting = True
+                if not told:
                     logger.warning("%s is in use by another process: waiting for it", what)
+                    told = True
                 time.sleep(0.1)
             except OSError as error:
                 logger.warning("%s: %s cannot be locked (%s)", what, path, error)

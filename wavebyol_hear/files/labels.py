@@ -41,6 +41,9 @@ class LabeledFile:
     where: str
 
 
+Rows = list[LabeledFile]
+
+
 @dataclass(frozen=True)
 class LabeledFiles:
     """All labeled files of a table or of class folders.
@@ -56,7 +59,7 @@ class LabeledFiles:
 
     source: Path
     root: Path
-    files: list[LabeledFile]
+    files: Rows
     classes: tuple[str, ...]
     fixed: bool
     note: str
@@ -120,7 +123,7 @@ def read_labels(
     return LabeledFiles(source, root, rows, tuple(sorted(groups)), given == "split", note)
 
 
-def _by_class(rows: Sequence[LabeledFile], attribute: str) -> dict[str, set[str]]:
+def _by_class(rows: Rows, attribute: str) -> dict[str, set[str]]:
     """Return the groups, or the splits, that the files of each class are in."""
     found: dict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -129,7 +132,7 @@ def _by_class(rows: Sequence[LabeledFile], attribute: str) -> dict[str, set[str]
     return found
 
 
-def _table(path: Path) -> tuple[list[LabeledFile], str]:
+def _table(path: Path) -> tuple[Rows, str]:
     """Return the files that a table names, and which column gives the split."""
     rows, given = [], ""
     first: dict[str, str] = {}
@@ -159,7 +162,7 @@ def _table(path: Path) -> tuple[list[LabeledFile], str]:
     return rows, given
 
 
-def _class_folders(root: Path) -> list[LabeledFile]:
+def _class_folders(root: Path) -> Rows:
     """Return the audio files below each folder of `root`, whose name is their class, sorted.
 
     Hidden files and folders are left out.
@@ -175,9 +178,7 @@ def _class_folders(root: Path) -> list[LabeledFile]:
     return rows
 
 
-def _check_classes(
-    source: Path, rows: Sequence[LabeledFile], groups: Mapping[str, set[str]]
-) -> None:
+def _check_classes(source: Path, rows: Rows, groups: Mapping[str, set[str]]) -> None:
     """Raise where all files of a class are of one group: it cannot be trained on and tested."""
     alone = [label for label, members in groups.items() if len(members) < 2]
     if alone:
@@ -189,9 +190,7 @@ def _check_classes(
         )
 
 
-def _with_validation(
-    source: Path, rows: list[LabeledFile], seed: int
-) -> tuple[list[LabeledFile], str]:
+def _with_validation(source: Path, rows: Rows, seed: int) -> tuple[Rows, str]:
     """Return the rows of a fixed split with a validation part, and how it came about."""
     present = {row.split for row in rows}
     if not {"train", "test"} <= present:
@@ -209,9 +208,7 @@ def _with_validation(
     )
 
 
-def _with_folds(
-    source: Path, rows: list[LabeledFile], fewest: int, seed: int
-) -> tuple[list[LabeledFile], str]:
+def _with_folds(source: Path, rows: Rows, fewest: int, seed: int) -> tuple[Rows, str]:
     """Return the rows in drawn folds, and how they came about; a class has `fewest` groups."""
     count = max(3, min(FOLDS, fewest))
     groups = len({row.group for row in rows})
@@ -223,7 +220,7 @@ def _with_folds(
     return rows, f"{source.name} has no split: {count} folds were drawn ({kept}seed {seed})"
 
 
-def _check_split(source: Path, rows: Sequence[LabeledFile], *, fixed: bool) -> None:
+def _check_split(source: Path, rows: Rows, *, fixed: bool) -> None:
     """Raise where a group is on two sides, a class is only tested, or folds are too few."""
     homes: dict[str, str] = {}
     for row in rows:
@@ -248,7 +245,7 @@ def _check_split(source: Path, rows: Sequence[LabeledFile], *, fixed: bool) -> N
                 )
 
 
-def _one_hot(rows: Sequence[LabeledFile], classes: Sequence[str]) -> np.ndarray:
+def _one_hot(rows: Rows, classes: Sequence[str]) -> np.ndarray:
     """Return which file has which class, bool `[rows, classes]`."""
     index = {name: i for i, name in enumerate(classes)}
     targets = np.zeros((len(rows), len(classes)), dtype=bool)
@@ -257,7 +254,7 @@ def _one_hot(rows: Sequence[LabeledFile], classes: Sequence[str]) -> np.ndarray:
     return targets
 
 
-def _drawn_folds(rows: Sequence[LabeledFile], folds: int, seed: int) -> list[int]:
+def _drawn_folds(rows: Rows, folds: int, seed: int) -> list[int]:
     """Return a drawn fold of each row; see `stratified_folds`."""
     targets = _one_hot(rows, sorted({label for row in rows for label in row.labels}))
     return stratified_folds(targets, [row.group for row in rows], folds, seed).tolist()

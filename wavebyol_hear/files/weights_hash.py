@@ -46,8 +46,7 @@ def weights_fingerprint(module: ModuleType, model: nn.Module, weights: str) -> s
     well, as it may bring numbers that the module keeps outside its tensors. What a module reads
     besides is known by `HearModel.noise_embedding` only.
     """
-    digest = hashlib.blake2b(digest_size=HASH_BYTES)
-    _add_tensors(digest, model)
+    digest = _tensors_digest(model)
     for file in source_files(module):
         digest.update(f"{file.name} {file_hash(file)}".encode())
     digest.update((file_hash(weights) if Path(weights).is_file() else weights).encode())
@@ -56,13 +55,12 @@ def weights_fingerprint(module: ModuleType, model: nn.Module, weights: str) -> s
 
 def tensors_hash(model: nn.Module) -> str:
     """Return a hash of a model's tensors alone, which stays while the code around them changes."""
-    digest = hashlib.blake2b(digest_size=HASH_BYTES)
-    _add_tensors(digest, model)
-    return digest.hexdigest()
+    return _tensors_digest(model).hexdigest()
 
 
-def _add_tensors(digest: hashlib.blake2b, model: nn.Module) -> None:
+def _tensors_digest(model: nn.Module) -> hashlib.blake2b:
     """Hash names, types, shapes and values of a model's tensors."""
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
     for name, value in sorted(model.state_dict().items()):
         if not isinstance(value, Tensor):
             digest.update(f"{name} {value!r}".encode())
@@ -73,3 +71,4 @@ def _add_tensors(digest: hashlib.blake2b, model: nn.Module) -> None:
             plain = value.detach()
             dense = plain if value.layout == torch.strided else plain.to_dense()
             digest.update(dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest
