@@ -18,8 +18,3 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
 
         return load
     raise AttributeError(f"module 'wavebyol_hear.files' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """Return the public function beside what is loaded."""
-    return sorted({*globals(), *__all__})

@@ -26,7 +26,6 @@ from wavebyol_hear.files.read_ahead import Unavailable, ahead
 from wavebyol_hear.files.sources import SUFFIXES, WEB, Part, lies_in
 from wavebyol_hear.files.stores import AT_ONCE, is_remote, location, named_errors
 
-COPY_BYTES = 1 << 20
 DOWNLOAD_SECONDS = 60.0
 RETRY_SECONDS = (1.0, 5.0)
 
@@ -74,7 +73,7 @@ class Contents:
                     continue
                 start = copies.tell()
                 with file:
-                    shutil.copyfileobj(file, copies, COPY_BYTES)
+                    shutil.copyfileobj(file, copies)
                 copies.flush()
                 yield Clip(item.path, Blob(copies.fileno(), start, copies.tell() - start))
 
@@ -115,7 +114,7 @@ class Contents:
             file.seek(0)
             packed, file = file, self._temporary()
             with gzip.open(packed) as content:
-                shutil.copyfileobj(content, file, COPY_BYTES)
+                shutil.copyfileobj(content, file)
             file.flush()
         file.seek(0)
         return file
@@ -137,7 +136,6 @@ class Contents:
         file.flush()
 
     def _temporary(self) -> BinaryIO:
-        """Return a new file without a name."""
         return self._open.enter_context(tempfile.TemporaryFile(dir=self.folder))
 
 
@@ -174,10 +172,10 @@ def _download(url: str, file: BinaryIO) -> None:
             if url.startswith(WEB):
                 with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
                     promised = response.headers.get("Content-Length")
-                    shutil.copyfileobj(response, file, COPY_BYTES)
+                    shutil.copyfileobj(response, file)
             else:
                 with named_errors(url), location(url).open("rb") as content:
-                    shutil.copyfileobj(content, file, COPY_BYTES)
+                    shutil.copyfileobj(content, file)
             file.flush()
             if promised is not None and file.tell() != int(promised):
                 raise OSError(f"{file.tell()} of {promised} bytes came")

@@ -155,7 +155,6 @@ def read_header(source: Source) -> Header:
 
 @contextmanager
 def _opened(source: Source) -> Iterator[BinaryIO]:
-    """Open a file or a blob."""
     if isinstance(source, Blob):
         yield source.open()
     else:
@@ -204,30 +203,17 @@ def decode(source: Source, sample_rate: int, folder: Path, *, to_disk: bool = Fa
     with blocks_of(source) as (rate, blocks), ExitStack() as failed:
         check_rate(rate, sample_rate, NAME)
         file = failed.enter_context(tempfile.TemporaryFile(dir=folder))
-        total = [0]
-        pieces = _checked(blocks, total)
+        stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+        total = 0
+        for block in blocks:
+            check_samples(block, NAME)
+            total += len(block)
+            mono = np.ascontiguousarray(mix(block))
+            file.write((mono if rate == sample_rate else stream.resample_chunk(mono)).data)
         if rate != sample_rate:
-            pieces = _resampled(pieces, rate, sample_rate)
-        for piece in pieces:
-            file.write(piece.data)
+            file.write(stream.resample_chunk(np.empty(0, np.float32), last=True).data)
         file.flush()
         wave = DiskWave(file)
-        check_lengths(total[0], rate, len(wave), sample_rate, NAME)
+        check_lengths(total, rate, len(wave), sample_rate, NAME)
         failed.pop_all()
-    return Decoded(wave, total[0] / rate, rate)
-
-
-def _checked(blocks: Iterator[np.ndarray], total: list[int]) -> Iterator[np.ndarray]:
-    """Yield the mean of the channels of each block, and count the samples."""
-    for block in blocks:
-        check_samples(block, NAME)
-        total[0] += len(block)
-        yield np.ascontiguousarray(mix(block))
-
-
-def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
-    """Yield blocks resampled to another rate."""
-    stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-    for block in blocks:
-        yield stream.resample_chunk(block)
-    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+    return Decoded(wave, total / rate, rate)

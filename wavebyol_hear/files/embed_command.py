@@ -1,11 +1,14 @@
 """wavebyol embed: from files, folders, lists, shards and datasets to embeddings on disk."""
 
 import argparse
+import contextlib
+import math
 import os
 import shlex
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from wavebyol_hear.files.atomic import write_text
 from wavebyol_hear.files.extras import require
@@ -42,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--dims",
-        type=partial(_whole, least=1),
+        type=_count,
         metavar="N",
         help="keep the first N principal components of each embedding (default: all dimensions)",
     )
@@ -98,7 +101,7 @@ def _add_computation(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--workers",
-        type=partial(_whole, least=0),
+        type=_whole,
         metavar="N",
         help="decoding threads (default: 2; 16 with a GPU)",
     )
@@ -109,7 +112,7 @@ def _add_distribution(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("several processes or machines").add_argument
     add(
         "--part-size",
-        type=partial(_whole, least=1),
+        type=_count,
         default=512,
         metavar="N",
         help="files per output part (default: %(default)s)",
@@ -208,23 +211,15 @@ def default_device() -> str:
     return f"cuda:{int(rank) % torch.cuda.device_count()}" if rank.isdecimal() else "cuda"
 
 
-def _seconds(text: str) -> float:
-    """Return seconds, 0 or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: give seconds, 0 or more")
-    return value
+def _number(kind: type, least: int, what: str, text: str) -> Any:  # noqa: ANN401
+    """Return a number of at least `least`."""
+    with contextlib.suppress(ValueError):
+        value = kind(text)
+        if least <= value < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}: give {what}, {least} or more")
 
 
-def _whole(text: str, least: int) -> int:
-    """Return a whole number of at least `least`."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, {least} or more")
-    return value
+_seconds = partial(_number, float, 0, "seconds")
+_whole = partial(_number, int, 0, "a whole number")
+_count = partial(_number, int, 1, "a whole number")

@@ -49,7 +49,6 @@ EMBEDDINGS, INDEX, ERRORS = "embeddings.npy", "index.parquet", "errors.parquet"
 CACHE = ".embeddings-{}.npy"
 """Copy of the parts' embeddings in one array, named by a digest of the parts."""
 BLOCK_BYTES = 1 << 24
-DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 
 
 class EmbeddingsError(ValueError):
@@ -64,7 +63,8 @@ def embedding_schema(size: int, dtype: str, metadata: Mapping[str, Any]) -> pa.S
         dtype: of these, `float32` or `float16`.
         metadata: model, weights hash and options; anything JSON holds.
     """
-    field = pa.field(EMBEDDING, pa.list_(DTYPES[dtype], size), nullable=False)
+    kind = pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), size)
+    field = pa.field(EMBEDDING, kind, nullable=False)
     text = json.dumps({"format": FORMAT} | dict(metadata), sort_keys=True)
     return INDEX_COLUMNS.append(field).with_metadata({METADATA: text.encode()})
 
@@ -204,7 +204,7 @@ def write_array(path: Path, paths: Sequence[Path], rows: int) -> None:
     """Write the embeddings of Parquet parts to one .npy file that appears whole."""
     with opened(paths[0]) as source:
         kind = pq.read_schema(source).field(EMBEDDING).type
-    dtype = pa.array([], kind.value_type).to_numpy(zero_copy_only=False).dtype
+    dtype = np.dtype(kind.value_type.to_pandas_dtype())
     with atomic_write(path) as file:
         head = {"descr": dtype.str, "fortran_order": False, "shape": (rows, kind.list_size)}
         np.lib.format.write_array_header_1_0(file, head)
@@ -260,6 +260,5 @@ def _array(folder: Path, paths: Sequence[Path], rows: int) -> np.ndarray:
 
 
 def _mapped(path: Path) -> np.ndarray:
-    """Return an array mapped from disk, read-only."""
     array: np.ndarray = np.load(path, mmap_mode="r")
     return array

@@ -4,6 +4,7 @@ import functools
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -47,13 +48,9 @@ def package_versions() -> dict[str, str]:
 
 def machine(device: str) -> dict[str, str | int | float | None]:
     """Return the system, the processor, its cores, threads and load, and the torch device used."""
-    processor = platform.processor() or platform.machine()
     listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        for line in listing.read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
+    named = re.search(r"model name\s*: (.*)", listing.read_text()) if listing.is_file() else None
+    processor = named[1].strip() if named else platform.processor() or platform.machine()
     return {
         "system": platform.platform(),
         "processor": processor,

@@ -236,7 +236,6 @@ def _read(file: Path | Traversable) -> dict[Any, Any]:
 
 
 def _parse(text: str | bytes, source: str) -> Any:  # noqa: ANN401
-    """Return the value of a YAML text."""
     try:
         import yaml
     except ImportError as error:

@@ -130,7 +130,6 @@ class Listing:
             yield Part("files", tuple(waiting))
 
     def _items(self, sources: Sequence[str]) -> Iterator[Item]:
-        """Yield all entries of all sources."""
         for source in sources:
             if source.startswith("@"):
                 yield from map(_item, listed_paths(source[1:]))

@@ -53,12 +53,7 @@ def _use_threads(text: str) -> int:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: its affinity, and no more than its quota.
-
-    Example:
-        >>> 1 <= usable_cores() <= (os.cpu_count() or 1)
-        True
-    """
+    """Return how many cores this process may use: its affinity, and no more than its quota."""
     cores = len(_affinity()) or os.cpu_count() or 1
     return max(1, math.ceil(min(cores, _quota())))
 
@@ -89,7 +84,6 @@ def _quota(root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> float
 
 
 def _limit(folder: Path) -> float:
-    """Return the cores that one control group may use."""
     try:
         if (folder / "cpu.max").is_file():
             most, period = (folder / "cpu.max").read_text().split()
@@ -106,7 +100,6 @@ class OtherLoad:
     """What other processes use of this one's cores, from the moment it is made."""
 
     def __init__(self) -> None:
-        """Start."""
         self.start = self._now()
 
     def share(self) -> float | None:
