@@ -42,9 +42,7 @@ class Clip:
 class Contents:
     """The audio files of a part; the files that they lie in are open until it is closed.
 
-    Args:
-        part: of the list.
-        folder: where what must be downloaded or unpacked goes, under no name.
+    What must be downloaded or unpacked goes into the folder, under no name.
     """
 
     def __init__(self, part: Part, folder: Path) -> None:

@@ -34,28 +34,19 @@ NAME = "the audio"
 """How messages call it, since what it is called lies outside: a path, a member, a row."""
 
 
-class Slice(io.RawIOBase):
-    """Bytes of a file inside another file, read without moving that file's place.
-
-    Args:
-        descriptor: of the open outer file.
-        offset: of the first byte.
-        size: bytes.
-    """
+class _Slice(io.RawIOBase):
+    """Bytes of a file inside another file, read without moving that file's place."""
 
     def __init__(self, descriptor: int, offset: int, size: int) -> None:
         self._descriptor, self._offset, self._size, self._at = descriptor, offset, size, 0
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Return True."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill a buffer with what comes next."""
         wanted = max(0, min(len(buffer), self._size - self._at))
         data = os.pread(self._descriptor, wanted, self._offset + self._at)
         buffer[: len(data)] = data
@@ -63,7 +54,6 @@ class Slice(io.RawIOBase):
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a byte."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = max(0, start + offset)
         return self._at
@@ -81,7 +71,7 @@ class Blob:
         """Return its bytes as an open file."""
         if self.size <= LONG_BYTES:
             return io.BytesIO(os.pread(self.descriptor, self.size, self.offset))
-        return io.BufferedReader(Slice(self.descriptor, self.offset, self.size), READ_BYTES)
+        return io.BufferedReader(_Slice(self.descriptor, self.offset, self.size), READ_BYTES)
 
 
 Source = str | Blob
@@ -106,18 +96,13 @@ class Header:
 
 
 class DiskWave:
-    """A wave in a file without a name, float32, of which slices are read.
-
-    Args:
-        file: holds the samples; closed with the wave.
-    """
+    """A wave in a file without a name, float32, of which slices are read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._length = os.fstat(file.fileno()).st_size // 4
 
     def __len__(self) -> int:
-        """Return the number of samples."""
         return self._length
 
     def __getitem__(self, span: slice) -> np.ndarray:

@@ -106,10 +106,7 @@ class Worker:
         self.min_samples = 0 if options.timestamps else model.pads_scenes_to
 
     def run(self, parts: Iterable[tuple[Path, Part]]) -> Generator[Step, None, None]:
-        """Embed parts, one after the other, reading ahead across their borders.
-
-        Args:
-            parts: path of the output and the part, in the order in which they are written.
+        """Embed parts, each to a path, one after the other, reading ahead across their borders.
 
         Yields:
             A step for each batch and for the end of each part.

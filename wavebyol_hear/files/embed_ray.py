@@ -51,8 +51,7 @@ class Cluster:
 def connect(address: str) -> Any:  # noqa: ANN401  (an optional package without types here)
     """Connect to a cluster, or start one on this machine, and return the module `ray`.
 
-    Args:
-        address: as of `ray.init`; "" for that of RAY_ADDRESS, else for a cluster of its own.
+    An empty address stands for that of RAY_ADDRESS, else for a cluster of its own.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -95,12 +94,10 @@ class _Embedder:
 def run_on_ray(
     make: Callable[[], Worker], parts: Iterable[tuple[Path, Part]], cluster: Cluster
 ) -> Generator[Step, None, None]:
-    """Embed parts on a cluster, in any order; yields as `Worker.run`, part by part.
+    """Embed parts on a cluster, in any order; each actor makes a worker of its own.
 
-    Args:
-        make: loads the model and returns a worker; called in each actor.
-        parts: paths of the output and parts.
-        cluster: to use.
+    Yields:
+        A step for each part.
 
     Raises:
         ClusterError: nothing answers at the address, or no node has room for an actor.

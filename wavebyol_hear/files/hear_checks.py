@@ -17,11 +17,6 @@ SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)
 def foreign_errors(kind: type[Exception], what: str, remedy: str = "") -> Iterator[None]:
     """Turn whatever foreign code raises, `SystemExit` too, into an error of one line.
 
-    Args:
-        kind: of the error.
-        what: failed, at the start of the message.
-        remedy: at its end.
-
     Example:
         >>> import sys
         >>> with foreign_errors(HearError, "m: load_model failed", "; check the weights"):

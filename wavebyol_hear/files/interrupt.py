@@ -36,10 +36,8 @@ class StopRequest:
 def deferred_signals() -> Iterator[StopRequest]:
     """Let a loop end the step that it is in when Ctrl-C or SIGTERM comes; a second one raises.
 
-    Outside the main thread, where Python handles no signals, it does nothing.
-
-    Yields:
-        The request, which the loop looks at between steps.
+    The loop looks at the request between steps. Outside the main thread, where Python handles no
+    signals, nothing comes.
     """
     request = StopRequest()
 
@@ -56,12 +54,9 @@ def deferred_signals() -> Iterator[StopRequest]:
 
 
 def set_handlers(handlers: Mapping[signal.Signals, Handler]) -> dict[signal.Signals, Handler]:
-    """Set signal handlers, in the main thread only, where Python handles signals.
+    """Set signal handlers, in the main thread only, and return those before of what was set.
 
     A signal that is ignored stays so, as SIGINT in a job that a script has put in the background.
-
-    Returns:
-        the handlers before, of those that were set.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}

@@ -26,9 +26,7 @@ def listed_paths(path: str) -> Iterator[str]:
 def column_paths(path: str, column: str) -> Iterator[tuple[str, str]]:
     """Yield the path in each row of a CSV file, and what is wrong, or "".
 
-    Args:
-        path: of the CSV file.
-        column: of the paths; "" takes the first of `COLUMNS` that is there.
+    The column "" stands for the first of `COLUMNS` that is there.
 
     Raises:
         TableError: there is no such column, or the file is damaged.

@@ -13,12 +13,7 @@ BLOCK_BYTES = 1 << 24
 
 
 class RowStore:
-    """Embeddings with the clip and the span that each belongs to, in a file without a name.
-
-    Args:
-        folder: where the file is.
-        size: numbers of a row.
-    """
+    """Embeddings with the clip and the span that each belongs to, in a file without a name."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self.size = size
@@ -33,13 +28,7 @@ class RowStore:
     def append(
         self, clip: int, starts: Sequence[float], ends: Sequence[float], values: np.ndarray
     ) -> None:
-        """Keep rows of a clip.
-
-        Args:
-            clip: its number in the part.
-            starts: in seconds.
-            ends: in seconds.
-            values: embeddings.
+        """Keep rows of a clip, from starts to ends in seconds.
 
         Shape:
             starts, ends [n], values [n, size].
@@ -52,18 +41,13 @@ class RowStore:
     def blocks(
         self, names: Sequence[str], without: Collection[int]
     ) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-        """Yield the columns of the index and the embeddings, by clip and start, in blocks.
-
-        Args:
-            names: of the clips.
-            without: clips whose rows are left out.
+        """Yield columns of the index and embeddings, by clip and start, but for some clips.
 
         Shape:
             columns [n], embeddings float32 [n, size].
         """
         self._file.flush()
-        clips, starts = np.array(self._clips), np.array(self._starts)
-        ends = np.array(self._ends)
+        clips, starts, ends = map(np.array, (self._clips, self._starts, self._ends))
         order = np.lexsort((starts, clips))
         order = order[~np.isin(clips[order], list(without))]
         step = max(1, BLOCK_BYTES // (4 * self.size))

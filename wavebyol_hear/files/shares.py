@@ -64,11 +64,7 @@ def share_of(text: str | None, environment: Mapping[str, str]) -> Share:
 
 
 def sbatch_script(words: Sequence[str], *, gpu: bool) -> str:
-    """Return a SLURM script that runs a command as an array of jobs, each with its share.
-
-    Args:
-        words: the command line behind `wavebyol embed`.
-        gpu: whether each job asks for a GPU.
+    """Return a SLURM script that runs `wavebyol embed WORDS` as an array of jobs.
 
     Raises:
         UsageError: `--part` names a share: the jobs of an array have one each.
@@ -85,13 +81,12 @@ def sbatch_script(words: Sequence[str], *, gpu: bool) -> str:
     first, _, count = args.part.partition("/")
     if first or not count.isdecimal() or not int(count):
         raise UsageError(f"--part {args.part} with --sbatch: give /N, the number of jobs")
-    lines = [
-        "#!/bin/bash",
-        "#SBATCH --job-name=wavebyol-embed",
-        f"#SBATCH --array=0-{int(count) - 1}",
-        "#SBATCH --cpus-per-task=4",
-        *(["#SBATCH --gpus-per-task=1"] if gpu else []),
-        "#SBATCH --requeue",
-        f"srun wavebyol embed {shlex.join(rest)}",
-    ]
-    return "\n".join(lines) + "\n"
+    gpus = "#SBATCH --gpus-per-task=1\n" if gpu else ""
+    return f"""\
+#!/bin/bash
+#SBATCH --job-name=wavebyol-embed
+#SBATCH --array=0-{int(count) - 1}
+#SBATCH --cpus-per-task=4
+{gpus}#SBATCH --requeue
+srun wavebyol embed {shlex.join(rest)}
+"""

@@ -13,10 +13,7 @@ def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byte
     """Return a safetensors file; equal content gives equal bytes.
 
     The library writes metadata in an order that changes from call to call; here it is sorted.
-
-    Args:
-        tensors: by name, contiguous and on the CPU.
-        metadata: texts of the header.
+    Tensors must be contiguous and on the CPU.
 
     Example:
         >>> import torch
@@ -27,9 +24,8 @@ def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byte
     data = save(dict(tensors), metadata=dict(metadata))
     end = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
     header = json.loads(data[LENGTH_BYTES:end])
-    header = {"__metadata__": dict(sorted(metadata.items()))} | {
-        name: entry for name, entry in header.items() if name != "__metadata__"
-    }
+    header.pop("__metadata__", None)
+    header = {"__metadata__": dict(sorted(metadata.items()))} | header
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % ALIGNMENT)
     return len(text).to_bytes(LENGTH_BYTES, "little") + text + data[end:]

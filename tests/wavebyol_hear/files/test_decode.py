@@ -11,7 +11,7 @@ import soundfile
 from tests.wavebyol_hear.files.mixed_audio import make_mixed
 from wavebyol_hear.audio import AudioError, read_audio
 from wavebyol_hear.files import foreign_codecs
-from wavebyol_hear.files.decode import Blob, DiskWave, Slice, decode, read_header
+from wavebyol_hear.files.decode import Blob, DiskWave, _Slice, decode, read_header
 
 M4A = b"\0\0\0\x1cftypM4A \0\0\0\0M4A isom\0\0\0\0"
 
@@ -59,7 +59,7 @@ def test_what_is_wrong_is_found_on_the_way_to_disk_too(tmp_path: Path) -> None:
 def test_a_slice_of_a_file_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(bytes(range(100)))
     with open(tmp_path / "f", "rb") as file:
-        inner = io.BufferedReader(Slice(file.fileno(), 10, 30))
+        inner = io.BufferedReader(_Slice(file.fileno(), 10, 30))
         assert inner.read(3) == bytes([10, 11, 12])
         assert inner.seek(-2, io.SEEK_END) == 28
         assert inner.read() == bytes([38, 39])
