@@ -1,6 +1,7 @@
 """What a folder of embeddings was made with: kept beside them, and held against the next run."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,8 @@ def check_folder(settings: Settings) -> None:
         if any(not name.startswith(("in-use-", ".")) for name in names_in(out)):
             raise OutputError(f"{out}: holds other files; choose an empty or new --out")
         return
-    before = made["options"] | {"the model": made["model"]}
-    for name, value in (asdict(settings.options) | {"the model": settings.model}).items():
-        if before.get(name) != value:
-            raise OutputError(
-                f"{out}: was made with {name} {before.get(name)!r}, not {value!r}; "
-                "choose another --out"
-            )
+    _must_be(out, made["options"], asdict(settings.options))
+    _must_be(out, made, {"model": settings.model})
     if made["weights_file"] != _weights_file(settings.model):
         raise OutputError(
             f"{out}: the weights file of {settings.model} was another one when this was made; "
@@ -92,15 +88,9 @@ def agree(settings: Settings, model: HearModel) -> dict[str, Any]:
         "sample_rate": model.sample_rate,
         "options": asdict(settings.options),
     }
-    path = settings.out / MANIFEST
     made = read_manifest(settings.out)
     if made is not None:
-        for name in ("weights_hash", "precision"):
-            if made[name] != now[name]:
-                raise OutputError(
-                    f"{settings.out}: was made with another {name.replace('_', ' ')} "
-                    f"({made[name]}, not {now[name]}); choose another --out"
-                )
+        _must_be(settings.out, made, {name: now[name] for name in ("weights_hash", "precision")})
         kept = np.array(made["noise"])
         scale = max(float(np.abs(kept).max(initial=0)), 1e-12)
         bound = TOLERANCE_16 if "16" in model.precision else TOLERANCE
@@ -112,8 +102,18 @@ def agree(settings: Settings, model: HearModel) -> dict[str, Any]:
     sources = _sources(settings)
     if made is None or made["sources"] != sources:
         rest = {"sources": sources, "noise": [round(float(v), 6) for v in noise]}
-        write_text(path, json.dumps(now | rest, indent=1) + "\n")
+        write_text(settings.out / MANIFEST, json.dumps(now | rest, indent=1) + "\n")
     return now
+
+
+def _must_be(out: Path, made: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise an OutputError where a folder was made with another value than now."""
+    for name, value in now.items():
+        if made.get(name) != value:
+            raise OutputError(
+                f"{out}: was made with {name.replace('_', ' ')} {made.get(name)!r}, not {value!r}; "
+                "choose another --out"
+            )
 
 
 def _sources(settings: Settings) -> list[str]:
