@@ -150,7 +150,6 @@ def run(args: argparse.Namespace) -> int:
     from wavebyol_hear.files.embed_job import embed
     from wavebyol_hear.files.embed_manifest import Settings
     from wavebyol_hear.files.embed_parts import Options
-    from wavebyol_hear.files.embed_ray import Cluster
     from wavebyol_hear.files.sources import Listing
     from wavebyol_hear.files.stores import location
 
@@ -163,10 +162,8 @@ def run(args: argparse.Namespace) -> int:
     if share.origin:
         sys.stderr.write(f"share {share.number} of {share.total}, from {share.origin}\n")
     out, device = location(args.out), args.device or default_device()
-    gpu = "cuda" in device
-    cluster = None
-    if args.engine == "ray":
-        cluster = Cluster(args.ray_address, args.workers or (16 if gpu else 1), gpu)
+    ray = args.engine == "ray"
+    workers = 16 if "cuda" in device else 1 if ray else 2
     dims = f"{'&' if '?' in args.model else '?'}dims={args.dims}" if args.dims else ""
     settings = Settings(
         sources=tuple(args.sources),
@@ -183,9 +180,9 @@ def run(args: argparse.Namespace) -> int:
             part_size=args.part_size,
         ),
         batch_seconds=args.batch_seconds,
-        workers=args.workers if args.workers is not None else 16 if gpu else 2,
+        workers=workers if args.workers is None else args.workers,
         share=(share.number, share.total),
-        cluster=cluster,
+        ray_address=args.ray_address if ray else None,
     )
     listing = Listing(args.path_column, args.follow_links, args.part_size, out)
     return embed(settings, listing)

@@ -128,8 +128,9 @@ def _compute(settings: Settings, spool: BinaryIO, files: int) -> None:
     """Embed the parts that are kept in a file."""
     worker, parts = worker_of(settings), _unpickled(spool)
     run = worker.run(parts)
-    if settings.cluster is not None:
-        run = run_on_ray(partial(worker_of, settings), parts, settings.cluster)
+    if settings.ray_address is not None:
+        make, cores = partial(worker_of, settings), max(1, settings.workers)
+        run = run_on_ray(make, parts, settings.ray_address, cores, gpu="cuda" in settings.device)
     shown, begin = 0, time.monotonic()
     with tqdm(total=files, desc="embedding", unit="file") as bar, closing(run) as steps:
         for clips, failures in steps:

@@ -11,7 +11,6 @@ import numpy as np
 from wavebyol_hear.files.atomic import file_hash, write_text
 from wavebyol_hear.files.command import readable
 from wavebyol_hear.files.embed_parts import Options
-from wavebyol_hear.files.embed_ray import Cluster
 from wavebyol_hear.files.hear_module import HearModel
 from wavebyol_hear.files.model_spec import parse_spec
 from wavebyol_hear.files.stores import is_remote, names_in
@@ -42,7 +41,7 @@ class Settings:
     batch_seconds: float
     workers: int
     share: tuple[int, int]
-    cluster: Cluster | None = None
+    ray_address: str | None = None
 
 
 def check_folder(settings: Settings) -> None:

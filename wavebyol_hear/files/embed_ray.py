@@ -9,7 +9,6 @@ paths.
 import os
 import socket
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +30,6 @@ QUIET = {
 
 class ClusterError(ValueError):
     """A cluster that does not answer, or has no room: one line with the remedy."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What an actor takes of a cluster.
-
-    Attributes:
-        address: as of `ray.init`; "" starts a cluster on this machine.
-        cores: of each actor, on which it decodes and, without a GPU, computes.
-        gpu: whether each actor takes a GPU.
-    """
-
-    address: str = ""
-    cores: int = 1
-    gpu: bool = False
 
 
 def connect(address: str) -> Any:  # noqa: ANN401  (an optional package without types here)
@@ -92,9 +76,21 @@ class _Embedder:
 
 
 def run_on_ray(
-    make: Callable[[], Worker], parts: Iterable[tuple[Path, Part]], cluster: Cluster
+    make: Callable[[], Worker],
+    parts: Iterable[tuple[Path, Part]],
+    address: str,
+    cores: int,
+    *,
+    gpu: bool,
 ) -> Generator[Step, None, None]:
     """Embed parts on a cluster, in any order; each actor makes a worker of its own.
+
+    Args:
+        make: called in each actor.
+        parts: paths of the output and parts.
+        address: as of `connect`.
+        cores: of each actor, on which it decodes and, without a GPU, computes.
+        gpu: whether each actor takes one.
 
     Yields:
         A step for each part.
@@ -103,11 +99,11 @@ def run_on_ray(
         ClusterError: nothing answers at the address, or no node has room for an actor.
         MissingExtraError: Ray is not installed.
     """
-    ray = connect(cluster.address)
+    ray = connect(address)
     try:
         resources = ray.cluster_resources()
-        count = int(resources.get("CPU", 0) // cluster.cores)
-        if cluster.gpu:
+        count = int(resources.get("CPU", 0) // cores)
+        if gpu:
             count = min(count, int(resources.get("GPU", 0)))
         if count < 1:
             raise ClusterError(
@@ -115,12 +111,12 @@ def run_on_ray(
                 f"{resources.get('GPU', 0):g} GPUs: no room for an actor; lower --workers"
             )
         kind = ray.remote(
-            num_cpus=cluster.cores,
-            num_gpus=int(cluster.gpu),
+            num_cpus=cores,
+            num_gpus=int(gpu),
             max_restarts=-1,
             max_task_retries=RETRIES,
         )(_Embedder)
-        actors = [kind.remote(make, cluster.cores) for _ in range(count)]
+        actors = [kind.remote(make, cores) for _ in range(count)]
         pool = ray.util.ActorPool(actors * IN_FLIGHT)
         for job in parts:
             if not pool.has_free():

@@ -15,6 +15,7 @@ import numpy as np
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.files.command import printable
 from wavebyol_hear.files.extras import require
+from wavebyol_hear.files.model_spec import HearError
 
 BLOCK_BYTES = 1 << 22
 """Of embeddings that are compared at once: they stay in the cache while their norms are taken."""
@@ -82,7 +83,6 @@ def run(args: argparse.Namespace) -> int:
         MissingExtraError: the extra `files` is not installed.
     """
     require("pyarrow", "files", "wavebyol search")
-    from wavebyol_hear.files.model_spec import HearError
     from wavebyol_hear.files.parquet import load, read_metadata
 
     if args.top < 1:
@@ -90,9 +90,8 @@ def run(args: argparse.Namespace) -> int:
     index, array = load(args.folder)
     metadata = read_metadata(index.schema)
     query = _embed(args.query, args.folder, metadata, array.shape[1], args.device)
-    for rank, (row, similarity) in enumerate(
-        zip(*nearest(array, query, args.top), strict=True), start=1
-    ):
+    found = zip(*nearest(array, query, args.top), strict=True)
+    for rank, (row, similarity) in enumerate(found, start=1):
         values = {name: index[name][int(row)].as_py() for name in ("path", "start", "end")}
         if args.json:
             line = json.dumps({"rank": rank, "similarity": round(float(similarity), 6)} | values)
@@ -106,7 +105,6 @@ def run(args: argparse.Namespace) -> int:
 def _embed(query: str, folder: str, metadata: dict[str, Any], size: int, device: str) -> np.ndarray:
     """Return the embedding of a query by the model of a folder, [size]."""
     from wavebyol_hear.files.hear_module import load as load_model
-    from wavebyol_hear.files.model_spec import HearError
     from wavebyol_hear.files.weights_hash import tensors_hash
 
     if not metadata.get("model"):
