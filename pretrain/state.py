@@ -35,9 +35,7 @@ class StateError(ValueError):
 def save_state(
     path: Path,
     step: int,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: nn.Module | None = None,
+    parts: Mapping[str, nn.Module | torch.optim.Optimizer],
     *,
     config: Config,
     data: str,
@@ -47,9 +45,7 @@ def save_state(
     Args:
         path: of the file.
         step: steps done.
-        network: the method with all its networks.
-        optimizer: of its trainable parameters.
-        average: the moving average of the network, if there is one.
+        parts: `network`, `optimizer` and, where there is one, the moving `average` of the networks.
         config: of the run.
         data: hash of the store.
 
@@ -61,9 +57,7 @@ def save_state(
         "step": step,
         "config": config.to_dict(),
         "data": data,
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "average": average.state_dict() if average is not None else {},
+        **{name: part.state_dict() for name, part in parts.items()},
     }
     try:
         with atomic_write(path, fsync=True) as file:
@@ -77,15 +71,9 @@ def save_state(
 
 
 def load_state(
-    path: Path,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: nn.Module | None = None,
-    *,
-    config: Config,
-    data: str,
+    path: Path, parts: Mapping[str, nn.Module | torch.optim.Optimizer], *, config: Config, data: str
 ) -> int:
-    """Put a saved state into the networks and the optimizer and return the steps done.
+    """Put a saved state into the parts of a run, see `save_state`, and return the steps done.
 
     The first process reads the file, for all of them. An average that the file lacks begins with
     the next step.
@@ -112,10 +100,9 @@ def load_state(
             "choose another --out or more steps"
         )
     try:
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        if average is not None and state.get("average"):
-            average.load_state_dict(state["average"])
+        for name, part in parts.items():
+            if name != "average" or state.get(name):
+                part.load_state_dict(state[name])
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise StateError(f"{path} does not fit the run ({reason}): remove it to start anew") from (

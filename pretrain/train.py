@@ -5,7 +5,7 @@ import math
 import time
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,11 @@ class Learner:
             ema = get_ema_multi_avg_fn(config.run.ema)
             self.average = AveragedModel(self.method, multi_avg_fn=ema, use_buffers=True)
         self.epoch_steps = max(1, clips // config.optim.batch)
+
+    def parts(self) -> dict[str, Any]:
+        """Return what a training state holds; see `save_state`."""
+        parts = {"network": self.method, "optimizer": self.optimizer, "average": self.average}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def wrap(self) -> None:
         """Make the networks ready to run: over all processes, compiled where asked for."""
@@ -177,9 +182,8 @@ class _Run:
         """
         if not from_first(self.state.is_file):
             return 0
-        learner = self.learner
-        networks = learner.method, learner.optimizer, learner.average
-        return load_state(self.state, *networks, config=self.config, data=self.data.hash)
+        parts = self.learner.parts()
+        return load_state(self.state, parts, config=self.config, data=self.data.hash)
 
     def _step(self, step: int) -> tuple[Tensor, Tensor]:
         """Do one step; return its projections and its first view."""
@@ -245,9 +249,8 @@ class _Run:
             self._finite_loss(done)
         if rank() != 0:
             return
-        learner = self.learner
-        networks = learner.method, learner.optimizer, learner.average
-        save_state(self.state, done, *networks, config=self.config, data=self.data.hash)
+        parts = self.learner.parts()
+        save_state(self.state, done, parts, config=self.config, data=self.data.hash)
         try:
             self._export(done)
         except (ValueError, OSError) as error:

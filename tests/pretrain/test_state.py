@@ -18,14 +18,14 @@ def test_a_full_disk_is_one_line_and_keeps_the_state_before(tmp_path):
     optimizer = torch.optim.SGD(network.parameters())
     path = tmp_path / "state.pt"
     settings: dict[str, Any] = {"config": read_config("tiny", None, []), "data": "0"}
-    save_state(path, 1, network, optimizer, **settings)
+    save_state(path, 1, {"network": network, "optimizer": optimizer}, **settings)
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         with pytest.raises(StateError, match=r"state\.pt cannot be written at step 2") as caught:
-            save_state(path, 2, network, optimizer, **settings)
+            save_state(path, 2, {"network": network, "optimizer": optimizer}, **settings)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
@@ -50,12 +50,12 @@ def test_a_damaged_state_is_one_line(tmp_path, change, message):
     optimizer = torch.optim.SGD(network.parameters())
     path = tmp_path / "state.pt"
     settings: dict[str, Any] = {"config": read_config("tiny"), "data": "0"}
-    save_state(path, 1, network, optimizer, **settings)
+    save_state(path, 1, {"network": network, "optimizer": optimizer}, **settings)
     state = torch.load(path, weights_only=True)
     change(state)
     torch.save(state, path)
     with pytest.raises(StateError, match=message) as caught:
-        load_state(path, network, optimizer, **settings)
+        load_state(path, {"network": network, "optimizer": optimizer}, **settings)
     assert "\n" not in str(caught.value)
 
 
@@ -64,17 +64,17 @@ def test_settings_that_came_later_or_went_are_as_if_they_did_nothing(tmp_path):
     optimizer = torch.optim.SGD(network.parameters())
     path = tmp_path / "state.pt"
     settings: dict[str, Any] = {"config": read_config("tiny"), "data": "0"}
-    save_state(path, 1, network, optimizer, **settings)
+    save_state(path, 1, {"network": network, "optimizer": optimizer}, **settings)
     state = torch.load(path, weights_only=True)
     del state["config"]["delores"], state["config"]["views"]["file_groups"]
     augment = state["config"]["views"]["augment"]
     augment |= {"noise_last": True, "gain": {"probability": 0.0, "decibels": (-12.0, 12.0)}}
     torch.save(state, path)
-    assert load_state(path, network, optimizer, **settings) == 1
+    assert load_state(path, {"network": network, "optimizer": optimizer}, **settings) == 1
     augment["gain"]["probability"] = 0.5
     torch.save(state, path)
     with pytest.raises(StateError, match=r"has views\.augment\.gain\.probability = 0\.5, this"):
-        load_state(path, network, optimizer, **settings)
+        load_state(path, {"network": network, "optimizer": optimizer}, **settings)
 
 
 def test_a_file_of_code_is_refused_without_advice_to_run_it(tmp_path):
@@ -83,7 +83,9 @@ def test_a_file_of_code_is_refused_without_advice_to_run_it(tmp_path):
     network = torch.nn.Linear(3, 3)
     optimizer = torch.optim.SGD(network.parameters())
     with pytest.raises(StateError, match="is no file of plain tensors") as caught:
-        load_state(path, network, optimizer, config=read_config("tiny"), data="0")
+        load_state(
+            path, {"network": network, "optimizer": optimizer}, config=read_config("tiny"), data="0"
+        )
     assert "weights_only" not in str(caught.value)
 
 
@@ -96,10 +98,15 @@ def test_the_state_comes_back_whole(tmp_path):
     for _ in range(3):
         network(torch.randn(4, 3)).square().mean().backward()
         optimizer.step()
-    save_state(tmp_path / "state.pt", 3, network, optimizer, **settings)
+    save_state(tmp_path / "state.pt", 3, {"network": network, "optimizer": optimizer}, **settings)
     other = torch.nn.Linear(3, 3)
     other_optimizer = torch.optim.AdamW(other.parameters(), 0.5)
-    assert load_state(tmp_path / "state.pt", other, other_optimizer, **settings) == 3
+    assert (
+        load_state(
+            tmp_path / "state.pt", {"network": other, "optimizer": other_optimizer}, **settings
+        )
+        == 3
+    )
     torch.testing.assert_close(other.state_dict(), network.state_dict(), rtol=0, atol=0)
     torch.testing.assert_close(other_optimizer.state_dict(), optimizer.state_dict(), rtol=0, atol=0)
 
