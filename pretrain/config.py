@@ -5,13 +5,13 @@ what differs from them. A key that does not exist is an error that names its nea
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pretrain.augment.layer import AugmentConfig
+from pretrain.augment.layer import RECIPES, AugmentConfig
 from pretrain.data.stream import StreamConfig
 from wavebyol_hear.encoder import PRESETS, EncoderConfig
 from wavebyol_hear.files.settings import SettingsError, check_range, load_settings
@@ -48,7 +48,7 @@ class ViewsConfig:
         two_crops: each view has its own crop of the clip; else both share one (the authors').
         speed: range of each sample's playback factor, done in the gather of the crop by linear
             interpolation: not band-limited, its images lie 9 dB under a tone of 6 kHz.
-        augment: the Augmentation Layer.
+        augment: the Augmentation Layer; `none` and `light` name one of `RECIPES`.
     """
 
     sample: SampleConfig = field(default_factory=SampleConfig)
@@ -59,6 +59,9 @@ class ViewsConfig:
 
     def __post_init__(self) -> None:
         check_range(self, "file_groups", minimum=1)
+        check_range(self, "speed", above=0)
+        if self.speed[0] > self.speed[1]:
+            raise ValueError(f"speed is {self.speed}: give (low, high), low <= high")
 
 
 @dataclass(frozen=True)
@@ -243,4 +246,5 @@ def read_config(preset: str, path: str | None = None, sets: Iterable[str] = ()) 
     if preset not in names:
         raise SettingsError(f"preset {preset!r} is unknown: it is one of {', '.join(names)}")
     files = [folder / f"{preset}.yaml", *([Path(path)] if path is not None else [])]
-    return load_settings(Config(), *files, sets=sets, presets={EncoderConfig: PRESETS})
+    presets: dict[type, Mapping[str, Any]] = {EncoderConfig: PRESETS, AugmentConfig: RECIPES}
+    return load_settings(Config(), *files, sets=sets, presets=presets)

@@ -1,6 +1,6 @@
 """The Augmentation Layer: random effects, every sample with its own."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -69,6 +69,26 @@ class AugmentConfig:
                 f"count is {list(self.count)}, but {there} effects beside the last have a "
                 f"probability above 0: give more of them one, or set count to null"
             )
+
+
+def _recipe(noise: NoiseConfig, **probabilities: float) -> AugmentConfig:
+    """Return effects by their own probabilities alone; the ranges are the authors'."""
+    effects = {
+        name: replace(getattr(AugmentConfig(), name), probability=probabilities.get(name, 0.0))
+        for name in KINDS
+        if name != LAST
+    }
+    return AugmentConfig(count=None, noise=noise, **effects)
+
+
+RECIPES = {
+    "none": _recipe(NoiseConfig(mixing="wavaugment")),
+    "light": _recipe(
+        NoiseConfig(probability=1.0, snr=(0.0, 19.0)),
+        time_dropout=0.4, reverb=0.4, clip=0.2, equaliser=1.0,
+    ),
+}  # fmt: skip
+"""What a configuration may name in place of an `AugmentConfig`, or change as its `preset`."""
 
 
 class AugmentationLayer(nn.Module):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pretrain.augment.effects import ClipConfig
+from pretrain.augment.layer import KINDS
 from pretrain.config import Config, read_config
 from pretrain.state import GONE, _flat
 from wavebyol_hear.checkpoint import load_encoder
@@ -103,6 +105,8 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
         ("views.augment.speed.speeds=[]", r"speed\.speeds is empty"),
         ("views.augment.time_dropout.seconds=-1", r"time_dropout\.seconds is -1\.0: give 0"),
         ("views.augment.count=[6, 7]", r"augment\.count is .* but 5 effects"),
+        ("views.speed=[1.2, 0.8]", r"views\.speed is \(1\.2, 0\.8\): give \(low, high\)"),
+        ("views.speed=[0, 1]", r"views\.speed is \(0\.0, 1\.0\): give more than 0"),
         ("views.sample.noise=1", r"views\.sample\.noise is no setting"),
         ("views.sample={everyday: .5, music: .2}", r"views\.sample: the shares sum to 0\.7: give"),
         ("views.sample={everyday: -1, music: 2}", r"everyday is -1\.0: give 0 to 1"),
@@ -113,6 +117,17 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
 def test_a_wrong_setting_is_one_line_that_names_it(assignment, message):
     with pytest.raises(SettingsError, match=message):
         read_config("default", None, [assignment])
+
+
+def test_a_recipe_of_effects_is_named_and_changed():
+    none = read_config("default", None, ["views.augment=none"]).views.augment
+    assert all(getattr(none, name).probability == 0 for name in KINDS)
+    given = ["views.augment={preset: light, clip: {probability: 0.5}}"]
+    changed = read_config("default", None, given).views.augment
+    light = read_config("slim").views.augment
+    assert changed == dataclasses.replace(light, clip=ClipConfig(probability=0.5))
+    with pytest.raises(SettingsError, match="no preset 'heavy'; it is one of none, light"):
+        read_config("default", None, ["views.augment=heavy"])
 
 
 def test_unknown_presets_and_files_are_named():
