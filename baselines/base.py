@@ -7,9 +7,7 @@ feed the network, and where it comes from.
 import json
 import math
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from importlib import resources
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +19,7 @@ from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.tensors import to_bytes
 from wavebyol_hear.pooling import POOLINGS, VARIANCE_FLOOR
 
-WEIGHTS = resources.files("baselines").joinpath("weights")
+WEIGHTS = Path(__file__).with_name("weights")
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -67,9 +65,8 @@ def refuse_weights(method: str, model_file_path: str) -> None:
         )
 
 
-@contextmanager
-def weights_path(model_file_path: str, method: str, *, module: str = "") -> Iterator[Path]:
-    """Give the path of a weights file: the one named, or the shipped one of a method.
+def weights_path(model_file_path: str, method: str, *, module: str = "") -> Path:
+    """Return the path of a weights file: the one named, or the shipped one of a method.
 
     Args:
         model_file_path: the one named, or empty.
@@ -80,20 +77,15 @@ def weights_path(model_file_path: str, method: str, *, module: str = "") -> Iter
         WeightsError: there is no such file; where none ships the message says how to train it.
     """
     module = module or method
+    path = Path(model_file_path) if model_file_path else WEIGHTS / f"{method}.safetensors"
+    if path.is_file():
+        return path
     if model_file_path:
-        path = Path(model_file_path)
-        if not path.is_file():
-            raise WeightsError(f"{path} is no file: give a weights file of {module}")
-        yield path
-        return
-    shipped = WEIGHTS.joinpath(f"{method}.safetensors")
-    if not shipped.is_file():
-        raise WeightsError(
-            f"no weights in {shipped}: train them with `python -m pretrain STORE --out "
-            f"runs/{method} --preset {method}` and name the file: baselines.{module}:WEIGHTS"
-        )
-    with resources.as_file(shipped) as path:
-        yield path
+        raise WeightsError(f"{path} is no file: give a weights file of {module}")
+    raise WeightsError(
+        f"no weights in {path}: train them with `python -m pretrain STORE --out runs/{method} "
+        f"--preset {method}` and name the file: baselines.{module}:WEIGHTS"
+    )
 
 
 def write_weights(

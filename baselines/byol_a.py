@@ -172,14 +172,14 @@ def load_model(
         BaselineError: `mean` or `std` is no such number, or the pooling is unknown.
     """
     check_pooling(pooling)
-    with weights_path(model_file_path, "byol_a") as path:
-        if path.suffix == ".safetensors":
-            tensors, settings, _ = read_weights(path, KIND)
-        else:
-            tensors = read_state_dict(path, "AudioNTT2020 by NTT")
-            settings = {"mean": NTT_MEAN, "std": NTT_STD}
-        mean, std = normalization(settings, mean, std)
-        network = filled(tensors, path)
+    path = weights_path(model_file_path, "byol_a")
+    if path.suffix == ".safetensors":
+        tensors, settings, _ = read_weights(path, KIND)
+    else:
+        tensors = read_state_dict(path, "AudioNTT2020 by NTT")
+        settings = {"mean": NTT_MEAN, "std": NTT_STD}
+    mean, std = normalization(settings, mean, std)
+    network = filled(tensors, path)
     return ByolAModel(network, mean, std, pooling).eval()
 
 

@@ -281,9 +281,9 @@ def load_model(model_file_path: str = "", *, pooling: str = "published") -> Cola
         BaselineError: the pooling is unknown.
     """
     check_pooling(pooling)
-    with weights_path(model_file_path, "cola") as path:
-        tensors, _, _ = read_weights(path, KIND)
-        return ColaModel(fill(EfficientNetB0, tensors, path), pooling).eval()
+    path = weights_path(model_file_path, "cola")
+    tensors, _, _ = read_weights(path, KIND)
+    return ColaModel(fill(EfficientNetB0, tensors, path), pooling).eval()
 
 
 def get_scene_embeddings(audio: Tensor, model: ColaModel) -> Tensor:

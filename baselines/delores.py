@@ -73,19 +73,19 @@ def load_model(
     check_pooling(pooling)
     if variant not in (None, *VARIANTS):
         raise BaselineError(f"variant is {variant!r}: give s or m")
-    with weights_path(model_file_path, f"delores_{variant or 's'}", module="delores") as path:
-        if path.suffix == ".safetensors":
-            tensors, settings, _ = read_weights(path, KIND)
-            if variant and settings.get("variant") != variant:
-                raise WeightsError(f"{path} is DeLoRes-{settings.get('variant')}, not -{variant}")
-        else:
-            tensors, settings = _encoder_of(read_state_dict(path, "DeLoRes"), path), {}
-            if mean is None or std is None:
-                raise BaselineError(
-                    f"{path} does not say how log-mels were normalized: give FILE?mean=M&std=S"
-                )
-        mean, std = normalization(settings, mean, std)
-        network = filled(tensors, path)
+    path = weights_path(model_file_path, f"delores_{variant or 's'}", module="delores")
+    if path.suffix == ".safetensors":
+        tensors, settings, _ = read_weights(path, KIND)
+        if variant and settings.get("variant") != variant:
+            raise WeightsError(f"{path} is DeLoRes-{settings.get('variant')}, not -{variant}")
+    else:
+        tensors, settings = _encoder_of(read_state_dict(path, "DeLoRes"), path), {}
+        if mean is None or std is None:
+            raise BaselineError(
+                f"{path} does not say how log-mels were normalized: give FILE?mean=M&std=S"
+            )
+    mean, std = normalization(settings, mean, std)
+    network = filled(tensors, path)
     return ByolAModel(network, mean, std, pooling).eval()
 
 

@@ -179,14 +179,14 @@ def load_model(
     check_pooling(pooling)
     if tokens not in ("patches", "cls"):
         raise BaselineError(f"tokens is {tokens!r}: give patches or cls")
-    with weights_path(model_file_path, "ssast_tiny", module="ssast") as path:
-        if path.suffix == ".safetensors":
-            tensors, settings, _ = read_weights(path, KIND)
-        else:
-            tensors = _encoder_of(read_state_dict(path, "SSAST"), path)
-            settings = {"mean": AUTHORS_MEAN, "std": AUTHORS_STD}
-        mean, std = normalization(settings, mean, std)
-        network = fill(lambda: SsastNetwork(**_shape(tensors, path)), tensors, path)
+    path = weights_path(model_file_path, "ssast_tiny", module="ssast")
+    if path.suffix == ".safetensors":
+        tensors, settings, _ = read_weights(path, KIND)
+    else:
+        tensors = _encoder_of(read_state_dict(path, "SSAST"), path)
+        settings = {"mean": AUTHORS_MEAN, "std": AUTHORS_STD}
+    mean, std = normalization(settings, mean, std)
+    network = fill(lambda: SsastNetwork(**_shape(tensors, path)), tensors, path)
     if stride is not None and not (isinstance(stride, int) and 1 <= stride <= network.patch[1]):
         raise BaselineError(f"stride is {stride!r}: give 1 to {network.patch[1]} frames")
     return SsastModel(network, mean, std, stride=stride, tokens=tokens, pooling=pooling).eval()
