@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 from pretrain.data.deb import PackageError
 from pretrain.data.debian import KINDS, LIST, Package, fetch, read_list
-from pretrain.data.package_shard import Record, read_record, write_shard
+from pretrain.data.package_shard import Clip, Record, read_record, write_shard
 from pretrain.data.store_build import build
 from pretrain.data.store_sources import SourceError
 from pretrain.data.workers import blocked_signals, die_with_parent, stopping
@@ -49,8 +49,8 @@ from wavebyol_hear.files.threads import usable_cores
 COLUMNS = ("id", "shard", "kind", "source", "seconds", "licence")
 _PLAN = "plan.txt"
 
-Selection = list[tuple[Package, Record, list[str]]]
-"""Packages in the order of the list, with their record and the ids of the clips that are kept."""
+Selection = list[tuple[Package, Record, list[Clip]]]
+"""Packages in the order of the list, with their record and the clips that are kept."""
 
 
 def prepare(package: Package, out: Path, mirror: str | None) -> Record:
@@ -123,7 +123,7 @@ def select(packages: list[Package], records: dict[str, Record], hours: float) ->
         seen.update(clip.audio_hash for clip in kept)
         seconds += sum(clip.seconds for clip in kept)
         if kept:
-            selection.append((package, record, [clip.clip_id for clip in kept]))
+            selection.append((package, record, kept))
     return selection
 
 
@@ -132,15 +132,12 @@ def write_shards(selection: Selection, out: Path) -> bool:
     index = io.StringIO()
     writer = csv.writer(index, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for package, record, ids in selection:
-        kept = set(ids)
-        for clip in record.clips:
-            if clip.clip_id in kept:
-                writer.writerow([
-                    clip.clip_id, f"{package.name}.tar", clip.kind,
-                    f"Debian {package.name} {package.version} {clip.path}", clip.seconds,
-                    package.licence,
-                ])  # fmt: skip
+    for package, _, kept in selection:
+        for clip in kept:
+            source = f"Debian {package.name} {package.version} {clip.path}"
+            shard = f"{package.name}.tar"
+            row = clip.clip_id, shard, clip.kind, source, clip.seconds, package.licence
+            writer.writerow(row)
     plan = hashlib.sha256(index.getvalue().encode())
     plan.update("".join(record.made_of for _, record, _ in selection).encode())
     shards = out / "shards"
@@ -149,12 +146,12 @@ def write_shards(selection: Selection, out: Path) -> bool:
         return False
     shutil.rmtree(shards, ignore_errors=True)
     shards.mkdir()
-    for package, record, ids in selection:
+    for package, record, kept in selection:
         packed = out / "packed" / f"{package.name}.tar"
-        if len(ids) == len(record.clips):
+        if len(kept) == len(record.clips):
             _link(packed, shards / packed.name)
         else:
-            _copy_members(packed, shards / packed.name, set(ids))
+            _copy_members(packed, shards / packed.name, {clip.clip_id for clip in kept})
     write_text(shards / "index.csv", index.getvalue())
     write_text(plan_file, plan.hexdigest())
     return True

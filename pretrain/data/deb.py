@@ -1,6 +1,6 @@
 """Audio out of Debian packages, read as archives: nothing is installed, run or unpacked.
 
-A .deb is an `ar` archive that holds `data.tar.xz` (or .gz, .zst); games also keep their sound in a
+A .deb is an `ar` archive that holds `data.tar.xz` (or .gz, .bz2); games also keep their sound in a
 .zip or .pk3 inside it. Only regular files of a bounded size are read, into memory; links, devices
 and directories are passed over, so no path of an archive ever reaches the disk.
 """
@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 MAX_FILE = 256 << 20  # bytes of one audio file; music of ten minutes as WAV has about 100 MiB
 MAX_ZIP = 4 << 30  # bytes of one archive inside a package
@@ -27,21 +27,16 @@ class PackageError(ValueError):
     """A package that cannot be fetched or read, in one line."""
 
 
-class _Slice(io.RawIOBase):
-    """A read-only window of an open file, so that tarfile sees data.tar alone."""
+class _Slice:
+    """A window of an open file, so that tarfile sees data.tar alone."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
-        super().__init__()
         self.file, self.left = file, size
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        block = self.file.read(min(len(buffer), self.left))
-        buffer[: len(block)] = block
+    def read(self, size: int) -> bytes:
+        block = self.file.read(min(size, self.left))
         self.left -= len(block)
-        return len(block)
+        return block
 
 
 @contextmanager
@@ -57,27 +52,12 @@ def _data_tar(deb: Path) -> Iterator[tarfile.TarFile]:
             except ValueError:
                 raise PackageError(f"{deb.name}: broken ar header {header!r}") from None
             if name.startswith("data.tar"):
-                with _uncompressed(name, _Slice(file, size), deb) as tar:
+                data = cast(IO[bytes], _Slice(file, size))
+                with tarfile.open(fileobj=data, mode="r|*") as tar:
                     yield tar
                 return
             file.seek(size + size % 2, io.SEEK_CUR)
     raise PackageError(f"{deb.name}: has no data.tar")
-
-
-@contextmanager
-def _uncompressed(name: str, data: io.RawIOBase, deb: Path) -> Iterator[tarfile.TarFile]:
-    suffix = name.removeprefix("data.tar").lstrip(".")
-    stream: IO[bytes] = io.BufferedReader(data, 1 << 20)
-    if suffix == "zst":
-        try:
-            import zstandard  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            raise PackageError(f"{deb.name}: is packed by zstd; pip install zstandard") from None
-        stream, suffix = zstandard.ZstdDecompressor().stream_reader(stream), ""
-    if suffix not in ("", "xz", "gz", "bz2"):
-        raise PackageError(f"{deb.name}: data.tar.{suffix} is not known; xz, gz, bz2, zst are")
-    with tarfile.open(fileobj=stream, mode=f"r|{suffix}") as tar:  # type: ignore[call-overload]
-        yield tar
 
 
 def files(deb: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
@@ -101,9 +81,7 @@ def files(deb: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes
                     continue
                 if not (nested or wanted(path)):
                     continue
-                file = tar.extractfile(member)
-                if file is None:
-                    continue
+                file = cast(IO[bytes], tar.extractfile(member))
                 if not nested:
                     yield path, file.read()
                     continue

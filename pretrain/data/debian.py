@@ -62,10 +62,8 @@ class Package:
         """Return the kind of a file of this package, empty if the file is not wanted."""
         if not path.lower().endswith(AUDIO_SUFFIXES):
             return ""
-        for kind, glob in self.rules:
-            if fnmatch.fnmatchcase(path, glob):
-                return "" if kind == "-" else kind
-        return ""
+        kinds = (kind for kind, glob in self.rules if fnmatch.fnmatchcase(path, glob))
+        return next(kinds, "-").removeprefix("-")
 
 
 def read_list(path: Path = LIST) -> list[Package]:
