@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pretrain.augment.layer import AugmentationLayer
 from pretrain.config import Config
-from pretrain.data.crops import CropSampler
+from pretrain.data.crops import draw_crops
 from pretrain.data.order import CROPS, EFFECTS, ClipOrder, step_seed
 from pretrain.data.store import Store
 from pretrain.data.stream import ShardStream
@@ -55,14 +55,7 @@ class ViewSampler:
 
     def hold(self, store: Store) -> None:
         """Draw crops from a store's clips from here on."""
-        self.store = store
-        self.sampler = CropSampler(
-            _on_device_if_room(store, self.device),
-            crop_samples=self.config.encoder.crop_samples,
-            two_crops=self.config.views.two_crops,
-            speed=self.config.views.speed,
-            generator=self.generator,
-        )
+        self.store, self.samples = store, _on_device_if_room(store, self.device)
 
     def clips(self, step: int) -> Tensor:
         """Return the numbers, in `store`, of this process's clips of a step, [B] int64."""
@@ -77,7 +70,14 @@ class ViewSampler:
         """Return two crops of each of this process's clips of a step, [B, 1, T] each."""
         clips = self.clips(step)
         self.generator.manual_seed(step_seed(self.config.seed, step, rank(), CROPS))
-        crop_a, crop_b = self.sampler.draw(clips)
+        crop_a, crop_b = draw_crops(
+            self.samples,
+            clips,
+            crop_samples=self.config.encoder.crop_samples,
+            two_crops=self.config.views.two_crops,
+            speed=self.config.views.speed,
+            generator=self.generator,
+        )
         return crop_a.to(self.device), crop_b.to(self.device)
 
     def augment(self, step: int, crop_a: Tensor, crop_b: Tensor) -> tuple[Tensor, Tensor]:

@@ -98,17 +98,25 @@ def _read(samples: Tensor, index: Tensor, weight: Tensor | None, out: Tensor) ->
     torch.lerp(left.float(), right.float(), weight, out=out)
 
 
-class CropSampler:
-    """Draws one or two random crops of each clip asked for, as one gather.
+def draw_crops(
+    store: Store,
+    clips: Tensor,
+    *,
+    crop_samples: int,
+    two_crops: bool,
+    speed: tuple[float, float],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Draw the two views' crops of some clips, each view's as one gather.
 
     A crop at speed s reads crop_samples * s samples of the clip, from a random position, by linear
     interpolation at fractional positions: like a tape run s times as fast, it changes tempo and
     pitch together, as the authors' `speed` effect does. A crop that is longer than its clip has it
-    in the middle (as the authors), zeros around it. Samples live where the store's tensors live
-    (memory map or GPU), and the crops come out on that device.
+    in the middle (as the authors), zeros around it.
 
     Args:
-        store: the clips.
+        store: where the clips are.
+        clips: their numbers.
         crop_samples: length T of a crop.
         two_crops: whether the views are different crops of the clip; else they share one position,
             but each has its own speed.
@@ -116,52 +124,22 @@ class CropSampler:
         generator: draws positions and speeds; on the CPU, whatever the samples' device, so that the
             same seed gives the same crops everywhere.
 
-    Raises:
-        ValueError: if the speeds are out of range.
+    Shape:
+        clips [B] int64; returns two of [B, 1, T], float32 in -1..1, on the samples' device.
     """
+    low, high = speed
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        crop_samples: int,
-        two_crops: bool,
-        speed: tuple[float, float],
-        generator: torch.Generator,
-    ) -> None:
-        if not 0 < speed[0] <= speed[1]:
-            raise ValueError(f"speed {speed}: give (low, high) with 0 < low <= high")
-        self.store = store
-        self.crop_samples = crop_samples
-        self.two_crops = two_crops
-        self.speed = speed
-        self.generator = generator
+    def uniform() -> Tensor:
+        return torch.rand(len(clips), generator=generator, dtype=torch.float64)
 
-    def draw(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw the two views' crops of some clips.
+    def crop(fraction: Tensor) -> Tensor:
+        pace = None if low == high == 1 else low * (high / low) ** uniform()
+        needed = (crop_samples - 1) * (1.0 if pace is None else pace) + 1
+        centred = torch.where(store.lengths[clips] < needed, 0.5, fraction)
+        return gather_clips(store, clips, centred, pace, crop_samples).div_(FULL_SCALE)[:, None]
 
-        Args:
-            clips: the clips' numbers.
-
-        Shape:
-            clips [B] int64; returns two of [B, 1, T], float32 in -1..1.
-        """
-        fraction = self._uniform(len(clips))
-        view_a = self._gather(clips, fraction)
-        if self.two_crops:
-            fraction = self._uniform(len(clips))
-        elif self.speed[0] == self.speed[1]:
-            return view_a, view_a.clone()
-        return view_a, self._gather(clips, fraction)
-
-    def _uniform(self, count: int) -> Tensor:
-        return torch.rand(count, generator=self.generator, dtype=torch.float64)
-
-    def _gather(self, clips: Tensor, fraction: Tensor) -> Tensor:
-        """Return crops at fractions of their room, [B, 1, T], each at a speed drawn here."""
-        low, high = self.speed
-        speed = None if low == high == 1 else low * (high / low) ** self._uniform(len(clips))
-        needed = (self.crop_samples - 1) * (1.0 if speed is None else speed) + 1
-        fraction = torch.where(self.store.lengths[clips] < needed, 0.5, fraction)
-        crops = gather_clips(self.store, clips, fraction, speed, self.crop_samples)
-        return crops.div_(FULL_SCALE)[:, None]
+    fraction = uniform()
+    view_a = crop(fraction)
+    if two_crops:
+        return view_a, crop(uniform())
+    return view_a, view_a.clone() if low == high else crop(fraction)

@@ -15,6 +15,7 @@ import torch
 import pretrain.train
 import pretrain.views
 from pretrain.config import read_config
+from pretrain.data.crops import draw_crops
 from pretrain.data.order import ClipOrder, step_seed
 from pretrain.data.store import Store
 from pretrain.data.store_build import build
@@ -173,19 +174,17 @@ def test_the_log_tells_what_the_steps_used(store, tmp_path):
 
 def test_every_rank_draws_its_own_clips_and_all_make_up_the_batch(store, monkeypatch):
     clips, drawn = Store.open(store), []
+
+    def spy(samples, numbers, **settings):
+        drawn.append(numbers.tolist())
+        return draw_crops(samples, numbers, **settings)
+
+    monkeypatch.setattr("pretrain.views.draw_crops", spy)
     monkeypatch.setattr("pretrain.distributed.world", lambda: 4)
     for rank in range(4):
         monkeypatch.setattr("pretrain.distributed.rank", lambda rank=rank: rank)
         monkeypatch.setattr("pretrain.views.rank", lambda rank=rank: rank)
-        views = ViewSampler(clips, config(), CPU)
-        draw = views.sampler.draw
-
-        def spy(numbers, draw=draw):
-            drawn.append(numbers.tolist())
-            return draw(numbers)
-
-        monkeypatch.setattr(views.sampler, "draw", spy)
-        views.crops(1)
+        ViewSampler(clips, config(), CPU).crops(1)
     monkeypatch.undo()
     assert [len(numbers) for numbers in drawn] == [2] * 4
     numbers = [number for part in drawn for number in part]
