@@ -141,7 +141,7 @@ class Byol(Method):
             split_views(self)
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> Encoder:  # type: ignore[override]
         """The online encoder, which the weights file will hold."""
         encoder = self.online.encoder
         assert isinstance(encoder, Encoder)

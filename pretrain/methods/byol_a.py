@@ -5,29 +5,58 @@ Augmentation Layer is empty in the preset: BYOL-A's own views are made here, fro
 """
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from baselines.base import write_weights
 from baselines.byol_a import KIND, AudioNtt2020, LogMel, pool
 from pretrain.augment.spectrogram import EarlyNorm, mixed_views
 from pretrain.config import Config
-from pretrain.data.store import Store
 from pretrain.methods.byol import Projection, both_ways, cosine_loss, head
 from pretrain.methods.method import Method
 
 EMBEDDING = 512
 
 
-class ByolA(Method):
+def audio_ntt(embedding: int) -> AudioNtt2020:
+    """Return the encoder, in channels_last."""
+    encoder = AudioNtt2020(embedding)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return encoder
+
+
+class LogMelMethod(Method):
+    """What BYOL-A and DeLoRes share: AudioNTT2020 within `online`, on normalized log-mels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_mel, self.norm = LogMel(), EarlyNorm()
+
+    @property
+    def encoder(self) -> AudioNtt2020:  # type: ignore[override]
+        """The encoder that the weights file will hold."""
+        encoder = self.online.encoder
+        assert isinstance(encoder, AudioNtt2020)
+        return encoder
+
+    def embed(self, wave: Tensor) -> Tensor:
+        """Return the embedding: [B, 1, n] -> [B, D]."""
+        return pool(self.encoder(self.norm(self.log_mel(wave[:, 0]))))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what log-mels are normalized by."""
+        return self.norm.settings()
+
+
+class ByolA(LogMelMethod):
     """Online and target networks of BYOL-A.
 
     Raises:
         ValueError: a loss that BYOL-A does not have.
     """
+
+    kind = KIND
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -36,9 +65,7 @@ class ByolA(Method):
             raise ValueError(f"byol.loss is {byol.loss!r}: byol_a has the loss 'byol' only")
         hidden, outputs = byol.projector
         self.mix_views = byol.mix_views
-        self.log_mel, self.norm = LogMel(), EarlyNorm()
-        encoder = AudioNtt2020(EMBEDDING)
-        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        encoder = audio_ntt(EMBEDDING)
         self.online: Projection = Projection(encoder, pool, head(EMBEDDING, hidden, outputs))
         self.predictor = head(outputs, byol.predictor, outputs)
         self.target: Projection = copy.deepcopy(self.online).requires_grad_(False)
@@ -59,14 +86,3 @@ class ByolA(Method):
         """Return both views' log-mels, mixed, resized and normalized again: [2B, 1, 64, F]."""
         images = mixed_views(view_a, view_b, self.log_mel, self.norm)
         return (images - images.mean()) / images.std().clamp_min(1e-6)
-
-    def embed(self, wave: Tensor) -> Tensor:
-        """Return the embedding: [B, 1, n] -> [B, 512]."""
-        return pool(self.online.encoder(self.norm(self.log_mel(wave[:, 0]))))
-
-    def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
-        """Write the online encoder's weights, which `baselines.byol_a` reads; see `Method`."""
-        settings = self.norm.settings()
-        write_weights(
-            path, self.online.encoder, kind=KIND, settings=settings, provenance=provenance
-        )

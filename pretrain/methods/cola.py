@@ -5,16 +5,11 @@ Departure: each crop is L2-normalized, as in the authors' evaluation; their pret
 the whole clip, so that the level of a crop, and with it the noise, depends on the clip's length.
 """
 
-from pathlib import Path
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from baselines.base import write_weights
 from baselines.cola import FEATURES, KIND, EfficientNetB0, LogMel, pool
 from pretrain.config import Config
-from pretrain.data.store import Store
 from pretrain.methods.byol import matching_loss
 from pretrain.methods.method import Method
 
@@ -27,6 +22,9 @@ class Cola(Method):
 
     Both views share BatchNorm's statistics, as in the authors' code.
     """
+
+    kind = KIND
+    encoder: EfficientNetB0
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -50,7 +48,3 @@ class Cola(Method):
     def embed(self, wave: Tensor) -> Tensor:
         """Return the embedding: [B, 1, n] -> [B, 1280]."""
         return pool(self.encoder(self.log_mel(wave[:, 0])))
-
-    def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
-        """Write the encoder's weights, which `baselines.cola` reads; see `Method`."""
-        write_weights(path, self.encoder, kind=KIND, settings={}, provenance=provenance)

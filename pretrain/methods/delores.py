@@ -17,22 +17,19 @@ Mixing and normalization depart from the authors' as BYOL-A's do here
 """
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, normalize
 
-from baselines.base import write_weights
-from baselines.byol_a import MELS, AudioNtt2020, LogMel, pool
+from baselines.byol_a import MELS, pool
 from baselines.delores import KIND
-from pretrain.augment.spectrogram import EarlyNorm, mixed_views
+from pretrain.augment.spectrogram import mixed_views
 from pretrain.config import Config, DeloresConfig
-from pretrain.data.store import Store
 from pretrain.distributed import gather
 from pretrain.methods.byol import Projection
-from pretrain.methods.method import Method
+from pretrain.methods.byol_a import LogMelMethod, audio_ntt
 
 STAGES = 3
 
@@ -82,40 +79,24 @@ def projector(inputs: int, width: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-class Delores(Method):
-    """What DeLoRes-S and -M share: views, encoder, embedding and the file of weights.
+class Delores(LogMelMethod):
+    """What DeLoRes-S and -M share: the views, and the file of weights.
 
     Attributes:
         variant: `s` or `m`, for the file.
     """
 
+    kind = KIND
     variant: str
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.config = config.delores
-        self.log_mel, self.norm = LogMel(), EarlyNorm()
-
-    @property
-    def network(self) -> AudioNtt2020:
-        """The encoder that the weights file will hold."""
-        network = self.online.encoder
-        assert isinstance(network, AudioNtt2020)
-        return network
 
     def images(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two views' log-mels, [B, 1, 64, T] each."""
         view_a, view_b = mixed_views(view_a, view_b, self.log_mel, self.norm).chunk(2)
         return view_a, view_b
 
-    def embed(self, wave: Tensor) -> Tensor:
-        """Return the embedding: [B, 1, n] -> [B, D]."""
-        return pool(self.network(self.norm(self.log_mel(wave[:, 0]))))
-
-    def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
-        """Write the encoder's weights, which `baselines.delores` reads; see `Method`."""
-        settings = {**self.norm.settings(), "variant": self.variant}
-        write_weights(path, self.network, kind=KIND, settings=settings, provenance=provenance)
+    def settings(self) -> dict[str, Any]:
+        """Return what log-mels are normalized by, and the variant."""
+        return {**super().settings(), "variant": self.variant}
 
 
 class DeloresS(Delores):
@@ -124,9 +105,12 @@ class DeloresS(Delores):
     variant = "s"
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        embedding, width = config.delores.embedding, config.delores.projector
-        self.online: Projection = Projection(_encoder(embedding), pool, projector(embedding, width))
+        super().__init__()
+        self.config = config.delores
+        embedding, width = self.config.embedding, self.config.projector
+        self.online: Projection = Projection(
+            audio_ntt(embedding), pool, projector(embedding, width)
+        )
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and its projections; see `Method`."""
@@ -148,7 +132,7 @@ class Stages(nn.Module):
 
     def __init__(self, config: DeloresConfig) -> None:
         super().__init__()
-        self.encoder = _encoder(config.embedding)
+        self.encoder = audio_ntt(config.embedding)
         self.key = nn.Linear(config.embedding, config.key)
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -176,8 +160,9 @@ class DeloresM(Delores):
     oldest: Tensor
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        delores, batch = config.delores, config.optim.batch
+        super().__init__()
+        self.config = delores = config.delores
+        batch = config.optim.batch
         if delores.queue % batch:
             raise ValueError(
                 f"delores.queue is {delores.queue}: give a multiple of optim.batch, "
@@ -223,9 +208,3 @@ class DeloresM(Delores):
         first = int(self.oldest)
         self.queue[first : first + len(new)] = new
         self.oldest.copy_((self.oldest + len(new)) % len(self.queue))
-
-
-def _encoder(embedding: int) -> AudioNtt2020:
-    encoder = AudioNtt2020(embedding)
-    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return encoder

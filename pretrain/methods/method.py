@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from baselines.base import write_weights
 from pretrain.config import Config
 from pretrain.data.store import Store
 
@@ -27,6 +28,8 @@ class Method(nn.Module):
     A method is made from the `Config` of a run.
 
     Attributes:
+        kind: format of the weights file, which the method's HEAR module reads.
+        encoder: the network whose weights the file holds.
         online: the network that is trained, where there is a target.
         target: its moving average, of the same shape; None where the method has none.
 
@@ -35,6 +38,8 @@ class Method(nn.Module):
         a's, then view b's) for the monitor.
     """
 
+    kind: str
+    encoder: nn.Module
     online: nn.Module
     target: nn.Module | None  # set by __init__: a default here would hide the module from torch
 
@@ -69,7 +74,12 @@ class Method(nn.Module):
             store: the clips, for a method that keeps statistics of embeddings in its file; without
                 it the file holds none.
         """
-        raise NotImplementedError
+        settings = self.settings()
+        write_weights(path, self.encoder, kind=self.kind, settings=settings, provenance=provenance)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is needed besides the weights to feed the encoder."""
+        return {}
 
 
 def build_method(config: Config) -> Method:

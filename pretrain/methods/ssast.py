@@ -11,7 +11,6 @@ patch); short crops; AdamW; and the filter bank is normalized by statistics of t
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +18,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy, mse_loss, unfold
 
-from baselines.base import write_weights
 from baselines.ssast import KIND
 from baselines.ssast_network import HOP, SPECIAL, WINDOW, SsastNetwork, fbank
 from pretrain.augment.spectrogram import EarlyNorm
 from pretrain.config import Config
-from pretrain.data.store import Store
 from pretrain.distributed import gather, rank
 from pretrain.methods.method import Method
 
@@ -96,6 +93,9 @@ class Ssast(Method):
     Raises:
         ValueError: the crop, whose frames are cut in whole patches, has not one.
     """
+
+    kind = KIND
+    encoder: SsastNetwork
 
     def __init__(self, run: Config) -> None:
         super().__init__()
@@ -183,10 +183,9 @@ class Ssast(Method):
         tokens: Tensor = self.encoder(self.norm(fbank(wave[:, 0])) / 2)
         return tokens[:, SPECIAL:].mean(1)
 
-    def save(self, path: Path, provenance: dict[str, Any], store: Store | None = None) -> None:
-        """Write the encoder's weights, which `baselines.ssast` reads; see `Method`."""
-        settings = self.norm.settings()
-        write_weights(path, self.encoder, kind=KIND, settings=settings, provenance=provenance)
+    def settings(self) -> dict[str, Any]:
+        """Return what the filter bank is normalized by."""
+        return self.norm.settings()
 
 
 def _rows(index: Tensor, width: int) -> Tensor:
