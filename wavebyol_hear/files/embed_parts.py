@@ -28,23 +28,14 @@ from wavebyol_hear.files.sources import Part
 
 @dataclass(frozen=True)
 class Options:
-    """What the rows of an output folder are: all runs with one folder have the same.
+    """What the rows of an output folder are: all runs with one folder have the same."""
 
-    Attributes:
-        window: seconds that a row embeds; 0 embeds a whole file in one row.
-        hop: seconds from one window to the next.
-        timestamps: whether each of the model's timestamps is a row.
-        dtype: of the embeddings, `float32` or `float16`.
-        format: `parquet`, or `npy` for one array in the end.
-        part_size: maximum of files in a part.
-    """
-
-    window: float = 0.0
-    hop: float = 0.0
-    timestamps: bool = False
-    dtype: str = "float32"
-    format: str = "parquet"
-    part_size: int = 512
+    window: float = 0.0  #: seconds that a row embeds; 0 embeds a whole file in one row
+    hop: float = 0.0  #: seconds from one window to the next
+    timestamps: bool = False  #: whether each of the model's timestamps is a row
+    dtype: str = "float32"  #: of the embeddings, or float16
+    format: str = "parquet"  #: or npy, for one array in the end
+    part_size: int = 512  #: maximum of files in a part
 
 
 class Step(NamedTuple):
@@ -56,13 +47,13 @@ class Step(NamedTuple):
 
 @dataclass
 class Plan:
-    """A part on its way: what it holds, which clips are read together, what was computed."""
+    """A part on its way; clips are known by their number in it."""
 
     path: Path
     contents: Contents
-    rows: RowStore
-    long: set[int] = field(default_factory=set)
-    batches: list[list[int]] = field(default_factory=list)
+    rows: RowStore  #: what was computed
+    long: set[int] = field(default_factory=set)  #: clips that are decoded to disk, each alone
+    batches: list[list[int]] = field(default_factory=list)  #: clips that are read together
     failures: dict[int, str] = field(default_factory=dict)
 
 

@@ -24,21 +24,13 @@ VALID_SHARE = 5
 
 @dataclass(frozen=True, slots=True)
 class LabeledFile:
-    """One audio file with its labels.
+    """One audio file with its labels."""
 
-    Attributes:
-        path: as the table has it, or relative to the class folders' parent.
-        labels: one or several class names.
-        split: "train", "valid" or "test", or the name of a fold.
-        group: files of one group are on one side of every split; without groups, the path.
-        where: the file and line that name it, or the file itself, for messages.
-    """
-
-    path: str
-    labels: tuple[str, ...]
-    split: str
-    group: str
-    where: str
+    path: str  #: as the table has it, or relative to the class folders' parent
+    labels: tuple[str, ...]  #: one or several class names
+    split: str  #: train, valid or test, or the name of a fold
+    group: str  #: files of one are on one side of every split; without groups, the path
+    where: str  #: the table and line that name it, or the file itself, for messages
 
 
 Rows = list[LabeledFile]
@@ -46,23 +38,14 @@ Rows = list[LabeledFile]
 
 @dataclass(frozen=True)
 class LabeledFiles:
-    """All labeled files of a table or of class folders.
+    """All labeled files of a table or of class folders."""
 
-    Attributes:
-        source: the table or the folder.
-        root: what the files' paths are relative to.
-        files: in the order of the table, or of the paths.
-        classes: names, sorted.
-        fixed: whether the split is train, valid and test; False for folds.
-        note: how the split came about, one sentence for whoever reads the scores.
-    """
-
-    source: Path
-    root: Path
-    files: Rows
-    classes: tuple[str, ...]
-    fixed: bool
-    note: str
+    source: Path  #: the table or the folder
+    root: Path  #: what the files' paths are relative to
+    files: Rows  #: in the order of the table, or of the paths
+    classes: tuple[str, ...]  #: names, sorted
+    fixed: bool  #: whether the split is train, valid and test; False for folds
+    note: str  #: how the split came about, one sentence for whoever reads the scores
 
     @property
     def multilabel(self) -> bool:

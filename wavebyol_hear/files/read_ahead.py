@@ -74,19 +74,12 @@ def ahead(
 
 @dataclass(frozen=True)
 class Reader:
-    """Decodes files.
+    """Decodes files."""
 
-    Attributes:
-        paths: of the files, by row.
-        sample_rate: wanted, in Hz.
-        transform: applied to every file at its own rate; None reads files as they are.
-        min_samples: see `padded`.
-    """
-
-    paths: Sequence[str]
-    sample_rate: int
-    transform: Transform | None = None
-    min_samples: int = 0
+    paths: Sequence[str]  #: of the files, by row
+    sample_rate: int  #: wanted, in Hz
+    transform: Transform | None = None  #: applied to every file at its own rate
+    min_samples: int = 0  #: see `padded`
 
     def read_all(self, rows: list[int]) -> Batch:
         """Return each row with its wave, padded, or with the message of its error."""

@@ -38,34 +38,21 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One entry of the list.
+    """One entry of the list."""
 
-    Attributes:
-        path: as the user's source leads to it, or a URL.
-        size: bytes; -1 where the file is absent, 0 for a URL that was not listed.
-        mtime_ns: when the file changed last; a hash of what a store says of that.
-        error: why it cannot be read, known before it is opened.
-    """
-
-    path: str
-    size: int = 0
-    mtime_ns: int = 0
-    error: str = ""
+    path: str  #: as the user's source leads to it, or a URL
+    size: int = 0  #: bytes; -1 where the file is absent, 0 for a URL that was not listed
+    mtime_ns: int = 0  #: when the file changed last; a hash of what a store says of that
+    error: str = ""  #: why it cannot be read, known before it is opened
 
 
 @dataclass(frozen=True)
 class Part:
-    """A fixed slice of the list: some audio files, one tar shard, or some rows of a table.
+    """A fixed slice of the list: some audio files, one tar shard, or some rows of a table."""
 
-    Attributes:
-        kind: `files`, `tar` or `table`.
-        items: the files, or the one shard or table.
-        groups: of a table, its first row group and the one after the last.
-    """
-
-    kind: str
-    items: tuple[Item, ...]
-    groups: tuple[int, int] = (0, 0)
+    kind: str  #: files, tar or table
+    items: tuple[Item, ...]  #: the files, or the one shard or table
+    groups: tuple[int, int] = (0, 0)  #: of a table, its first row group and one after the last
 
     @property
     def digest(self) -> str:
@@ -78,21 +65,13 @@ class Part:
 
 @dataclass
 class Listing:
-    """How sources are listed.
+    """How sources are listed."""
 
-    Attributes:
-        path_column: of CSV files; "" takes the first of `lists.COLUMNS` that is there.
-        follow_links: whether links that lead out of a folder are followed.
-        part_size: maximum of files in a part, >= 1.
-        out: folder of the output, which is not listed; None for none.
-        skipped: files in folders that have no suffix of audio, counted.
-    """
-
-    path_column: str = ""
-    follow_links: bool = False
-    part_size: int = 512
-    out: Path | None = None
-    skipped: int = field(default=0, init=False)
+    path_column: str = ""  #: of CSV files; "" takes the first of `lists.COLUMNS` that is there
+    follow_links: bool = False  #: whether links that lead out of a folder are followed
+    part_size: int = 512  #: maximum of files in a part, >= 1
+    out: Path | None = None  #: folder of the output, which is not listed
+    skipped: int = field(default=0, init=False)  #: files in folders that are no audio by name
 
     def parts(self, sources: Sequence[str]) -> Generator[Part, None, None]:
         """Yield the parts of sources, in order.
