@@ -16,8 +16,7 @@ from typing import Any, BinaryIO
 
 from wavebyol_hear.files.stores import is_remote, uploaded
 
-PART = ".part"
-"""How the name of a half-written file ends."""
+PART = ".part"  #: how the name of a half-written file ends
 HASH_BYTES = 16
 
 logger = logging.getLogger(__name__)

@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     from wavebyol_hear.files.embed_manifest import Settings
     from wavebyol_hear.files.embed_parts import Options
     from wavebyol_hear.files.sources import Listing
-    from wavebyol_hear.files.stores import location
+    from wavebyol_hear.files.stores import location, named_errors
 
     check(args)
     if args.sbatch:
@@ -185,7 +185,8 @@ def run(args: argparse.Namespace) -> int:
         ray_address=args.ray_address if ray else None,
     )
     listing = Listing(args.path_column, args.follow_links, args.part_size, out)
-    return embed(settings, listing)
+    with named_errors(out):
+        return embed(settings, listing)
 
 
 def check(args: argparse.Namespace) -> None:

@@ -31,10 +31,9 @@ from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.parquet import ERRORS, INDEX, merge, merged_list
 from wavebyol_hear.files.read_ahead import ahead
 from wavebyol_hear.files.sources import Listing, Part, SourceError
-from wavebyol_hear.files.stores import is_remote, named_errors, names_in, scratch, threads_for
+from wavebyol_hear.files.stores import is_remote, names_in, scratch, threads_for
 
-SHOWN = 20
-"""Errors that are named on the terminal; all are in errors.parquet."""
+SHOWN = 20  #: errors that are named on the terminal; all are in errors.parquet
 
 
 def embed(settings: Settings, listing: Listing) -> int:
@@ -48,12 +47,10 @@ def embed(settings: Settings, listing: Listing) -> int:
         LockedError: the same command is running.
     """
     out, (index, count) = settings.out, settings.share
-    with named_errors(out):
-        check_folder(settings)
+    check_folder(settings)
     if not is_remote(out):
         out.mkdir(parents=True, exist_ok=True)
     with (
-        named_errors(out),
         lock(out / f"in-use-{index}-of-{count}.lock", str(out), "choose another --out"),
         tempfile.TemporaryFile(dir=scratch(out)) as spool,
     ):

@@ -16,10 +16,8 @@ from wavebyol_hear.files.embed_parts import Step, Worker
 from wavebyol_hear.files.extras import require
 from wavebyol_hear.files.sources import Part
 
-RETRIES = 3
-"""Times that a part is begun anew when its actor is lost."""
-IN_FLIGHT = 2
-"""Parts per actor that are handed out, so that none waits for the driver."""
+RETRIES = 3  #: times that a part is begun anew when its actor is lost
+IN_FLIGHT = 2  #: parts per actor that are handed out, so that none waits for the driver
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",

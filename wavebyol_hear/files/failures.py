@@ -13,8 +13,7 @@ from wavebyol_hear.files.command import readable
 from wavebyol_hear.files.read_ahead import Unavailable
 from wavebyol_hear.files.stores import opened
 
-ERRORS = b"errors"
-"""Key of a part's metadata: JSON, a list of [path, reason, whether it may pass]."""
+ERRORS = b"errors"  #: key of a part's metadata: JSON, a list of [path, reason, whether it may pass]
 
 
 TABLE = pa.schema({"path": pa.string(), "reason": pa.string(), "try_again": pa.bool_()})

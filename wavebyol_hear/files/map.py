@@ -27,10 +27,8 @@ from wavebyol_hear.files.extras import require
 from wavebyol_hear.files.stores import is_remote
 
 FOLDER = Path(__file__).parent / "map_page"
-GROUPS = 9
-"""Colors of the page; the clips of all further groups share one."""
-COMPONENTS = 50
-"""Principal components that UMAP is given."""
+GROUPS = 9  #: colors of the page; the clips of all further groups share one
+COMPONENTS = 50  #: principal components that UMAP is given
 DIGITS = 4
 METHODS = ("auto", "umap", "pca")
 
@@ -190,15 +188,10 @@ def page(
     caption: str,
     color: str,
 ) -> str:
-    """Return the page.
+    """Return the page on a table with the columns `path`, `start` and `end` of the index.
 
-    Args:
-        table: the columns `path`, `start` and `end` of the index.
-        points: of each row.
-        labels: group of each row.
-        uris: of each row, see `audio_uris`.
-        caption: one line on what it shows.
-        color: what the groups are, for their heading.
+    Points, labels of their groups and addresses of their audio are by row; `color` is what the
+    groups are, for their heading.
 
     Shape:
         points [N, 2], in the unit square.

@@ -81,10 +81,7 @@ def part_writer(
 ) -> Iterator[Callable[[Mapping[str, Any], np.ndarray], None]]:
     """Write a Parquet file that appears whole, or not at all, when the block ends.
 
-    Args:
-        path: of the file; its folder must exist.
-        schema: of `embedding_schema`.
-        metadata: of the file, beside the schema's.
+    The metadata is of the file, beside the schema's.
 
     Yields:
         A function that appends a row group: it takes the columns of `INDEX_COLUMNS` by name and the
@@ -139,9 +136,6 @@ def load(folder: str | Path) -> tuple[pa.Table, np.ndarray]:
     The array is mapped from disk, whichever the format: of Parquet parts, the first call writes it
     once to a hidden file in the folder (as large as the parts); where that cannot be written, the
     array is held in memory. Of an object store each call fetches all to a temporary file.
-
-    Args:
-        folder: the DIR of the command, or its URL.
 
     Returns:
         The index, a pyarrow table with the columns `path`, `start`, `end`, `duration` and

@@ -19,8 +19,7 @@ from wavebyol_hear.audio import AudioError, AudioUnavailableError, audio_header,
 from wavebyol_hear.files.interrupt import interrupted
 
 LARGEST_BATCH = 256
-JOBS_AHEAD = 2
-"""Jobs of each thread that are done or under way before their results are asked for."""
+JOBS_AHEAD = 2  #: jobs of each thread that are done or under way before their results are asked for
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -191,14 +190,8 @@ def read_batches(
 ) -> Generator[Batch, None, None]:
     """Decode rows in batches of equal length, the longest first, ahead of whoever takes them.
 
-    Args:
-        paths: of the files, by row.
-        rows: wanted.
-        sample_rate: in Hz.
-        workers: threads that decode; 0 decodes in the caller's.
-        batch_seconds: maximum of audio in a batch, in seconds; a longer clip goes alone.
-        transform: applied to every file at its own rate; None reads files as they are.
-        min_samples: to which the model itself pads shorter clips, see `padded`.
+    Files are as `Reader` has them, of which `rows` are wanted; with 0 workers the caller decodes.
+    A batch holds `batch_seconds` of audio at most, or one clip that is longer.
     """
     plan = planned_batches(paths, rows, sample_rate, batch_seconds, min_samples)
     # All threads share each batch: the first comes soon, and none is alone with the last.

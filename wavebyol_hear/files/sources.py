@@ -28,8 +28,7 @@ TABLE_SUFFIXES = (".parquet", ".arrow")
 LIST_SUFFIXES = (".csv", ".tsv")
 PART_BYTES = 1 << 30
 """A part ends when its files have this many bytes together: long recordings make many rows."""
-WEB = ("http://", "https://")
-"""URLs that are read without fsspec."""
+WEB = ("http://", "https://")  #: URLs that are read without fsspec
 
 
 class SourceError(ValueError):

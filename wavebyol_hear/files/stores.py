@@ -15,10 +15,8 @@ from typing import Any, BinaryIO, cast
 from wavebyol_hear.files.extras import require
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-EXTRAS = {"gs": "gcs", "gcs": "gcs"}
-"""Extra of setup.cfg by the scheme of a URL; of others `s3`."""
-AT_ONCE = 16
-"""Requests to a store under way at a time."""
+EXTRAS = {"gs": "gcs", "gcs": "gcs"}  #: extra of setup.cfg by the scheme of a URL; of others `s3`
+AT_ONCE = 16  #: requests to a store under way at a time
 CHANGED = ("ETag", "etag", "md5Hash", "LastModified", "updated", "mtime", "created")
 """What stores call the content's hash, or when it was written; the first that is there counts."""
 CLIENTS = ("aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs")
