@@ -20,7 +20,6 @@ from tests.wavebyol_hear.files.mixed_audio import make_bad, make_mixed
 from wavebyol_hear.__main__ import main
 from wavebyol_hear.audio import read_audio
 from wavebyol_hear.files import atomic, embed_parts, load
-from wavebyol_hear.files.shares import UsageError, share_of
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -255,42 +254,6 @@ def test_shares_of_several_processes_make_one_output(
         {p.name: p.read_bytes() for p in (tmp_path / d).glob("part-*")} for d in ("one", "many")
     )
     assert first == second
-
-
-SLURM = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "5"}
-ONE = {"RANK": "0", "WORLD_SIZE": "1"}  # as a container may have it
-
-
-@pytest.mark.parametrize(
-    ("text", "environment", "share"),
-    [
-        (None, {}, (0, 1, "")),
-        (None, ONE, (0, 1, "")),
-        (None, ONE | SLURM, (3, 5, "SLURM_ARRAY_TASK_ID")),
-        ("/5", ONE | SLURM, (3, 5, "SLURM_ARRAY_TASK_ID")),
-        ("/5", SLURM | {"SLURM_ARRAY_TASK_MIN": "1"}, (2, 5, "SLURM_ARRAY_TASK_ID")),
-        ("/5", {"JOB_COMPLETION_INDEX": "4"}, (4, 5, "JOB_COMPLETION_INDEX")),
-        ("2/5", ONE | SLURM, (2, 5, "")),
-    ],
-)
-def test_a_share_is_that_of_as_many_processes(
-    text: str | None, environment: dict[str, str], share: tuple[int, int, str]
-) -> None:
-    assert share_of(text, environment) == share
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [
-        SLURM | {"SLURM_ARRAY_TASK_COUNT": "1", "SLURM_ARRAY_TASK_MIN": "3"},  # run again alone
-        SLURM | {"SLURM_ARRAY_TASK_COUNT": "2"},
-        ONE,
-        {"RANK": "1", "WORLD_SIZE": "2"},
-    ],
-)
-def test_a_share_of_another_number_of_processes_is_refused(environment: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match=r" is [12] and not 5: give I, such as --part 0/5"):
-        share_of("/5", environment)
 
 
 def test_the_jobs_of_a_slurm_script_make_one_output(
