@@ -126,13 +126,9 @@ class AugmentationLayer(nn.Module):
         stride = len(wave) if wave.is_cuda else _CPU_ROWS
         for rows in torch.arange(len(wave)).split(max(stride, 1)):
             for step in steps:
-                who = {name: gets[name][rows] for name in step}
-                some = torch.stack(list(who.values())).any(0)
-                if some.any():
-                    mine = rows[some].to(wave.device)
-                    parameters = {name: [p[mine] for p in drawn[name]] for name in step}
-                    who = {name: own[some] for name, own in who.items()}
-                    result[mine] = self._change(result[mine], who, parameters)
+                mine = rows[torch.stack([gets[name][rows] for name in step]).any(0)]
+                if len(mine):
+                    self._change(result, mine, {name: gets[name][mine] for name in step}, drawn)
         return result
 
     def draw(
@@ -172,25 +168,30 @@ class AugmentationLayer(nn.Module):
         return cast(Effect, self.effects[name])
 
     def _change(
-        self, wave: Tensor, who: dict[str, Tensor], drawn: dict[str, list[Tensor]]
-    ) -> Tensor:
-        """Do one step on those samples that get it: one effect, or one product of filters.
+        self,
+        result: Tensor,
+        rows: Tensor,
+        gets: dict[str, Tensor],
+        drawn: dict[str, tuple[Tensor, ...]],
+    ) -> None:
+        """Do one step on some samples, in place: one effect, or one product of filters.
 
         Args:
-            wave: the samples, each of which gets one of the effects at least, [B, 1, T].
-            who: by name, which of them get the effect, bool [B].
-            drawn: by name, the parameters of all of them, [B, ...] each.
+            result: all samples, [B, 1, T].
+            rows: of the samples, each of which gets one of the step's effects at least.
+            gets: by name, which of these get the effect, bool.
+            drawn: by name, the parameters of all samples.
         """
-        first = self._effect(next(iter(who)))
-        if not isinstance(first, Filter):
-            ((_, parameters),) = drawn.items()
-            return first.change(wave, *parameters)
+        rows = rows.to(result.device)
+        wave, name = result[rows], next(iter(gets))
+        if not isinstance(self.effects[name], Filter):
+            result[rows] = self._effect(name).change(wave, *(p[rows] for p in drawn[name]))
+            return
         size = fft_size(wave.shape[-1])
         spectrum = torch.fft.rfft(wave, size)
-        for name, own in who.items():
-            if own.any():
-                mine = own.nonzero()[:, 0].to(wave.device)
+        for name, who in gets.items():
+            own = who.nonzero()[:, 0].to(result.device)
+            if len(own):
                 response = cast(Filter, self.effects[name]).response
-                spectrum[mine] *= response(size, *(p[mine] for p in drawn[name]))
-        changed: Tensor = torch.fft.irfft(spectrum, size)[..., : wave.shape[-1]]
-        return changed
+                spectrum[own] *= response(size, *(p[rows[own]] for p in drawn[name]))
+        result[rows] = torch.fft.irfft(spectrum, size)[..., : wave.shape[-1]]
