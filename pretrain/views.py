@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -40,30 +40,14 @@ class ViewSampler:
         self.generator = torch.Generator()
         self.device_generator = torch.Generator(device)
         self.layer = AugmentationLayer(config.views.augment).to(device)
-        self.share = share(config.optim.batch)
+        self.clips_at = data.at if isinstance(data, ShardStream) else _in_order(data, config)
         self.store: Store | None = None
-        if isinstance(data, Store):
-            self.order = ClipOrder(
-                data.kinds,
-                dataclasses.asdict(config.views.sample),
-                config.optim.batch,
-                config.seed,
-                file_of=data.file_of,
-                file_groups=config.views.file_groups,
-            )
-            self.hold(data)
-
-    def hold(self, store: Store) -> None:
-        """Draw crops from a store's clips from here on."""
-        self.store, self.samples = store, _on_device_if_room(store, self.device)
 
     def clips(self, step: int) -> Tensor:
         """Return the numbers, in `store`, of this process's clips of a step, [B] int64."""
-        if isinstance(self.data, Store):
-            return self.order.batch(step)[self.share]
-        store, clips = self.data.at(step)
+        store, clips = self.clips_at(step)
         if store is not self.store:
-            self.hold(store)
+            self.store, self.samples = store, _on_device_if_room(store, self.device)
         return clips
 
     def crops(self, step: int) -> tuple[Tensor, Tensor]:
@@ -100,6 +84,20 @@ def open_stream(sources: Sequence[str], config: Config) -> ShardStream:
         seed=config.seed,
         shares=dataclasses.asdict(config.views.sample),
     )
+
+
+def _in_order(store: Store, config: Config) -> Callable[[int], tuple[Store, Tensor]]:
+    """Return what gives a store and this process's clips of each step, as `ShardStream.at` does."""
+    order = ClipOrder(
+        store.kinds,
+        dataclasses.asdict(config.views.sample),
+        config.optim.batch,
+        config.seed,
+        file_of=store.file_of,
+        file_groups=config.views.file_groups,
+    )
+    mine = share(config.optim.batch)
+    return lambda step: (store, order.batch(step)[mine])
 
 
 def _on_device_if_room(store: Store, device: torch.device) -> Store:
