@@ -39,7 +39,7 @@ def check_pooling(pooling: str) -> None:
 
 
 def normalization(
-    settings: Mapping[str, Any], mean: float | None, std: float | None
+    settings: Mapping[str, Any], mean: float | None = None, std: float | None = None
 ) -> tuple[float, float]:
     """Return mean and deviation that a network's inputs had: those given, else those of its file.
 
@@ -119,8 +119,8 @@ def write_weights(
         file.write(to_bytes(tensors, header))
 
 
-def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
-    """Return the tensors (single precision), the settings and the provenance of a file.
+def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors (single precision) and the settings of a file.
 
     Args:
         path: of the file.
@@ -138,11 +138,11 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     if header.get("format") != kind:
         raise WeightsError(f"{path} is a file of {header.get('format')!r}: give one of {kind!r}")
     try:
-        settings, provenance = json.loads(header["config"]), json.loads(header["provenance"])
+        settings = json.loads(header["config"])
     except (KeyError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} has a damaged header ({type(error).__name__})") from error
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    return tensors, settings, provenance
+    return tensors, settings
 
 
 def read_state_dict(path: Path, what: str) -> dict[str, Tensor]:

@@ -174,7 +174,7 @@ def load_model(
     check_pooling(pooling)
     path = weights_path(model_file_path, "byol_a")
     if path.suffix == ".safetensors":
-        tensors, settings, _ = read_weights(path, KIND)
+        tensors, settings = read_weights(path, KIND)
     else:
         tensors = read_state_dict(path, "AudioNTT2020 by NTT")
         settings = {"mean": NTT_MEAN, "std": NTT_STD}

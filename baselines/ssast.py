@@ -54,7 +54,6 @@ from wavebyol_hear.layers import pad_to
 
 KIND = "wavebyol-hear-ssast/1"
 AUTHORS_MEAN, AUTHORS_STD = -4.2677393, 4.5689974  # AudioSet and LibriSpeech
-SIZES = {192: "tiny", 384: "small", 768: "base"}
 STEP_FRAMES = 4  # between timestamps of a patch model: 40 ms
 DROPPED = ("v.head.", "v.head_dist.", "cpredlayer.", "gpredlayer.", "mask_embed", "p_input_")
 WANTED = "what is read is a pretraining checkpoint such as SSAST-Tiny-Patch-400.pth"
@@ -181,7 +180,7 @@ def load_model(
         raise BaselineError(f"tokens is {tokens!r}: give patches or cls")
     path = weights_path(model_file_path, "ssast_tiny", module="ssast")
     if path.suffix == ".safetensors":
-        tensors, settings, _ = read_weights(path, KIND)
+        tensors, settings = read_weights(path, KIND)
     else:
         tensors = _encoder_of(read_state_dict(path, "SSAST"), path)
         settings = {"mean": AUTHORS_MEAN, "std": AUTHORS_STD}
@@ -248,11 +247,9 @@ def _encoder_of(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return the encoder of an authors' checkpoint by the names of `SsastNetwork`.
 
     Raises:
-        WeightsError: another kind of file, another size, or a tensor that SSAST does not have.
+        WeightsError: another kind of file, or a tensor that SSAST does not have.
     """
     names = {key.removeprefix("module."): key for key in state}
-    if any("mlp_head." in name for name in names):
-        raise WeightsError(f"{path} is an SSAST fine-tuned to a task (mlp_head): {WANTED}")
     encoder = {}
     for name, key in names.items():
         if name.startswith(DROPPED):
@@ -262,10 +259,4 @@ def _encoder_of(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
         for old, new in RENAMED:
             name = name.replace(old, new, 1)
         encoder[name] = state[key]
-    shape = _shape(encoder, path)
-    if shape["width"] not in SIZES or shape["depth"] != 12:
-        sizes = ", ".join(f"{name} ({width})" for width, name in SIZES.items())
-        raise WeightsError(
-            f"{path} has {shape['depth']} blocks of width {shape['width']}: SSAST is {sizes}, of 12"
-        )
     return encoder

@@ -13,10 +13,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from baselines.base import BaselineError, WeightsError
+from baselines.base import BaselineError, WeightsError, read_weights
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.tensors import to_bytes
 from wavebyol_hear.whitening import Whitening, from_tensors, to_tensors
@@ -84,14 +83,9 @@ def load_model(model_file_path: str = "", *, encoder: str = "") -> WhitenedModel
         if model_file_path or encoder not in names:
             raise BaselineError(f"encoder is {encoder!r}: give no file and one of {names}")
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header.get("format") != KIND:
-            raise ValueError(f"its format is {header.get('format')!r}, not {KIND!r}")
-        config = json.loads(header["config"])
+        tensors, config = read_weights(path, KIND)
         whitening = from_tensors(tensors)[SCENE]
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise WeightsError(
             f"{path} is no whitening of a module ({error}): make one with "
             "`python -m pretrain.whiten STORE FILE --module MODULE`"

@@ -8,7 +8,8 @@ the whole clip, so that the level of a crop, and with it the noise, depends on t
 import torch
 from torch import Tensor, nn
 
-from baselines.cola import FEATURES, KIND, EfficientNetB0, LogMel, pool
+from baselines.cola import KIND, LogMel, pool
+from baselines.efficientnet import FEATURES, EfficientNetB0
 from pretrain.config import Config
 from pretrain.methods.byol import matching_loss
 from pretrain.methods.method import Method
