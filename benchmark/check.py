@@ -25,7 +25,7 @@ from wavebyol_hear.files.threads import add_threads
 # As in hear-validator's validate.py.
 TIMESTAMP_SECONDS = (1.07, 1.98, 4.0)
 SCENE_SECONDS = 2.74
-# Of the embedding's largest value: float32 sums in another order differ by about 1e-6.
+# Relative to the largest value; summing in another order changes float32 by about 1e-6.
 BATCH_TOLERANCE = 1e-3
 
 
@@ -54,8 +54,8 @@ def check_scenes(model: HearModel) -> list[str]:
     apart = np.abs(together - alone).max() / max(float(np.abs(together).max()), 1e-12)
     if apart > BATCH_TOLERANCE:
         raise HearError(
-            f"{model.spec}: a clip's scene embedding changes by {apart:.1%} with what it "
-            "is batched with; put the model in evaluation mode and normalize each clip by itself"
+            f"{model.spec}: a clip's scene embedding changes by {apart:.1%} with the other clips "
+            "of its batch; put the model in evaluation mode and normalize each clip on its own"
         )
     warnings = []
     odd = {"silence": np.zeros_like(audio[:1]), "a clip of 0.01 s": noise(model, 1, 0.01)}
@@ -63,7 +63,7 @@ def check_scenes(model: HearModel) -> list[str]:
         try:
             scene(clip)
         except HearError as error:
-            warnings.append(f"{title} is not embedded, such clips will be errors: {error}")
+            warnings.append(f"{title} cannot be embedded, such clips will fail: {error}")
     return warnings
 
 

@@ -43,9 +43,10 @@ def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Paired:
     labels, others = (np.array(r.classes)[r.labels()[index]] for r, index in both)
     if (labels != others).any():
         raise ResultError(
-            f"{left.task}: the two results give a clip two labels; run both on the same data"
+            f"{left.task}: the two results disagree about the label of a clip; run both on the "
+            "same data"
         )
-    # Results of earlier versions have no groups; those of the other are the same clips'.
+    # Results of earlier versions have no groups; the other result has those of the same clips.
     known = [(r.groups(), index) for r, index in both]
     groups = next((groups[index] for groups, index in known if groups is not None), None)
     correct_a, correct_b = (np.array(r.classes)[r.predicted()[i]] == labels for r, i in both)
@@ -62,22 +63,22 @@ def data_notes(left: Result, right: Result) -> list[str]:
     where, lines = f"{left.task} under {left.protocol}", []
     alone = len(set(left.predictions["clip"]) ^ set(right.predictions["clip"]))
     if alone:
-        lines.append(f"{where}: clips tested by one model only, left out: {alone}")
+        lines.append(f"{where}: {alone} clips were tested with one model only and are left out")
     if not same_data(left, right):
         lines.append(
-            f"{where}: the two were measured on data that differ, so their heads were trained on "
-            "other clips; run both on the same data"
+            f"{where}: the two results are from different data, so that their classifiers were "
+            "trained on different clips; run both on the same data"
         )
     return lines
 
 
 def overlap_notes(results: Sequence[Result]) -> list[str]:
-    """Return a line on every two tasks that share clips, which a mean over tasks counts twice."""
+    """Return a line on every pair of tasks that share clips, which a mean would count twice."""
     clips = {result.task: set(result.predictions["clip"]) for result in results}
     shared = {(a, b): len(clips[a] & clips[b]) for a, b in combinations(clips, 2)}
     return [
-        f"{a} and {b} share {count} clips: the mean counts them twice, and its interval takes the "
-        "two tasks for independent"
+        f"{a} and {b} share {count} clips: the mean counts them twice, and its interval assumes "
+        "that the two tasks are independent"
         for (a, b), count in shared.items()
         if count
     ]
@@ -119,11 +120,11 @@ def _one_model(path: Path, model: str | None) -> dict[tuple[str, str], Result]:
     models = sorted({result.model for result in results})
     if model is None and len(models) > 1:
         raise ResultError(
-            f"{path}: holds {len(models)} models; choose one with --model-a or --model-b: "
+            f"{path}: contains {len(models)} models; choose one with --model-a or --model-b: "
             f"{', '.join(models)}"
         )
     if model is not None and model not in models:
-        raise ResultError(f"{path}: holds no result of {model}, but of {', '.join(models)}")
+        raise ResultError(f"{path}: no result of {model}, only of {', '.join(models)}")
     chosen = [result for result in results if model in (None, result.model)]
     return {(result.protocol, result.task): result for result in chosen}
 
@@ -134,19 +135,19 @@ def compare_all(
     """Return the paragraphs of a comparison: models, a table per protocol, notes on the data."""
     shared = sorted(left.keys() & right.keys())
     if not shared:
-        raise ResultError("A and B have no task under one protocol in common")
+        raise ResultError("A and B have no task with the same protocol in common")
     notes: list[str] = []
     texts = [f"A: {left[shared[0]].model}\nB: {right[shared[0]].model}"]
     for protocol in sorted({protocol for protocol, _ in shared}):
         keys = [key for key in shared if key[0] == protocol]
-        # A seed of its own for every task: the mean's interval takes tasks for independent.
+        # One seed per task: the interval of the mean assumes independent tasks.
         pairs = {k[1]: compare_pair(left[k], right[k], seed=i) for i, k in enumerate(keys)}
         texts.append(render(pairs, protocol))
         notes += [line for k in keys for line in data_notes(left[k], right[k])]
         notes += overlap_notes([left[key] for key in keys])
     alone = [f"{task} under {protocol}" for protocol, task in sorted(left.keys() ^ right.keys())]
     if alone:
-        notes.append(f"in one of the two only, left out: {', '.join(alone)}")
+        notes.append(f"left out, because only one of the two has a result: {', '.join(alone)}")
     return texts + (["\n".join(dict.fromkeys(notes))] if notes else [])
 
 

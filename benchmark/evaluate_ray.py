@@ -37,7 +37,7 @@ from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.read_ahead import planned_batches
 
 RETRIES = 2
-"""Times that a pair is begun anew when its worker is lost."""
+"""Times that a pair is repeated when its worker is lost."""
 GROUPS = 8
 """Of batches, for each helper: so that all end at about the same time."""
 load_once = lru_cache(maxsize=1)(load)

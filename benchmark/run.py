@@ -182,7 +182,7 @@ def names(text: str) -> list[str]:
     """Return the names of a comma-separated list.
 
     Raises:
-        ArgumentTypeError: a name is empty or comes twice.
+        ArgumentTypeError: a name is empty or is listed twice.
     """
     listed = [name.strip() for name in text.split(",")]
     if not all(listed):

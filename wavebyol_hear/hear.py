@@ -111,7 +111,7 @@ def get_scene_embeddings(audio: Tensor, model: Embedder) -> Tensor:
         [B, n] -> float32 [B, model.scene_embedding_size].
 
     Raises:
-        ValueError: the audio is no float tensor [B, n], is empty or not finite.
+        ValueError: the audio is not a float tensor [B, n], is empty or not finite.
 
     Example:
         >>> model = load_model()
@@ -133,7 +133,7 @@ def get_timestamp_embeddings(audio: Tensor, model: Embedder) -> tuple[Tensor, Te
         [B, n] -> float32 [B, T, model.timestamp_embedding_size], float64 [B, T] in ms.
 
     Raises:
-        ValueError: the audio is no float tensor [B, n], is empty or not finite.
+        ValueError: the audio is not a float tensor [B, n], is empty or not finite.
 
     Example:
         >>> model = load_model()

@@ -96,7 +96,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             N inputs -> float32 [N, D].
 
         Raises:
-            ValueError: an input cannot be used, or is no list of inputs.
+            ValueError: an input cannot be used, or is not a list of inputs.
         """
         if isinstance(X, str):
             raise ValueError(f"X is the text {X!r}: give a list of paths")

@@ -55,7 +55,7 @@ def read_json(path: Path) -> dict[str, Any]:
         with open(path, "rb", opener=regular) as file:
             content = json.load(file)
     except (ValueError, RecursionError) as error:
-        raise TaskDataError(f"{path}: is no valid JSON ({error}); fetch it again") from error
+        raise TaskDataError(f"{path}: is not valid JSON ({error}); fetch it again") from error
     if not isinstance(content, dict):
         raise TaskDataError(f"{path}: holds no JSON object; fetch it again")
     return content

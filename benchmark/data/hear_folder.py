@@ -61,7 +61,9 @@ def read_task(folder: Path) -> HearTask:
         if embedding == "event" and prediction != "multilabel":
             raise TaskDataError(f"{path}: an event task must be multilabel; fix prediction_type")
         if unknown:
-            raise TaskDataError(f"{path}: evaluation names {unknown[0]!r}, which heareval has not")
+            raise TaskDataError(
+                f"{path}: evaluation names {unknown[0]!r}, which heareval does not have"
+            )
         if duration is not None and not (_is_number(duration) and duration > 0):
             raise TaskDataError(f"{path}: sample_duration is {duration!r}; give seconds or null")
         for split in splits:
@@ -145,7 +147,7 @@ def _vocabulary(path: Path) -> tuple[str, ...]:
     if sorted(row["idx"] for row in rows) != sorted(map(str, range(max(2, len(rows))))):
         raise TaskDataError(f"{path}: idx must count from 0, two labels or more; fetch it again")
     if len({row["label"] for row in rows}) < len(rows):
-        raise TaskDataError(f"{path}: a label comes twice; fetch it again")
+        raise TaskDataError(f"{path}: a label is listed twice; fetch it again")
     return tuple(row["label"] for row in sorted(rows, key=lambda row: int(row["idx"])))
 
 
@@ -188,7 +190,7 @@ def _is_event(event: object) -> bool:
 def _check_name(path: Path, name: str) -> None:
     """Raise unless a name is that of something directly in a folder."""
     if not name or name in (".", "..") or any(c in "/\\" or c < " " for c in name):
-        raise TaskDataError(f"{path}: the name {name!r:.80} is no plain file name; fix it")
+        raise TaskDataError(f"{path}: the name {name!r:.80} is not a plain file name; fix it")
 
 
 def _is_number(value: object) -> bool:

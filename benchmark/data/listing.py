@@ -18,7 +18,7 @@ def presence(task: Task, root: Path) -> str:
     """Return what of a task lies below its root; nothing is rendered or downloaded for it."""
     try:
         if not root.is_dir():
-            return f"absent: {root} is no folder; put there {task.layout}"
+            return f"absent: {root} is not a folder; put there {task.layout}"
         clips = list_clips(task, root)
         lack = completeness(task, clips, absent_files(clips, root))
     except TaskDataError as error:

@@ -1,4 +1,4 @@
-"""All tasks, of every module of `benchmark.data.tasks` and of one's own labels; their clips."""
+"""All tasks, of every module of `benchmark.data.tasks` and of the user's labels; their clips."""
 
 import contextlib
 import difflib
@@ -193,13 +193,13 @@ def absent_files(clips: Sequence[Clip], root: Path) -> list[str]:
     """Return the paths of listed clips without content.
 
     These are files that are not there, links that lead nowhere (git-annex), pointers that Git LFS
-    left in place of the content, and what is no regular file.
+    left in place of the content, and what is not a regular file.
     """
     return [clip.path for clip in clips if not _has_content(f"{root}/{clip.path}")]
 
 
 def _has_content(path: str) -> bool:
-    """Return whether there is a regular file that is no pointer of Git LFS."""
+    """Return whether there is a regular file that is not a pointer of Git LFS."""
     try:
         status = os.stat(path)
         regular = stat.S_ISREG(status.st_mode)

@@ -1,4 +1,4 @@
-"""One archive over HTTP: a broken transfer goes on where it was, and the bytes are verified."""
+"""One archive over HTTP: a broken transfer resumes, and the bytes are verified."""
 
 import hashlib
 import os

@@ -77,7 +77,7 @@ class Progress:
 
     seconds: float = 0.0  #: time spent embedding, all runs together
     clips: int = 0  #: rows embedded in that time
-    #: message by row, of rows whose file is no audio that can be embedded
+    #: message by row, of rows whose file is not audio that can be embedded
     errors: dict[int, str] = field(default_factory=dict)
     #: of those rows; None where an earlier version did not count it
     audio_seconds: float | None = 0.0
@@ -141,7 +141,7 @@ class EmbeddingArray:
                 array = None
             if array is not None and array.shape == shape and array.dtype == kind:
                 return array
-            logger.warning("%s is damaged and is made anew", path)
+            logger.warning("%s is damaged and is rebuilt", path)
         array = self._new(name, shape, kind)
         Path(str(array.filename)).replace(path)
         return array
@@ -181,7 +181,7 @@ class EmbeddingArray:
         except FileNotFoundError:
             return Progress()
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            logger.warning("%s is damaged and is made anew", path)
+            logger.warning("%s is damaged and is rebuilt", path)
             return Progress()
 
     def _drop_damaged(self) -> None:

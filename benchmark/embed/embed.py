@@ -81,12 +81,12 @@ def embed_task(
 
     Raises:
         HearError: where the module returns other shapes than it says.
-        TaskDataError: where the list is no good.
+        TaskDataError: where the list is not good.
         CacheError: where the cache cannot be written.
         EmbedError: where not one clip could be embedded or there is no memory to read ahead.
     """
     task, folder = source.task, source.task.folder or source.task.name
-    if Path(folder).is_absolute():  # labels of one's own: the user's folder, not one of the cache
+    if Path(folder).is_absolute():  # user's labels: the user's folder, not one of the cache
         folder = f"{task.name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}"
     valid, hashes, stamps, errors = _readable(source, cache_dir / folder)
     data_hash = data_fingerprint(valid, hashes)

@@ -8,7 +8,7 @@ rate is abandoned and which state of which rate is kept. The test clips are read
 that was kept. It is not trained again on training and validation clips together, as in "linear-1":
 nothing would be left to stop it by.
 
-A kill costs a minute at most: the same call goes on where it was, on a CPU to the same numbers.
+A kill costs a minute at most: the same call resumes, on a CPU to the same numbers.
 """
 
 import dataclasses

@@ -155,7 +155,7 @@ class FoldState:
             kept["attempts"] = [Attempt(**attempt) for attempt in kept["attempts"]]
             return cls(**kept)
         except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
-            logger.warning("%s is damaged and is made anew (%s)", path, type(error).__name__)
+            logger.warning("%s is damaged and is rebuilt (%s)", path, type(error).__name__)
             return None
 
 

@@ -61,7 +61,7 @@ def _check(path: Path) -> None:
         info = soundfile.info(path)
     except (soundfile.SoundFileError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise TaskDataError(f"{path}: is no audio ({reason}); fetch the task again") from error
+        raise TaskDataError(f"{path}: is not audio ({reason}); fetch the task again") from error
     if info.samplerate != rate or info.channels != 1 or info.frames == 0:
         raise TaskDataError(
             f"{path}: has {info.frames} samples, {info.channels} channels and {info.samplerate} Hz "

@@ -76,7 +76,7 @@ def labels_at(events: list[dict[str, Any]], timestamps: np.ndarray) -> list[list
     """Return the labels of the events that are on at each instant.
 
     Args:
-        events: with label, start and end in ms; one that comes twice counts once.
+        events: with label, start and end in ms; one that is listed twice counts once.
         timestamps: in ms.
 
     Shape:

@@ -14,7 +14,7 @@ from benchmark.stats.paired import Paired, holm, mean_difference, paired
 BASELINES = ("baselines.log_mel", "baselines.content_random")
 """Taken as the baseline where none is named: features without any learning."""
 LEVEL = 0.05
-"""Of significance, after the correction."""
+"""Significance level, after the correction."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Entry:
     result: Result
     comparison: Paired | None = None  #: with the baseline on shared clips
     adjusted: float | None = None  #: the p after Holm's correction over the protocol's comparisons
-    reason: str = ""  #: why there is no comparison, where there should be one
+    reason: str = ""  #: why there is no comparison
 
     @property
     def mark(self) -> int:
@@ -41,12 +41,12 @@ class Leaderboard:
     protocol: str  #: name and version
     tasks: list[str]  #: by name, ascending
     models: list[str]  #: highest mean first; models without all tasks come last
-    baseline: str | None  #: that others are compared with; None where it has no result here
+    baseline: str | None  #: model to compare with; None if it has no result here
     entries: dict[tuple[str, str], Entry]
     #: over all tasks by model, for models that have all: value, low and high
     means: dict[str, dict[str, float]]
     ranks: dict[str, int]  #: of these; tied models share the first one's
-    failures: dict[tuple[str, str], str]  #: why there is no result, of every pair without one
+    failures: dict[tuple[str, str], str]  #: why a pair has no result
 
     def of_task(self, task: str) -> list[Entry]:
         """Return the entries of a task, highest accuracy first."""
@@ -69,10 +69,10 @@ def leaderboards(
     baseline: str | None = None,
     failures: Mapping[ResultKey, str] | None = None,
 ) -> list[Leaderboard]:
-    """Return one leaderboard per protocol that has results; failures have columns and rows, too.
+    """Return one leaderboard per protocol that has results; failures get columns and rows too.
 
-    Without a baseline models are compared with the first of `BASELINES` that has a result under the
-    protocol, or the first model by name.
+    The default baseline is the first of `BASELINES` that has a result under the protocol, or else
+    the first model by name.
 
     Raises:
         TableError: the baseline has no result, or a model has two on one task under one protocol.
@@ -153,7 +153,7 @@ def _mean(results: Sequence[Result]) -> dict[str, float]:
     """Return the mean accuracy over tasks; its interval has tasks fixed and clips resampled."""
     if len(results) == 1:
         return results[0].metrics["accuracy"]
-    above_none = []  # the difference to a model that is always wrong
+    above_none = []  # differences to a model that is always wrong
     for seed, result in enumerate(results):
         correct = result.labels() == result.predicted()
         above_none.append(paired(correct, np.zeros_like(correct), result.groups(), seed=seed))
@@ -163,14 +163,14 @@ def _mean(results: Sequence[Result]) -> dict[str, float]:
 def _tied(one: Sequence[Result], other: Sequence[Result]) -> bool:
     """Return whether the paired bootstrap's interval of the difference in the mean holds 0.
 
-    Results on data that differ are not tied: nothing says so.
+    Results on different data are never tied.
     """
     if not all(map(same_data, one, other)):
         return False
     try:
         pairs = zip(one, other, strict=True)
         compared = [compare_pair(a, b, seed=seed) for seed, (a, b) in enumerate(pairs)]
-    except ResultError:  # no clips in common: nothing says that they are tied
+    except ResultError:  # no clips in common
         return False
     difference = mean_difference(compared)
     return difference["low"] <= 0 <= difference["high"]

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no font, script or picture from afar."""
+"""The report as one self-contained HTML page: no external font, script or image."""
 
 import math
 import re
@@ -26,9 +26,9 @@ def page(
     about: str = "",
     bad_files: Sequence[str] = (),
 ) -> str:
-    """Return the page: the sections, with figures and scores by class of all boards' results.
+    """Return the page: the sections, with figures and scores by class of all results.
 
-    It begins with one line about what was measured, and a line on each file that was left out.
+    It begins with a line about what was measured, and a line on each file that was skipped.
     """
     by_protocol = {board.protocol: board for board in boards}
     environment = Environment(
@@ -85,23 +85,24 @@ def _panels(board: Leaderboard, task: str) -> Iterator[dict[str, Any]]:
 def _figures(result: Result, results: dict[str, Result]) -> Iterator[tuple[str, str, Markup]]:
     """Yield title, caption and drawing of each figure of a result.
 
-    The results of all models on the task are for a map of the same model before whitening.
+    `results` of all models on the task are searched for the same model without whitening, whose map
+    is shown instead.
     """
     if len(result.classes) <= MAX_CLASSES:
         caption = "rows: true class, columns: predicted class, shade: share of the row's clips"
         yield "Confusion matrix, in clips", caption, plots.confusion(result)
     if folds := plots.curves(result):
-        several = "thin: each fold, thick: their mean, rings: the choices"
-        caption = several if folds[1:] else "ring: the choice"
+        several = "thin lines: folds; thick line: their mean; rings: chosen values"
+        caption = several if folds[1:] else "ring: chosen value"
         yield f"Choosing {plots.choice(result)[0]}", caption, plots.validation(result)
     plain = next((r for r in map(results.get, plots.unwhitened(result.model)) if r and r.map), None)
     if (shown := plain or result).map:
         along, across = shown.map["explained"]
         caption = (
-            f"first two principal components of {len(shown.map['x']):,} clips, which hold "
+            f"first two principal components of {len(shown.map['x']):,} clips, which explain "
             f"{along:.0f} and {across:.0f} % of the variance; color: class"
         )
-        caption += f"; before whitening, of {shown.model}" if plain else ""
+        caption += f"; embeddings without whitening ({shown.model})" if plain else ""
         yield "Map of the embeddings", caption, plots.scatter(shown)
 
 

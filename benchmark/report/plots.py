@@ -1,4 +1,4 @@
-"""Figures of one result as SVG in the page's own colors: confusions, validation curve, map."""
+"""Figures of one result as SVG in the page's colors: confusion matrix, validation curve, map."""
 
 import colorsys
 import io
@@ -23,9 +23,9 @@ from benchmark.results.schema import Result
 from benchmark.stats.metrics import confusion_matrix
 
 COUNTED_CLASSES = 20
-"""Up to so many classes the counts are written into the cells of a matrix."""
+"""Maximum number of classes for which counts are written into the cells of a matrix."""
 NAMED_CLASSES = 60
-"""Up to so many classes a map has a legend."""
+"""Maximum number of classes for which a map has a legend."""
 COLORS = {
     "#010203": "ink",
     "#020301": "soft",
@@ -33,15 +33,15 @@ COLORS = {
     "#020103": "accent",
     "#010302": "base",
 }
-"""Drawn with, then replaced by the page's variables, which follow the reader's color scheme."""
+"""Placeholder colors, which become the page's CSS variables and so follow the color scheme."""
 INK, SOFT, RULE, ACCENT, BASE = COLORS
 CELL = "#3f7fd6"
-"""Of a matrix, faint to strong: ink is legible on it in either scheme."""
+"""Color of a full cell of a matrix; text on it is legible in both color schemes."""
 SETTINGS = {
     "strength": ("the regularization", "weaker regularization (C)"),
     "neighbours": ("the number of neighbors", "neighbors"),
 }
-"""What protocols choose on validation clips, in a title and on an axis, unless as they name it."""
+"""Names of the hyperparameters that are chosen on validation clips, for titles and axes."""
 ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
 ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 STYLE: Any = {
@@ -112,7 +112,7 @@ def curves(result: Result) -> list[np.ndarray]:
 
 @rc_context(STYLE)
 def validation(result: Result) -> Markup:
-    """Return validation accuracy over what was chosen: each fold, their mean, and the choices."""
+    """Return validation accuracy over the hyperparameter: each fold, the mean, and the choices."""
     folds, label = curves(result), choice(result)[1]
     figure, axes = _axes(4.2, 2.6)
     for points in folds:
@@ -160,7 +160,7 @@ def scatter(result: Result) -> Markup:
 
 
 def unwhitened(model: str) -> list[str]:
-    """Return under which names the same model without its whitening may have results."""
+    """Return the names under which the same model without whitening may have results."""
     module, colon, weights = model.partition(":")
     separator = "&" if "?" in model else "?"
     return [f"{model}{separator}whiten=false", f"{module}.unwhitened{colon}{weights}"]
@@ -173,7 +173,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, result: Result, title: str) -> Markup:
-    """Return a figure as SVG for a page: its colors are the page's and its ids its own."""
+    """Return a figure as SVG for the page, with the page's colors and unique ids."""
     title = f"{title} of {clean(result.model)} on {clean(result.task)} under {result.protocol}"
     matplotlib.rcParams["svg.hashsalt"] = title
     file = io.StringIO()

@@ -1,4 +1,4 @@
-"""Figures that others published, each with its source and protocol; nothing here was measured."""
+"""Scores that others published, each with its source and protocol."""
 
 import csv
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ LEADERBOARD = Path(__file__).parents[1] / "heareval" / "leaderboard.csv"
 
 
 class PublishedError(BenchmarkError):
-    """A table of published figures that cannot be believed; one line with file and line."""
+    """An invalid table of published figures; one line with file and line number."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def read_published(path: Path = FIGURES) -> list[Figure]:
     """Read published figures from a CSV file, in its order.
 
     Raises:
-        PublishedError: a column or a source is absent, a score is no percentage, or a cell comes
-            twice.
+        PublishedError: a column or a source is missing, a score is not a percentage, or a cell is
+            listed twice.
         OSError: the file cannot be read.
     """
     figures: dict[tuple[str, str, str], Figure] = {}
@@ -52,7 +52,7 @@ def read_published(path: Path = FIGURES) -> list[Figure]:
         figure = Figure(**(row | {"score": score, "plus_minus": deviation}))
         key = (figure.model, figure.protocol, figure.task)
         if figures.setdefault(key, figure) is not figure:
-            raise PublishedError(f"{line}: {' / '.join(key)} comes twice; keep one")
+            raise PublishedError(f"{line}: {' / '.join(key)} is listed twice; keep one")
     return list(figures.values())
 
 

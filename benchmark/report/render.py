@@ -1,7 +1,7 @@
 """The ways to write a table of a report: terminal, Markdown, LaTeX and CSV.
 
-The page writes the same tables with its template. Each escapes the texts of results, and characters
-that cannot be printed never reach a file or a terminal.
+The HTML page is a template over the same tables. Each writer escapes the text of results, and
+replaces unprintable characters.
 """
 
 import csv
@@ -19,7 +19,7 @@ from benchmark.report.table import DASH, MARKS, Cell, Column, Section, Table, cl
 
 
 def _grid(table: Table, escape: Callable[[str], str]) -> list[list[str]]:
-    """Return the texts of all cells, the head first, with whatever comes from results escaped."""
+    """Return the escaped texts of all cells, the head first."""
 
     def shown(part: Column | Cell, text: str, tags: Sequence[str] = (), mark: int = 0) -> str:
         small = "".join(f" ({each})" for each in (part.below, ", ".join(tags)) if each)
@@ -31,7 +31,7 @@ def _grid(table: Table, escape: Callable[[str], str]) -> list[list[str]]:
 
 
 def _document(table: Table, body: str, escape: Callable[[str], str], end: str) -> str:
-    """Return the rows of a table as written, between its title, facts, caption and footnotes."""
+    """Return the written rows of a table with its title, facts, caption and footnotes."""
     facts = [f"{name}: {escape(clean(text))}" for name, text in table.facts]
     notes = [f"[{i}] {escape(clean(text))}" for i, text in enumerate(table.notes, 1)]
     caption = escape(clean(table.caption))
@@ -40,7 +40,7 @@ def _document(table: Table, body: str, escape: Callable[[str], str], end: str) -
 
 
 WIDTH = 100
-"""Of captions and notes on a terminal; tables are as wide as they are."""
+"""Columns of captions and notes on a terminal; tables may be wider."""
 LINES = Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
 """A rule below the head and between groups, and no other line."""
 
@@ -65,7 +65,7 @@ def to_text(table: Table) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    r"""Return a text that Markdown shows as it is, in a table, too.
+    r"""Return a text that Markdown shows unchanged, also in a table.
 
     Example:
         >>> print(escape_markdown("<b>|a_b| *x*"))
@@ -113,7 +113,7 @@ def to_latex(table: Table) -> str:
     def escape(text: str) -> str:
         return "".join(LATEX.get(c, c) for c in text)
 
-    # Marks and footnote numbers, too, are escaped here: "[" after a row's end would be an option.
+    # Marks and footnote numbers are escaped too: "[" after the end of a row would be an option.
     head, *body = [[escape(text) for text in row] for row in _grid(table, str)]
     kinds = "".join("r" if column.numeric else "l" for column in table.columns)
     lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
@@ -129,7 +129,7 @@ CSV_COLUMNS = ("kind", "protocol", "task", "row", "column", "value", "low", "hig
 def to_csv(tables: Iterable[Table]) -> str:
     """Return tables as CSV, one line per cell, with numbers in full.
 
-    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    A text that a spreadsheet would evaluate as a formula is prefixed with an apostrophe.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

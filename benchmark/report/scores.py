@@ -27,31 +27,32 @@ from benchmark.results.schema import METRICS, Result
 from benchmark.stats.metrics import confusion_matrix
 
 MAX_CLASSES = 60
-"""Rows of a table by class and sides of a confusion matrix; of more only the extremes are shown."""
+"""Maximum rows of a table by class, and maximum size of a confusion matrix."""
 MAX_CONFUSIONS = 20
 MODEL = Column("Model", numeric=False)
-SCORES = "Accuracy in percent with its 95 % bootstrap interval over clips, those of one group "
-SCORES += "(speaker, recording) resampled together"
+SCORES = "Accuracy in percent with 95 % bootstrap intervals over clips; the clips of a group "
+SCORES += "(speaker, recording) are resampled together"
 TESTED = (
-    "Percent, with 95 % bootstrap intervals over clips; precision, recall and F1 are means over "
-    "classes, ± is the standard deviation. Differences to the baseline are in points on the clips "
-    "that both were tested on, with the paired bootstrap's 95 % interval and an exact p "
-    "(McNemar's; where groups have several clips, that of flipped signs)."
+    "In percent, with 95 % bootstrap intervals over clips. Precision, recall and F1 are averaged "
+    "over classes; ± is the standard deviation. Differences to the baseline are in points, on the "
+    "clips that both models were tested on, with the 95 % interval of the paired bootstrap and an "
+    "exact p value (McNemar's test, or a sign-flip test where groups have several clips)."
 )
 COMPARED = (
-    f"{MARKS[1]} above, {MARKS[-1]} below the baseline {{}} by an exact paired test on the same "
-    f"clips at {LEVEL:g} after Holm's correction over the table. Models share a rank (=) where the "
-    "paired bootstrap interval of their difference to the first of the group holds 0"
+    f"{MARKS[1]} significantly above, {MARKS[-1]} significantly below the baseline {{}}: exact "
+    f"paired test on the same clips, level {LEVEL:g}, Holm's correction over the table. Models "
+    "share a rank (=) if the paired bootstrap interval of their difference to the first of them "
+    "contains 0"
 )
 CORRUPTED = (
-    "Heads trained on clean clips, tested on corrupted ones: accuracy in percent, and the "
-    "difference in points to the same clips when clean, with 95 % intervals (that of the "
-    "difference is paired)."
+    "Classifiers trained on clean clips and tested on corrupted ones: accuracy in percent, and the "
+    "difference in points to the accuracy on the same clean clips, with 95 % intervals (paired for "
+    "the difference)."
 )
 
 
 def model_cell(result: Result, baseline: str | None = None) -> Cell:
-    """Return a model's name with what a reader must know of it."""
+    """Return a model's name with tags for precision, missing training and the baseline."""
     precision = str(result.provenance.get("precision", ""))
     tags = [precision] * (precision not in ("", "fp32", "as loaded"))
     tags += ["untrained"] * result.untrained + ["baseline"] * (result.model == baseline)

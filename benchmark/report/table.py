@@ -1,6 +1,6 @@
-"""A table of a report: cells with intervals, marks and footnotes under columns.
+"""A table of a report: cells with intervals, marks and footnotes.
 
-Whatever a result holds is text here; `benchmark.report.render` and the page's template write it.
+`benchmark.report.render` and the template of the page write it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from benchmark.data.clip import BenchmarkError
 
 DASH = "-"
 MARKS = {1: "▲", -1: "▼", 0: ""}
-"""Of a difference to the baseline that is significant."""
+"""Marks of differences to the baseline: significantly above, significantly below, neither."""
 
 
 class TableError(BenchmarkError):
-    """Results that must not stand in one table; one line with what to do."""
+    """Results that cannot be shown in one table; one line with the remedy."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,20 @@ class Column:
     below: str = ""  #: small print of the head
     numeric: bool = True  #: whether it holds numbers, which stand to the right and sort downwards
     dots: bool = False  #: whether the page draws its values and intervals
-    notes: tuple[str, ...] = ()  #: footnotes that hold for the whole column
+    notes: tuple[str, ...] = ()  #: footnotes of the whole column
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows under columns, of which the first names the rows."""
 
-    title: str  #: "" where the section's says it
+    title: str  #: "" where the title of the section is enough
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     caption: str = ""  #: how the table is to be read
     breaks: frozenset[int] = frozenset()  #: rows with a rule above, between groups of tied models
-    facts: Sequence[tuple[str, str]] = ()  #: names and texts about what was measured
-    kind: tuple[str, str, str] = ("", "", "")  #: of the lines in CSV, with protocol and task
+    facts: Sequence[tuple[str, str]] = ()  #: names and values, such as number of clips and split
+    kind: tuple[str, str, str] = ("", "", "")  #: kind, protocol and task of its lines in CSV
 
     @cached_property
     def notes(self) -> list[str]:
@@ -79,7 +79,7 @@ class Section:
     anchor: str  #: of links to it
     tables: Sequence[Table]
     tasks: Sequence[Table] = ()  #: one per task, which the page folds away with its figures
-    caption: str = ""  #: what holds for all of its tables
+    caption: str = ""  #: common to all of its tables
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> Table:
@@ -123,9 +123,9 @@ def p_value(value: float | None) -> Cell:
 
 
 def clean(text: str) -> str:
-    r"""Return a text on one line, with a replacement for what cannot be printed.
+    r"""Return a text on one line, with unprintable characters replaced.
 
-    Control characters would steer a terminal, and lone surrogates could not be written to a file.
+    Control characters could control a terminal, and lone surrogates cannot be written to a file.
 
     Example:
         >>> clean("a\tb\x1b[31m\n")

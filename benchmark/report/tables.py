@@ -37,22 +37,22 @@ COSTS: dict[str, tuple[Column, Callable[[Sequence[float]], float], float, int]] 
     "held_bytes": (Column("Before", "MiB held already"), max, MIB, 0),
     "gpu_bytes": (Column("GPU memory", "MiB, peak"), max, MIB, 0),
 }
-"""Of each cost its column, what is taken of several tasks, the unit, and the digits shown."""
+"""The column of each cost, how it is summarized over tasks, its unit, and the digits shown."""
 COST = (
-    "Medians over the tasks; of memory, the maximum. Speed counts decoding and embedding "
-    "together: compare it only where machine and tasks are the same. Peak memory is the "
-    "process's, with interpreter and libraries: compare what is above the memory held before."
+    "Medians over the tasks; for memory, maxima. Speed includes decoding: compare it only between "
+    "runs on the same machine and tasks. Peak memory is that of the process, with interpreter and "
+    "libraries: compare the increase over the memory held before."
 )
 BUSY = 0.1
-"""Share of the cores in other hands from which a speed is marked."""
+"""Share of the cores used by other processes from which on a speed is marked."""
 HEAR = (
-    "Scores in HEAR's own measures, as fractions; `python -m benchmark.leaderboard` compares "
-    "those of heareval's default grid with the published leaderboard."
+    "Scores in HEAR's own metrics, as fractions; `python -m benchmark.leaderboard` compares those "
+    "of heareval's default grid with the published leaderboard."
 )
 PUBLISHED = (
-    "Published by others, not measured here, each protocol and pretraining set their own: for "
-    "orientation, as none is comparable, digit by digit, with a table above or with another below. "
-    "Accuracy in percent."
+    "Published by others, not measured here, each with its own protocol and pretraining data: for "
+    "orientation only, since they are not directly comparable with the tables above or with each "
+    "other. Accuracy in percent."
 )
 
 
@@ -62,9 +62,9 @@ def sections(
     known: Mapping[str, Task],
     measures: Sequence[Result] = (),
 ) -> list[Section]:
-    """Return all sections of a report that have something to show.
+    """Return all sections of a report that are not empty.
 
-    Titles, licences and citations are of the known tasks; measures are results in HEAR's own.
+    `known` gives titles, licences and citations; `measures` are results in HEAR's own metrics.
     """
     parts = []
     for board in boards:
@@ -98,7 +98,7 @@ def tables(results: Sequence[Result], failures: Mapping[ResultKey, str]) -> list
 
 
 def about(results: Sequence[Result]) -> str:
-    """Return what was measured, when, and by which revisions of the code, in one line."""
+    """Return in one line what was measured, when, and by which revisions of the code."""
     names = ("model", "task", "protocol")
     counts = {name: len({getattr(result, name) for result in results}) for name in names}
     line = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items())

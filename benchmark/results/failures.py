@@ -146,7 +146,7 @@ def read_failures(folder: Path) -> dict[ResultKey, str]:
             raise ValueError(wrong)
         return {(row["task"], row["model"], row["protocol"]): row["reason"] for row in listed}
     except (OSError, ValueError, RecursionError) as error:
-        raise ResultError(f"{path}: is no list of reasons ({error}); delete it") from None
+        raise ResultError(f"{path}: is not a list of reasons ({error}); delete it") from None
 
 
 def write_failures(

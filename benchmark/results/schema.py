@@ -176,7 +176,7 @@ def read_result(path: Path) -> Result:
     except OSError as error:
         raise ResultError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise ResultError(f"{path}: is no JSON result ({error}); {REMEDY}") from None
+        raise ResultError(f"{path}: is not a JSON result ({error}); {REMEDY}") from None
     if not isinstance(values, dict):
         raise ResultError(f"{path}: is no result but a {type(values).__name__}; {REMEDY}")
     version = values.get("schema")
@@ -261,7 +261,7 @@ def _check(values: dict[str, Any], path: Path) -> None:
     for name, point in metrics.items():
         inside = all(0 <= x <= 100 for x in point.values())
         if {"low", "high"} - set(point) or not inside or point["low"] > point["high"]:
-            raise refuse(f"{name} is no interval in percent: {point}")
+            raise refuse(f"{name} is not an interval in percent: {point}")
     predictions = values.get("predictions", {})
     if set(predictions) - {"group"} != {"clip", "label", "predicted"}:
         raise refuse("predictions need clip, label and predicted")
@@ -273,10 +273,10 @@ def _check(values: dict[str, Any], path: Path) -> None:
         numbers = np.array(predictions[name])
         outside = numbers.dtype.kind != "i" or numbers.min() < 0
         if outside or numbers.max() >= len(values["classes"]):
-            raise refuse(f"predictions: {name} holds what is no class number")
+            raise refuse(f"predictions: {name} holds what is not a class number")
     for name in ("clip", "group"):
         if not all(isinstance(each, str) for each in predictions.get(name, ())):
-            raise refuse(f"predictions: a {name} is no text")
+            raise refuse(f"predictions: a {name} is not text")
     share = 100 * np.mean(np.equal(predictions["label"], predictions["predicted"]))
     if abs(share - metrics["accuracy"]["value"]) > 1e-6:
         raise refuse(f"accuracy is {metrics['accuracy']['value']}, but predictions have {share}")
@@ -285,4 +285,4 @@ def _check(values: dict[str, Any], path: Path) -> None:
         if len(sizes) > 1 or len(points["explained"]) != 2:
             raise refuse("the map's columns are of several lengths")
         if not set(points["label"]) <= set(range(len(values["classes"]))):
-            raise refuse("the map holds what is no class number")
+            raise refuse("the map holds what is not a class number")

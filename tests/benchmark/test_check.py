@@ -33,7 +33,7 @@ def test_the_module_of_the_tests_passes(write_module, capsys: pytest.CaptureFixt
         (SCENES + "torch.zeros(len(audio), 2)", "shape"),
         (SCENES + "torch.zeros(len(audio), 3).double()", "float64"),
         (SCENES + "torch.full((len(audio), 3), float('nan'))", "NaN"),
-        (SCENES + "audio[:, :3] - audio[:, :3].mean()", "is batched with"),
+        (SCENES + "audio[:, :3] - audio[:, :3].mean()", "with the other clips of its batch"),
         (SCENES + "1 / 0", "ZeroDivisionError"),
         (stamps("torch.arange(0, audio.shape[1] / 16, 25.0)", size=2), "shape"),
         (stamps("torch.arange(0, audio.shape[1] / 16, 25.0)", dtype="float64"), "float64"),
@@ -57,8 +57,8 @@ def test_a_fault_is_one_line(
     ("more", "reason"),
     [
         (stamps("torch.arange(0, audio.shape[1] / 16, 80.0)"), "hop is 80.0 ms"),
-        (SCENES + "(audio[:, :3] if audio.shape[1] > 999 else 1 / 0)", "0.01 s is not embedded"),
-        (SCENES + "audio[:, :3] / audio.abs().amax(1, keepdim=True)", "silence is not embedded"),
+        (SCENES + "(audio[:, :3] if audio.shape[1] > 999 else 1 / 0)", "0.01 s cannot be embedded"),
+        (SCENES + "audio[:, :3] / audio.abs().amax(1, keepdim=True)", "silence cannot be embedded"),
     ],
 )
 def test_a_weakness_is_a_warning_and_no_failure(

@@ -81,7 +81,7 @@ def test_only_shared_clips_count() -> None:
     ("changes", "message"),
     [
         ({"protocol": "mlp-1"}, "cannot be compared"),
-        ({"classes": ["dog", "cat"]}, "two labels"),
+        ({"classes": ["dog", "cat"]}, "disagree about the label"),
         ({"predictions": {"clip": ["other"] * 10, "label": [], "predicted": []}}, "no clip"),
     ],
 )
@@ -115,7 +115,9 @@ def test_the_command_prints_every_shared_task(
     assert "one " in text
     assert "two " in text
     assert "\none and two share 60 clips: the mean counts them twice" in text
-    assert text.endswith("in one of the two only, left out: three under linear-1\n")
+    assert text.endswith(
+        "left out, because only one of the two has a result: three under linear-1\n"
+    )
 
 
 def test_data_that_differ_are_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -124,8 +126,8 @@ def test_data_that_differ_are_said(tmp_path: Path, capsys: pytest.CaptureFixture
         write_result(result, tmp_path / model)
     assert main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     first, second = capsys.readouterr().out.splitlines()[-2:]
-    assert first == "one under linear-1: clips tested by one model only, left out: 10"
-    assert "one under linear-1: the two were measured on data that differ" in second
+    assert first == "one under linear-1: 10 clips were tested with one model only and are left out"
+    assert "one under linear-1: the two results are from different data" in second
     assert main([str(tmp_path / "a"), str(tmp_path / "a")]) == 0
     assert "differ," not in capsys.readouterr().out
 

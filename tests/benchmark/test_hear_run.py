@@ -91,7 +91,7 @@ def test_bad_folders_and_models_are_named_and_the_good_are_scored(
     assert "good-1.0-full (top1_acc)" in shown.out
     assert re.search(r"^tiny +0\.250\b", shown.out, re.MULTILINE)
     for part in (
-        "'../../x.wav' is no plain file name",
+        "'../../x.wav' is not a plain file name",
         "fold02-1.wav: no such file",
         "no valid JSON",
         "no task folder esc50-*-full",

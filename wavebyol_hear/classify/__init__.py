@@ -1,1 +1,1 @@
-"""A classifier of one's own on embeddings: trained, saved beside the encoder, used."""
+"""A user's classifier on embeddings: trained, saved beside the encoder, used."""

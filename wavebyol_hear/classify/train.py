@@ -120,7 +120,7 @@ def load_encoder(spec: str) -> Embedder:
     """
     model = load(spec, precision="fp32").model
     if not isinstance(model, Embedder) or isinstance(model, Classifier):
-        raise ClassifyError(f"{spec} is no encoder of ours: give wavebyol_hear[:weights]")
+        raise ClassifyError(f"{spec} is not an encoder of ours: give wavebyol_hear[:weights]")
     return model
 
 

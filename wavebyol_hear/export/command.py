@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = load(spec, precision="fp32")
     model = loaded.model
     if not isinstance(model, Embedder):
-        raise ExportError(f"{spec} is no model of ours: only wavebyol_hear is exported")
+        raise ExportError(f"{spec} is not a model of ours: only wavebyol_hear is exported")
     if args.head and not isinstance(model, Classifier):
         raise ExportError(f"{args.head} holds an encoder without a head: run `wavebyol train`")
     if model.precision != "fp32":

@@ -38,7 +38,7 @@ class ExportedModel(nn.Module):
             raise
         except Exception as error:  # what a foreign file does to a runtime is beyond listing
             reason = " ".join(str(error).split())[:200]
-            raise ExportError(f"{path} is no file of `wavebyol export` ({reason})") from error
+            raise ExportError(f"{path} is not a file of `wavebyol export` ({reason})") from error
         audio = torch.zeros(1, self.sample_rate)
         self.scene_embedding_size = self.timestamp_embedding_size = self(audio).shape[1]
 

@@ -1,4 +1,4 @@
-"""Tables and lists of an archive: what is no text is named with its file."""
+"""Tables and lists of an archive: what is not text is named with its file."""
 
 from pathlib import Path
 

@@ -46,7 +46,7 @@ def test_a_task_is_listed_with_all_its_facts(name: str, listed: tuple[Path, str]
 def test_an_absent_task_says_what_to_put_where(name: str, tmp_path: Path) -> None:
     text = describe(TASKS[name], tmp_path)
     root = tmp_path / (TASKS[name].folder or name)
-    assert f"absent: {root} is no folder; put there {TASKS[name].layout}" in text
+    assert f"absent: {root} is not a folder; put there {TASKS[name].layout}" in text
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Labels of one's own are measured like a published task, from a table or from class folders."""
+"""Labels of the user are measured like a published task, from a table or from class folders."""
 
 import csv
 import shutil

@@ -183,7 +183,7 @@ def test_voxforge_says_which_split_it_took(trees: Path, tmp_path: Path) -> None:
         ("esc50", "ESC-50-master/meta/esc50.csv", "category", "kind", "column category"),
         ("esc50", "ESC-50-master/meta/esc50.csv", ",1,0,", ",9,0,", "line 2: fold '9'"),
         ("urbansound8k", "UrbanSound8K/metadata/UrbanSound8K.csv", ",siren", ",", "no class"),
-        ("nsynth", "nsynth-test/examples.json", "}", "", "no valid JSON"),
+        ("nsynth", "nsynth-test/examples.json", "}", "", "not valid JSON"),
         ("nsynth", "nsynth-test/examples.json", "instrument_family_str", "x", "has no instrument"),
         ("voxceleb1", "iden_split.txt", "3 id10001", "4 id10001", "line 5"),
     ],

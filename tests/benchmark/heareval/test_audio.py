@@ -92,7 +92,7 @@ def no_sound(folder: Path) -> None:
         (absent, "no such file, nor at another rate"),
         (other_rate, "22050 Hz in a folder of one channel at 44100 Hz"),
         (stereo, "2 channels"),
-        (no_sound, "is no audio"),
+        (no_sound, "is not audio"),
     ],
 )
 @pytest.mark.parametrize("rate", [16000, 44100])

@@ -138,7 +138,7 @@ def test_the_map_is_the_one_before_whitening_where_there_is_a_result_of_it(name:
     plain = made("birds", name, 0.7, n=40, classes=4, map=plain.map)
     text = page_of([white, plain])
     assert text.count("components of 50 clips") == 2
-    assert f"before whitening, of {name}" in text
+    assert f"embeddings without whitening ({name})" in text
     assert "components of 40 clips" in page_of([white])
 
 

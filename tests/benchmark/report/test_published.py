@@ -15,7 +15,7 @@ from benchmark.report.tables import published_tables
         ("m,AudioSet,linear,esc50,eighty,,paper", "could not convert.*; give a percentage"),
         ("m,AudioSet,linear,esc50,nan,,paper", "give a percentage"),
         ("m,AudioSet,linear,esc50,80,paper", "needs 7 columns"),
-        ("m,AudioSet,linear,esc50,80,,a\nm,AudioSet,linear,esc50,81,,b", "comes twice"),
+        ("m,AudioSet,linear,esc50,80,,a\nm,AudioSet,linear,esc50,81,,b", "is listed twice"),
     ],
 )
 def test_doubtful_published_figures_are_refused(tmp_path: Path, line: str, message: str) -> None:

@@ -115,7 +115,7 @@ def test_other_bad_arguments_are_one_line(
     for arguments, line in (
         ([str(folders), "--out", str(tmp_path)], "is a folder: name a file"),
         ([str(folders), "--out", str(tmp_path / "no" / "file")], "make it first"),
-        ([str(folders), "--out", out, "--model", "baselines.log_mel"], "is no encoder of ours"),
+        ([str(folders), "--out", out, "--model", "baselines.log_mel"], "is not an encoder of ours"),
         ([str(tmp_path / "absent.csv"), "--out", out], "absent.csv"),
     ):
         assert command.main(["train", *arguments]) == 2

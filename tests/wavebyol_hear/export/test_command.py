@@ -24,7 +24,7 @@ SHIPPED = Path(wavebyol_hear.__file__).parent / "weights" / "slim.safetensors"
         (["--onnx", "no/such/folder/a.onnx"], "there is no folder no/such/folder"),
         (
             ["--program", "a.pt2", "--model", "baselines.log_mel"],
-            "baselines.log_mel is no model of",
+            "baselines.log_mel is not a model of",
         ),
         (["--program", "a.pt2", "--model", "wavebyol_hear:no.file"], "no.file"),
         (["--program", "a.pt2", "--model", "x", "--head", "y"], "drop --model"),
@@ -62,7 +62,7 @@ def test_other_numbers_are_not_written(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.pt2"
     path.write_bytes(b"no program")
-    with pytest.raises(ExportError, match=r"a\.pt2 is no file of `wavebyol export`"):
+    with pytest.raises(ExportError, match=r"a\.pt2 is not a file of `wavebyol export`"):
         ExportedModel(path)
     with pytest.raises(ExportError, match="no exported file"):
         load_exported()
