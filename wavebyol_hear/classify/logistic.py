@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from wavebyol_hear.files.read_ahead import with_progress
+
 L2 = tuple(10.0**power for power in range(2, -5, -1))
 """Penalties that are tried, the strongest first: of the weights of standardized features, beside a
 mean loss per clip."""
-ITERATIONS = 100
+ITERATIONS = 20
+"""Of L-BFGS for each penalty. On 1,200 clips of 35 words, 100 moved the loss by less than 1 %."""
 LEAST_DEVIATION = 1e-6
 
 
@@ -83,25 +86,24 @@ def fit(
         >>> solution.logits(values).argmax(1).tolist()
         [0, 0, 1, 1]
     """
-    rows, wanted = torch.from_numpy(features).double(), torch.from_numpy(targets).double()
-    mean = rows.mean(0)
-    deviation = rows.std(0, correction=0)
+    rows, wanted = torch.from_numpy(features), torch.from_numpy(targets).float()
+    deviation, mean = torch.std_mean(rows, 0, correction=0)
     scale = torch.where(deviation > LEAST_DEVIATION, 1 / deviation, 0.0)
     rows = (rows - mean) * scale
-    axes = None
+    points, axes = rows, None
     if rows.shape[0] < rows.shape[1]:
-        values, vectors = torch.linalg.eigh(rows @ rows.T)
-        kept = values > values[-1] * 1e-10
+        values, vectors = torch.linalg.eigh((rows @ rows.T).double())
+        kept = values > values[-1] * 1e-6
         lengths = values[kept].sqrt()
-        axes = rows.T @ vectors[:, kept] / lengths
-        rows = vectors[:, kept] * lengths
-    variance = rows.square().mean(0)
-    weights, bias = rows.new_zeros(rows.shape[1], wanted.shape[1]), _prior(wanted, multilabel)
+        points = (vectors[:, kept] * lengths).float()
+        axes = (vectors[:, kept] / lengths).float()  # rows.T @ axes are the principal axes
+    variance = points.square().mean(0)
+    weights, bias = points.new_zeros(points.shape[1], wanted.shape[1]), _prior(wanted, multilabel)
     for l2 in penalties:
         curvature = variance / (4 if multilabel else wanted.shape[1]) + l2
-        weights, bias = _search(rows, wanted, weights, bias, curvature.rsqrt()[:, None], l2)
-        whole = (weights if axes is None else axes @ weights) * scale[:, None]
-        yield Solution(whole.T.float().contiguous(), (bias - mean @ whole).float())
+        weights, bias = _search(points, wanted, weights, bias, curvature.rsqrt()[:, None], l2)
+        whole = (weights if axes is None else rows.T @ (axes @ weights)) * scale[:, None]
+        yield Solution(whole.T.contiguous(), bias - mean @ whole)
 
 
 def _prior(targets: Tensor, multilabel: bool) -> Tensor:
@@ -121,8 +123,8 @@ def _search(
     optimizer = torch.optim.LBFGS(
         [point, offset],
         max_iter=ITERATIONS,
-        tolerance_grad=1e-6,
-        tolerance_change=1e-9,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-7,
         line_search_fn="strong_wolfe",
     )
 
@@ -167,7 +169,7 @@ def select(
     multilabel = bool((targets.sum(1) > 1).any())
     folds = ["valid"] if fixed else sorted(set(splits))
     logits = np.zeros((len(L2), *targets.shape), np.float32)
-    for fold in folds:
+    for fold in with_progress(folds, "training", unit="fold"):
         held = split == fold
         train = split == "train" if fixed else ~held
         solutions = fit(features[train], targets[train], L2, multilabel=multilabel)
