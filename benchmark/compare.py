@@ -116,7 +116,13 @@ def _difference(point: Mapping[str, float]) -> str:
 
 def _one_model(path: Path, model: str | None) -> dict[tuple[str, str], Result]:
     """Return the results of one model at a path, by protocol and task."""
-    results = [result for result in read_results(path) if result.unit == "percent"]
+    every = read_results(path)
+    results = [result for result in every if result.unit == "percent"]
+    if not results:
+        raise ResultError(
+            f"{path}: only results of {', '.join(sorted({r.protocol for r in every}))}, for which "
+            "there is no paired test"
+        )
     models = sorted({result.model for result in results})
     if model is None and len(models) > 1:
         raise ResultError(

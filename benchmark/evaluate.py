@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmark.data.clip import BenchmarkError, Task, TaskDataError, missing_data
+from benchmark.data.clip import BenchmarkError, Task, TaskDataError
 from benchmark.data.corrupt import Corruption
 from benchmark.data.hear_folder import HearTask
 from benchmark.data.registry import BAD_SHARE, TaskClips, data_folder, read_clips
@@ -194,8 +194,10 @@ def _with_loss(source: TaskClips, embedded: EmbeddedTask, settings: Settings) ->
         return source.partial
     lost = f"{len(errors)} of {len(source.clips)} clips cannot be used, the first: {errors[0][1]}"
     if not settings.allow_partial:
-        hint = "--allow-partial evaluates on what is left"
-        raise missing_data(source.task, source.root, f"{lost} ({hint})")
+        raise TaskDataError(
+            f"{source.task.name}: {lost}; repair or replace them, or evaluate on the others with "
+            "--allow-partial"
+        )
     return f"{source.partial}; {lost}" if source.partial else lost
 
 

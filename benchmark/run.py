@@ -318,7 +318,7 @@ def main(arguments: Sequence[str] | None = None, journal: "Journal | None" = Non
 
     same = [PROTOCOLS[name].version for name in args.protocols if not PROTOCOLS[name].random]
     if args.seeds > 1 and same:
-        sys.stdout.write(f"{', '.join(same)}: nothing is drawn at random, so one run each\n")
+        sys.stdout.write(f"{', '.join(same)}: no random initialization, so one run\n")
     # The options of a run have the names of its settings.
     settings = Settings(**{f.name: vars(args)[f.name] for f in fields(Settings) if f.name in args})
     asked = args.tasks or ([] if own else DEFAULT_TASKS)

@@ -65,6 +65,15 @@ class Weights(NamedTuple):
     head: Head | None = None
 
 
+def is_ours(path: Path) -> bool:
+    """Return whether a file holds weights in this project's format."""
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError):
+        return False
+
+
 def save_encoder(
     path: str | Path,
     encoder: Encoder,

@@ -46,6 +46,8 @@ class Leaderboard:
     #: over all tasks by model, for models that have all: value, low and high
     means: dict[str, dict[str, float]]
     ranks: dict[str, int]  #: of these; tied models share the first one's
+    #: difference of the first model to the baseline in points: value, low, high; None without one
+    lead: dict[str, float] | None
     failures: dict[tuple[str, str], str]  #: why a pair has no result
 
     def of_task(self, task: str) -> list[Entry]:
@@ -122,7 +124,10 @@ def _leaderboard(
     gaps = [(task, m) for task in tasks for m in models if (task, m) not in by_key]
     failures = {key: reasons.get(key, "not run") for key in gaps}
     entries, present = _compared(by_key, baseline), baseline if baseline in tested else None
-    return Leaderboard(protocol, tasks, models, present, entries, means, ranks, failures)
+    lead = None
+    if baseline in complete[1:]:
+        lead = _difference(own[complete[0]], own[baseline])
+    return Leaderboard(protocol, tasks, models, present, entries, means, ranks, lead, failures)
 
 
 def _compared(by_key: dict[tuple[str, str], Result], baseline: str) -> dict[tuple[str, str], Entry]:
@@ -161,16 +166,21 @@ def _mean(results: Sequence[Result]) -> dict[str, float]:
 
 
 def _tied(one: Sequence[Result], other: Sequence[Result]) -> bool:
-    """Return whether the paired bootstrap's interval of the difference in the mean holds 0.
+    """Return whether the interval of the difference of two models contains 0."""
+    difference = _difference(one, other)
+    return difference is not None and difference["low"] <= 0 <= difference["high"]
 
-    Results on different data are never tied.
+
+def _difference(one: Sequence[Result], other: Sequence[Result]) -> dict[str, float] | None:
+    """Return the difference in the mean over tasks, with the interval of the paired bootstrap.
+
+    None for results on different data, or without clips in common.
     """
     if not all(map(same_data, one, other)):
-        return False
+        return None
     try:
         pairs = zip(one, other, strict=True)
         compared = [compare_pair(a, b, seed=seed) for seed, (a, b) in enumerate(pairs)]
-    except ResultError:  # no clips in common
-        return False
-    difference = mean_difference(compared)
-    return difference["low"] <= 0 <= difference["high"]
+    except ResultError:
+        return None
+    return mean_difference(compared)

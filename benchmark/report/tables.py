@@ -125,10 +125,9 @@ def summary(board: Leaderboard) -> str:
     line = f"{board.protocol}: {first} leads on {over} with {mean['value']:.1f} %"
     line += f" ({mean['low']:.1f} to {mean['high']:.1f})"
     line += f", tied with {', '.join(others)}" if others else ""
-    compared = not any(board.entries[task, first].reason for task in board.tasks)
-    if board.baseline in board.means and board.baseline != first and compared:
-        gain = mean["value"] - board.means[board.baseline]["value"]
-        line += f", {gain:.1f} points above the baseline {board.baseline}"
+    if board.lead and first != board.baseline:
+        gain = "{value:.1f} points ({low:.1f} to {high:.1f})".format(**board.lead)
+        line += f", {gain} above the baseline {board.baseline}"
     return line + "."
 
 

@@ -51,7 +51,10 @@ class Subject:
     def not_converged(self) -> "Subject":
         """Return the subject with the note that a probe's fit stopped early."""
         where = f"{self.source.task.name}, {self.model}"
-        return self.with_note(f"{where}: the fit of a probe stopped at its limit of iterations")
+        return self.with_note(
+            f"{where}: a probe reached its limit of iterations before it converged; its score may "
+            "be slightly off"
+        )
 
     def shared(
         self, protocol: str, seconds: float, provenance: Mapping[str, Any]
@@ -271,7 +274,9 @@ def measure_result(
         elif name == metric:
             raise ProbeError(f"{task.name}: {metric} is not finite on the test clips")
         else:
-            subject = subject.with_note(f"{task.name}: {name} is not finite and left out")
+            subject = subject.with_note(
+                f"{task.name}: {name} is left out, because it is infinite or undefined"
+            )
     provenance = {} if settings is None else {"settings": dict(settings)}
     return Result(
         **subject.shared(protocol, seconds, provenance),

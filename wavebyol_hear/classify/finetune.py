@@ -76,7 +76,8 @@ def finetune_and_score(
     first = Head(
         start.weight, start.bias, head.classes, multilabel=head.multilabel, read_out=head.read_out
     )
-    finetune(model, first, [waves[row] for row in rest], targets[rest], epochs)
+    title = "fine-tuning to measure" if not labeled.fixed else "fine-tuning"
+    finetune(model, first, [waves[row] for row in rest], targets[rest], epochs, title=title)
     scenes = torch.from_numpy(model.embed([paths[row] for row in held]))
     logits = functional.linear(scenes, first.weight, first.bias).numpy()
     reached = score(logits, targets[held], head.multilabel)
@@ -94,6 +95,7 @@ def finetune(
     targets: np.ndarray,
     epochs: int,
     seed: int = 0,
+    title: str = "fine-tuning",
 ) -> None:
     """Train a model and its head in place; nothing is chosen, so nothing has to be held out.
 
@@ -107,6 +109,7 @@ def finetune(
         targets: which clip has which class, bool [clips, classes].
         epochs: passes over the clips, >= 1.
         seed: of order and crops.
+        title: of the progress bar.
     """
     generator = torch.Generator().manual_seed(seed)
     wanted = torch.from_numpy(targets).float()
@@ -122,7 +125,7 @@ def finetune(
     optimizer = torch.optim.AdamW(groups, weight_decay=1e-4)
     steps = epochs * -(-len(waves) // BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in with_progress(range(epochs), "fine-tuning", unit="epoch"):
+    for _ in with_progress(range(epochs), title, unit="epoch"):
         for rows in torch.randperm(len(waves), generator=generator).split(BATCH):
             batch = torch.stack([_crop(waves[row], crop, generator) for row in rows.tolist()])
             logits = functional.linear(model(batch), head.weight, head.bias)

@@ -169,8 +169,8 @@ def select(
     multilabel = bool((targets.sum(1) > 1).any())
     folds = ["valid"] if fixed else sorted(set(splits))
     logits = np.zeros((len(L2), *targets.shape), np.float32)
-    for fold in with_progress(folds, "training", unit="fold"):
-        held = split == fold
+    for i in with_progress(range(len(folds)), "training", unit="fold"):
+        held = split == folds[i]
         train = split == "train" if fixed else ~held
         solutions = fit(features[train], targets[train], L2, multilabel=multilabel)
         for index, solution in enumerate(solutions):

@@ -11,7 +11,8 @@ import numpy as np
 from wavebyol_hear.audio import AudioError, read_audio
 from wavebyol_hear.classify.model import Classifier
 from wavebyol_hear.classify.train import ClassifyError
-from wavebyol_hear.files.atomic import write_text
+from wavebyol_hear.files.atomic import regular, write_text
+from wavebyol_hear.files.read_ahead import with_progress
 from wavebyol_hear.files.sources import Item, Listing
 from wavebyol_hear.files.stores import is_remote
 from wavebyol_hear.hear import load_model
@@ -61,8 +62,12 @@ def run(args: argparse.Namespace) -> int:
     output = csv.writer(_Lines(lines) if args.out else sys.stdout, lineterminator="\n")
     span = ("start", "end") if args.timestamps else ()
     output.writerow(["path", *span, "label", *model.classes])
-    failed = 0
-    for item in listed(args.files):
+    if args.out and args.out.exists() and not _begins_with(args.out, lines[0]):
+        raise ClassifyError(f"--out {args.out} exists and has other columns: name another file")
+    items, failed = list(listed(args.files)), 0
+    numbered = range(len(items))
+    for i in with_progress(numbered, "predicting", unit="file") if args.out else numbered:
+        item = items[i]
         try:
             if item.error:
                 raise AudioError(f"{item.path}: {item.error}")
@@ -75,7 +80,15 @@ def run(args: argparse.Namespace) -> int:
             failed += 1
     if args.out:
         write_text(args.out, "".join(lines))
+        sys.stdout.write(f"{args.out}: {len(lines) - 1} rows\n")
     return FAILED_SOME if failed else 0
+
+
+def _begins_with(path: Path, line: str) -> bool:
+    """Return whether a file begins with a line, as predictions with these columns do."""
+    start = line.encode(errors="replace")
+    with open(path, "rb", opener=regular) as file:
+        return file.read(len(start)) == start
 
 
 class _Lines:

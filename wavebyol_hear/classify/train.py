@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wavebyol_hear.audio import AudioError, read_audio
+from wavebyol_hear.checkpoint import is_ours
 from wavebyol_hear.classify.finetune import finetune_and_score
 from wavebyol_hear.classify.logistic import Selection, select
 from wavebyol_hear.classify.model import Classifier, save_classifier
@@ -67,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         raise ClassifyError(f"--finetune is {args.finetune}: give epochs, 1 or more")
     if args.out.is_dir():
         raise ClassifyError(f"--out {args.out} is a folder: name a file")
+    if args.out.exists() and not is_ours(args.out):
+        raise ClassifyError(f"--out {args.out} exists and is not a classifier: name another file")
     if not args.out.parent.is_dir():
         raise ClassifyError(
             f"--out {args.out}: there is no folder {args.out.parent}: make it first"
@@ -104,8 +107,8 @@ def run(args: argparse.Namespace) -> int:
         facts["finetune"] = {"epochs": args.finetune, "score": tuned.score, "of": tuned.held}
         what = "mean average precision" if labeled.multilabel else "accuracy"
         sys.stdout.write(
-            f"fine-tuned, epochs: {args.finetune}; {what} on {tuned.held}, left out for that: "
-            f"{100 * tuned.score:.1f} %, the head alone {100 * tuned.before:.1f} %\n"
+            f"fine-tuned for {args.finetune} epochs: {what} on {tuned.held} (not trained on) "
+            f"{100 * tuned.score:.1f} %, without fine-tuning {100 * tuned.before:.1f} %\n"
         )
     save_classifier(args.out, model, head, facts)
     sys.stdout.write(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB\n")
@@ -138,9 +141,12 @@ def embed(model: Embedder, labeled: LabeledFiles) -> tuple[np.ndarray, list[str]
     paths = [labeled.root / file.path for file in labeled.files]
     features = np.zeros((len(paths), model.scene_embedding_size), np.float32)
     bad: dict[int, str] = {}
-    starts = range(0, len(paths), FILES_AT_ONCE)
-    for start in with_progress(starts, "embedding", unit=f"{FILES_AT_ONCE} clips"):
-        rows = np.arange(start, min(start + FILES_AT_ONCE, len(paths)))
+    waiting: list[int] = []
+    for row in with_progress(range(len(paths)), "embedding"):
+        waiting.append(row)
+        if len(waiting) < FILES_AT_ONCE and row < len(paths) - 1:
+            continue
+        rows, waiting = np.array(waiting), []
         try:
             features[rows] = model.embed([paths[row] for row in rows])
         except AudioError:
@@ -171,7 +177,10 @@ def summary(labeled: LabeledFiles, result: Selection) -> str:
     """Return the score in words, and the commonest confusions."""
     what = "mean average precision" if labeled.multilabel else "accuracy"
     if labeled.fixed:
-        text = f"{what} on the test part: {100 * result.score:.1f} % (l2 {result.l2:g})"
+        text = (
+            f"{what} on the {len(result.rows)} test clips: {100 * result.score:.1f} % "
+            f"(l2 {result.l2:g}); the saved classifier is fitted to the other clips"
+        )
     else:
         low, high = (100 * bound(result.of_folds) for bound in (min, max))
         text = (

@@ -63,9 +63,11 @@ def run(args: argparse.Namespace) -> int:
         raise ExportError("nothing to write: give --onnx FILE or --program FILE")
     if args.int8 and not args.onnx:
         raise ExportError("--int8 is of ONNX files: give --onnx FILE")
-    for path in (args.onnx, args.program):
+    for path, ending in ((args.onnx, ".onnx"), (args.program, ".pt2")):
         if path and not path.parent.is_dir():
             raise ExportError(f"{path}: there is no folder {path.parent}: make it first")
+        if path and path.exists() and path.suffix != ending:
+            raise ExportError(f"{path} exists and is not called *{ending}: name another file")
     if args.head and args.model:
         raise ExportError("--head and --model: a classifier's file holds its encoder, drop --model")
     spec = f"wavebyol_hear:{args.head}" if args.head else args.model or "wavebyol_hear"
@@ -120,6 +122,7 @@ class Exported:
 def write(args: argparse.Namespace, exported: Exported, metadata: dict[str, str]) -> None:
     """Write the files that are asked for."""
     metadata |= {"classes": exported.classes} if exported.classes else {}
+    sys.stderr.write("exporting ...\n")
     if args.program:
         try:
             data = program_bytes(exported.network, {**metadata, "weights": "float32"})
@@ -152,6 +155,7 @@ def deliver(
     Raises:
         ExportError: the numbers differ by more than `TOLERANCE` where they are to be `exact`.
     """
+    sys.stderr.write(f"comparing {path} with torch ...\n")
     run, _ = runner(data)
     comparison = compare(exported.reference, run)
     if exact:

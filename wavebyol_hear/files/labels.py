@@ -96,13 +96,12 @@ def read_labels(
     if len(groups) < 2:
         raise TableError(f"{source}: the only class is {min(groups)!r}; two or more are needed")
     _check_classes(source, rows, groups)
-    if given == "split":
-        rows, note = _with_validation(source, rows, seed)
-    elif given == "fold":
-        note = f"folds as in {source.name}"
-    else:
+    note = f"folds as in {source.name}"
+    if not given:
         rows, note = _with_folds(source, rows, min(map(len, groups.values())), seed)
     _check_split(source, rows, fixed=given == "split")
+    if given == "split":
+        rows, note = _with_validation(source, rows, seed)
     return LabeledFiles(source, root, rows, tuple(sorted(groups)), given == "split", note)
 
 
@@ -196,7 +195,7 @@ def _with_folds(source: Path, rows: Rows, fewest: int, seed: int) -> tuple[Rows,
     count = max(3, min(FOLDS, fewest))
     groups = len({row.group for row in rows})
     if groups < count:
-        raise TableError(f"{source}: {groups} groups make no {count} folds; add some")
+        raise TableError(f"{source}: {groups} groups are too few for {count} folds; add more")
     drawn = _drawn_folds(rows, count, seed)
     kept = "groups kept whole, " if groups < len(rows) else ""
     rows = [replace(row, split=f"fold{i + 1}") for row, i in zip(rows, drawn, strict=True)]

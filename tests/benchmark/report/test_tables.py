@@ -71,7 +71,7 @@ def test_tied_models_are_marked_and_stand_in_one_group() -> None:
     line = summary(board)
     assert f"{first} leads on birds" in line
     assert f"tied with {second}" in line
-    assert f"points above the baseline {BASE}" in line
+    assert f"points (46.5 to 57.8) above the baseline {BASE}" in line
 
 
 def test_a_missing_result_is_a_dash_with_its_reason() -> None:

@@ -183,7 +183,10 @@ def test_a_measure_that_is_not_finite_is_left_out_and_the_first_must_be(tmp_path
         }
     }
     assert [fold["strength"] for fold in result.folds] == [0.5, 0.25]
-    assert result.notes == ["a note", "toy: d_prime is not finite and left out"]
+    assert result.notes == [
+        "a note",
+        "toy: d_prime is left out, because it is infinite or undefined",
+    ]
     assert (result.unit, result.hear_task, result.untrained) == ("own", "esc50", True)
     alone = measure_result(asked, "x-1", {"test": {"mAP": 0.25}}, metric="mAP", seconds=2.0)
     assert alone.metrics == {"mAP": {"value": 0.25}}

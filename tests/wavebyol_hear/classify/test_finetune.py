@@ -43,7 +43,7 @@ def test_the_command_saves_the_trained_encoder(
     spec = ["--model", "wavebyol_hear?preset=slim&pooling=global"]
     assert command.main(["train", str(folders), "--out", str(out), "--finetune", "1", *spec]) == 0
     text = capsys.readouterr().out
-    assert "fine-tuned, epochs: 1; accuracy on fold1, left out for that: 100.0 %, the head" in text
+    assert "fine-tuned for 1 epochs: accuracy on fold1 (not trained on) 100.0 %, without" in text
     model = load_model(str(out))
     assert isinstance(model, Classifier)
     plain = load_model(preset="slim").encoder.state_dict()["features.0.weight"]

@@ -48,12 +48,25 @@ def test_windows_say_when(
     soundfile.write(path, np.concatenate([sound("low", 1, 2.0), sound("high", 1, 2.0)]), 16_000)
     arguments = ["--timestamps", "--window", "1", "--hop", "1", "--out", str(tmp_path / "out.csv")]
     assert command.main(["predict", str(classifier), str(path), *arguments]) == 0
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == f"{tmp_path / 'out.csv'}: 4 rows\n"
     rows = table((tmp_path / "out.csv").read_text())
     assert [(row["start"], row["end"]) for row in rows] == [
         (f"{i}.000", f"{i + 1}.000") for i in range(4)
     ]
     assert [row["label"] for row in rows] == ["low", "low", "high", "high"]
+    assert command.main(["predict", str(classifier), str(path), *arguments]) == 0  # once more
+
+
+def test_only_predictions_are_replaced(
+    classifier: Path, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wave = folders / "low" / "0.wav"
+    (tmp_path / "labels.csv").write_text("path,label\na.wav,low\n")
+    for out in (tmp_path / "labels.csv", classifier, wave):
+        kept = out.read_bytes()
+        assert command.main(["predict", str(classifier), str(wave), "--out", str(out)]) == 2
+        assert "name another file" in capsys.readouterr().err
+        assert out.read_bytes() == kept
 
 
 def test_a_file_that_cannot_be_read_is_named_and_passed_over(

@@ -69,7 +69,7 @@ def test_a_fixed_split_is_scored_on_its_test_part(
     lines = [f"{row},{parts[i % 4]}" for i, row in enumerate(rows(lambda kind, _: str(len(kind))))]
     table = write(tmp_path, "\n".join(["path,label,split", *lines]))
     assert command.main(["train", str(table), "--out", str(tmp_path / "mine"), *MODEL]) == 0
-    assert "accuracy on the test part: 100.0 %" in capsys.readouterr().out
+    assert "accuracy on the 3 test clips: 100.0 %" in capsys.readouterr().out
     model = load_model(str(tmp_path / "mine"))
     assert isinstance(model, Classifier)
     assert model.classes == ("3", "4", "5")  # numbers are names
@@ -115,13 +115,16 @@ def test_other_bad_arguments_are_one_line(
     for arguments, line in (
         ([str(folders), "--out", str(tmp_path)], "is a folder: name a file"),
         ([str(folders), "--out", str(tmp_path / "no" / "file")], "make it first"),
+        ([str(folders), "--out", str(folders / "low" / "0.wav")], "exists and is not a classifier"),
         ([str(folders), "--out", out, "--model", "baselines.log_mel"], "is not an encoder of ours"),
         ([str(tmp_path / "absent.csv"), "--out", out], "absent.csv"),
     ):
+        kept = {path: path.read_bytes() for path in folders.rglob("*.wav")}
         assert command.main(["train", *arguments]) == 2
         error = capsys.readouterr().err
         assert line in error
         assert error.count("\n") == 1
+        assert kept == {path: path.read_bytes() for path in kept}
 
 
 def test_damaged_files_are_named_and_left_out(

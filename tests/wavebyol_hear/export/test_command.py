@@ -22,6 +22,7 @@ SHIPPED = Path(wavebyol_hear.__file__).parent / "weights" / "slim.safetensors"
         ([], "nothing to write"),
         (["--program", "a.pt2", "--int8"], "--int8 is of ONNX files"),
         (["--onnx", "no/such/folder/a.onnx"], "there is no folder no/such/folder"),
+        (["--onnx", __file__], "exists and is not called *.onnx"),
         (
             ["--program", "a.pt2", "--model", "baselines.log_mel"],
             "baselines.log_mel is not a model of",
