@@ -26,12 +26,11 @@ from wavebyol_hear.audio import (
     open_decoder,
 )
 from wavebyol_hear.files import foreign_codecs
+from wavebyol_hear.files.foreign_codecs import NAME
 
 LONG_BYTES = 1 << 26
 """Decoded to more than this, all channels together, a file is resampled block by block to disk."""
 READ_BYTES = 1 << 20
-NAME = "the audio"
-"""How messages call it, since what it is called lies outside: a path, a member, a row."""
 
 
 class _Slice(io.RawIOBase):
@@ -157,7 +156,7 @@ def blocks_of(source: Source) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
     """
     with _opened(source) as file:
         if foreign_codecs.is_foreign(file):
-            with foreign_codecs.opened(file, NAME) as decoded:
+            with foreign_codecs.opened(file) as decoded:
                 yield decoded
         else:
             with open_decoder(file) as sound:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.command import readable
+from wavebyol_hear.files.foreign_codecs import NAME
 from wavebyol_hear.files.read_ahead import Unavailable
 from wavebyol_hear.files.stores import opened
 
@@ -29,7 +30,7 @@ class Failure(NamedTuple):
 
 def failure_of(name: str, why: str) -> Failure:
     """Return a failure by an error's message, on one line and without the file's name before it."""
-    reason = why.removeprefix(f"{name}: ").removeprefix("the audio: ")
+    reason = why.removeprefix(f"{name}: ").removeprefix(f"{NAME}: ")
     reason = " ".join(readable(reason).split())
     return Failure(readable(name), reason, isinstance(why, Unavailable))
 

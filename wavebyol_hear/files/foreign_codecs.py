@@ -9,6 +9,7 @@ import numpy as np
 from wavebyol_hear.audio import AudioError
 from wavebyol_hear.files.extras import MissingExtraError, require
 
+NAME = "the audio"  #: in messages, as what it is called lies outside: a path, a member, a row
 ASF = bytes.fromhex("3026b2758e66cf11")
 CUT_SAMPLES = 4096
 """Missing at the end, more than encoders and containers disagree on: the file was cut off."""
@@ -25,53 +26,47 @@ def is_foreign(file: BinaryIO) -> bool:
 
 
 def header(file: BinaryIO) -> tuple[int, int, int]:
-    """Return rate in Hz, samples and channels as the container states them; zeros without PyAV."""
-    try:
-        av = require("av", "av", "")
-    except MissingExtraError:
-        return 0, 0, 0
-    with _translated("", av), av.open(file) as container:
-        stream = _audio(container, "")
+    """Return rate in Hz, samples and channels as the container states them.
+
+    Raises:
+        AudioError: as of `opened`.
+    """
+    with _container(file) as (av, container, stream):
         guess = round((container.duration or 0) / av.time_base * stream.rate)
         return stream.rate, _promised(container, stream) or guess, stream.channels
 
 
 @contextmanager
-def opened(file: BinaryIO, name: str) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+def opened(file: BinaryIO) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
     """Open a file for decoding: its rate in Hz and blocks float32 [n, channels].
 
     Raises:
         AudioError: PyAV is not installed, or the file is damaged or holds no audio.
     """
-    try:
-        av = require("av", "av", "this format (M4A, AAC, WMA or WebM)")
-    except MissingExtraError as error:
-        raise AudioError(f"{name}: {error}") from error
-    with _translated(name, av), av.open(file) as container:
-        stream = _audio(container, name)
+    with _container(file) as (av, container, stream):
         stream.thread_type = "NONE"  # files are decoded side by side as it is
         yield stream.rate, _trimmed(_blocks(av, container, stream), _promised(container, stream))
 
 
 @contextmanager
-def _translated(name: str, av: Any) -> Iterator[None]:  # noqa: ANN401
-    """Turn FFmpeg's errors into AudioErrors."""
+def _container(file: BinaryIO) -> Iterator[tuple[Any, Any, Any]]:
+    """Open a file: PyAV, the container and its first audio stream; errors are AudioErrors."""
     try:
-        yield
+        av = require("av", "av", "this format (M4A, AAC, WMA or WebM)")
+    except MissingExtraError as error:
+        raise AudioError(f"{NAME}: {error}") from error
+    try:
+        with av.open(file) as container:
+            if not container.streams.audio:
+                raise AudioError(f"{NAME}: holds no audio stream; drop it from the list")
+            yield av, container, container.streams.audio[0]
     except EOFError as error:
-        raise AudioError(f"{name}: cut off {error}; fetch the file again") from error
+        raise AudioError(f"{NAME}: cut off {error}; fetch the file again") from error
+    except AudioError:
+        raise
     except (av.FFmpegError, ValueError, OSError) as error:
-        if isinstance(error, AudioError):
-            raise
         reason = " ".join(str(error).split())
-        raise AudioError(f"{name}: not readable as audio ({reason}); replace the file") from error
-
-
-def _audio(container: Any, name: str) -> Any:  # noqa: ANN401
-    """Return the first audio stream."""
-    if not container.streams.audio:
-        raise AudioError(f"{name}: holds no audio stream; drop it from the list")
-    return container.streams.audio[0]
+        raise AudioError(f"{NAME}: not readable as audio ({reason}); replace the file") from error
 
 
 def _promised(container: Any, stream: Any) -> int | None:  # noqa: ANN401
