@@ -34,7 +34,7 @@ from benchmark.results.schema import Result, ResultKey
 from wavebyol_hear.files.embed_ray import connect
 from wavebyol_hear.files.extras import require
 from wavebyol_hear.files.hear_module import load
-from wavebyol_hear.files.read_ahead import planned_batches
+from wavebyol_hear.files.read_ahead import Reader
 
 RETRIES = 2
 """Times that a pair is repeated when its worker is lost."""
@@ -123,8 +123,9 @@ def fill(
 ) -> None:
     """Embed all rows that are not done, on the cluster; see `Embedder.fill`."""
     ray = require("ray", "ray", "--engine ray")
-    array, paths, reading = embedder.array, embedder.paths, (batch_seconds, min_samples)
-    plan = list(planned_batches(paths, array.todo(), embedder.model.sample_rate, *reading))
+    array, paths = embedder.array, embedder.paths
+    reader = Reader(paths, embedder.model.sample_rate, min_samples=min_samples)
+    plan = list(reader.plan(array.todo(), batch_seconds))
     share, resources = _share(settings), ray.cluster_resources()
     most = int(resources.get("CPU", 0) // share["num_cpus"])
     most = min(most, int(resources.get("GPU", 0))) if share["num_gpus"] else most

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wavebyol_hear.audio import MAX_UPSAMPLING, AudioError, AudioUnavailableError
-from wavebyol_hear.files.read_ahead import Unavailable, of_one_length, plan_batches, read_batches
+from wavebyol_hear.files.read_ahead import Reader, Unavailable, of_one_length, plan_batches
 
 BATCH_SECONDS = 60.0
 FEWEST_SAMPLES = 32
@@ -99,10 +99,8 @@ def _read(
     Raises:
         AudioError: a file cannot be used; those before it were embedded for nothing.
     """
-    batches = read_batches(
-        files, range(len(files)), rate, workers, batch_seconds, min_samples=min_samples
-    )
-    with closing(batches):
+    reader = Reader(files, rate, min_samples=min_samples)
+    with closing(reader.batches(range(len(files)), workers, batch_seconds)) as batches:
         for batch in batches:
             waves = []
             for row, wave in batch:

@@ -18,10 +18,10 @@ from wavebyol_hear.files.memory import PeakMemory
 from wavebyol_hear.files.model_spec import one_line
 from wavebyol_hear.files.read_ahead import (
     Batch,
+    Reader,
     Transform,
     Unavailable,
     of_one_length,
-    read_batches,
 )
 from wavebyol_hear.files.threads import OtherLoad
 
@@ -83,7 +83,7 @@ class Embedder:
     ) -> None:
         """Embed all rows that are not done, with a progress bar; an interruption loses nothing.
 
-        Files are read as `read_batches` says, which knows all arguments but the bar's title.
+        Files are read as `Reader` says, which knows all arguments but the bar's title.
         `rows` are embedded in place of all.
 
         Raises:
@@ -94,10 +94,10 @@ class Embedder:
         peak, other = PeakMemory(self.model.device), OtherLoad()
         start = saved = time.monotonic()
         before = progress.seconds
-        reading = (self.paths, todo, self.model.sample_rate, workers, batch_seconds, transform)
+        reader = Reader(self.paths, self.model.sample_rate, transform, min_samples)
         with tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar, reading_ahead(title):
             try:
-                with closing(read_batches(*reading, min_samples=min_samples)) as batches:
+                with closing(reader.batches(todo, workers, batch_seconds)) as batches:
                     for batch in batches:
                         self.embed(batch)
                         bar.update(len(batch))

@@ -18,7 +18,7 @@ from benchmark.embed.fingerprint import content_hashes, data_fingerprint
 from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.hear_module import EncodeError, HearModel
 from wavebyol_hear.files.model_spec import HearError
-from wavebyol_hear.files.read_ahead import Batch, ahead, of_one_length, read_batches
+from wavebyol_hear.files.read_ahead import Batch, Reader, ahead, of_one_length
 
 LARGEST_HOP_MS = 50.0
 REGULAR_MS = 1.0
@@ -77,10 +77,11 @@ def embed_events(
         lengths = of_one_length(read)
         return [x for rows, waves in lengths for x in _embed(model, rows, waves, calls, notes)]
 
+    reader = Reader(paths, model.sample_rate)
     with (
         tqdm(total=len(todo), desc=title, unit="clip", delay=1) as bar,
         reading_ahead(title),
-        closing(read_batches(paths, todo, model.sample_rate, workers, batch_seconds)) as batches,
+        closing(reader.batches(todo, workers, batch_seconds)) as batches,
         # Writing a clip's frames takes as long as embedding a short one: side by side.
         closing(ahead(embedded, batches, min(workers, 1))) as done,
     ):

@@ -18,7 +18,7 @@ from benchmark.probes.linear import LinearProbe
 from benchmark.probes.rows import ProbeError
 from wavebyol_hear.files.hear_module import HearModel
 from wavebyol_hear.files.model_spec import HearError
-from wavebyol_hear.files.read_ahead import of_one_length, read_batches
+from wavebyol_hear.files.read_ahead import Reader, of_one_length
 
 BATCH_SECONDS = 64.0
 MIN_BIAS = -20.0
@@ -137,8 +137,8 @@ def score_clips(classifier: Classifier, setup: Setup, rows: np.ndarray) -> ClipS
     classifier.eval()
     predicted = np.full(len(rows), -1, dtype=np.int64)
     total = 0.0
-    reading = setup.paths, rows.tolist(), setup.hear.sample_rate, setup.workers, BATCH_SECONDS
-    with closing(read_batches(*reading)) as batches:
+    reader = Reader(setup.paths, setup.hear.sample_rate)
+    with closing(reader.batches(rows, setup.workers, BATCH_SECONDS)) as batches:
         for batch in batches:
             for some, block in of_one_length(zip(*setup.readable(batch), strict=True)):
                 with torch.no_grad():

@@ -17,7 +17,7 @@ from benchmark.embed.embed import embed_task
 from tools.speed.clock import Figure, Plan, interleaved
 from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.memory import PeakMemory
-from wavebyol_hear.files.read_ahead import read_batches
+from wavebyol_hear.files.read_ahead import Reader
 
 RATE, FILE_RATE = 16_000, 44_100
 TINY_SAMPLES = 1_600
@@ -49,7 +49,7 @@ def decode(plan: Plan) -> list[Figure]:
             write_noise(Path(path), 5 * FILE_RATE, FILE_RATE, number)
 
         def ours() -> None:
-            for _ in read_batches(paths, range(count), RATE, plan.workers, 64.0):
+            for _ in Reader(paths, RATE).batches(range(count), plan.workers, 64.0):
                 pass
 
         def processes() -> None:

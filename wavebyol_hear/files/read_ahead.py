@@ -101,6 +101,36 @@ class Reader:
         except AudioError as error:
             return why_unread(error)
 
+    def plan(self, rows: Sequence[int] | np.ndarray, batch_seconds: float) -> Iterator[list[int]]:
+        """Yield rows in batches, by headers; of some batches in a row, it makes the same again."""
+        lengths = np.fromiter(map(self._length, with_progress(rows, "reading lengths")), np.int64)
+        return plan_batches(np.asarray(rows), lengths, int(batch_seconds * self.sample_rate))
+
+    def _length(self, row: int) -> int:
+        rate, count = audio_header(self.paths[row])
+        return max(self.min_samples, round(count * self.sample_rate / rate) if rate else 0)
+
+    def batches(
+        self, rows: Sequence[int] | np.ndarray, workers: int, batch_seconds: float
+    ) -> Generator[Batch, None, None]:
+        """Decode rows in batches of equal length, the longest first, ahead of whoever takes them.
+
+        Args:
+            rows: wanted.
+            workers: threads that decode; 0 decodes in the caller's.
+            batch_seconds: maximum of audio in a batch, in seconds; a longer clip goes alone.
+        """
+        # All threads share each batch: the first comes soon, and none is alone with the last.
+        parts = max(1, workers)
+        pieces = (
+            batch[len(batch) * part // parts : len(batch) * (part + 1) // parts]
+            for batch in self.plan(rows, batch_seconds)
+            for part in range(parts)
+        )
+        with closing(ahead(self.read_all, pieces, workers)) as read:
+            while batch := list(chain.from_iterable(islice(read, parts))):
+                yield batch
+
 
 def padded(wave: np.ndarray, min_samples: int) -> np.ndarray:
     """Return a wave, zero-padded evenly on both sides where it is shorter, as a model itself would.
@@ -160,48 +190,3 @@ def with_progress(rows: Iterable[int], what: str, unit: str = "clip") -> Iterabl
         return rows
     bar: Iterable[int] = tqdm(rows, desc=what, unit=unit, leave=False, delay=1)
     return bar
-
-
-def planned_batches(
-    paths: Sequence[str],
-    rows: Sequence[int] | np.ndarray,
-    sample_rate: int,
-    batch_seconds: float,
-    min_samples: int = 0,
-) -> Iterator[list[int]]:
-    """Yield the batches of `read_batches`; of some of them in a row, it makes the same again."""
-
-    def length(row: int) -> int:
-        rate, count = audio_header(paths[row])
-        return max(min_samples, round(count * sample_rate / rate) if rate else 0)
-
-    lengths = np.fromiter(map(length, with_progress(rows, "reading lengths")), np.int64)
-    return plan_batches(np.asarray(rows), lengths, int(batch_seconds * sample_rate))
-
-
-def read_batches(
-    paths: Sequence[str],
-    rows: Sequence[int] | np.ndarray,
-    sample_rate: int,
-    workers: int,
-    batch_seconds: float,
-    transform: Transform | None = None,
-    min_samples: int = 0,
-) -> Generator[Batch, None, None]:
-    """Decode rows in batches of equal length, the longest first, ahead of whoever takes them.
-
-    Files are as `Reader` has them, of which `rows` are wanted; with 0 workers the caller decodes.
-    A batch holds `batch_seconds` of audio at most, or one clip that is longer.
-    """
-    plan = planned_batches(paths, rows, sample_rate, batch_seconds, min_samples)
-    # All threads share each batch: the first comes soon, and none is alone with the last.
-    parts = max(1, workers)
-    pieces = (
-        batch[len(batch) * part // parts : len(batch) * (part + 1) // parts]
-        for batch in plan
-        for part in range(parts)
-    )
-    reader = Reader(paths, sample_rate, transform, min_samples)
-    with closing(ahead(reader.read_all, pieces, workers)) as read:
-        while batch := list(chain.from_iterable(islice(read, parts))):
-            yield batch
