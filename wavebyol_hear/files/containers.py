@@ -149,11 +149,15 @@ def _beside(name: str, table: str, path: str) -> Clip:
 def _unreadable(name: str, error: Exception) -> Clip:
     """Return an entry for a shard or table that cannot be read, or not to its end."""
     reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-    passing = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
-    if isinstance(error, urllib.error.HTTPError):
-        passing = error.code >= 500
     text = f"cannot be read, or not to its end ({reason}); fetch it again"
-    return Clip(name, None, Unavailable(text) if passing else text)
+    return Clip(name, None, Unavailable(text) if _may_pass(error) else text)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether another try may succeed."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code >= 500
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
 
 
 def _download(url: str, file: BinaryIO) -> None:
@@ -178,12 +182,7 @@ def _download(url: str, file: BinaryIO) -> None:
             if promised is not None and file.tell() != int(promised):
                 raise OSError(f"{file.tell()} of {promised} bytes came")
             return
-        except urllib.error.HTTPError as error:
-            if error.code < 500 or wait is None:
+        except OSError as error:
+            if wait is None or isinstance(error, PermissionError) or not _may_pass(error):
                 raise
-        except (FileNotFoundError, PermissionError):
-            raise
-        except OSError:
-            if wait is None:
-                raise
-        time.sleep(wait)
+            time.sleep(wait)
