@@ -88,7 +88,19 @@ class AudioNtt2020(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return one vector per step of 8 frames; see the class."""
-        maps = self.features(image)  # [B, 64, 8, T / 8]
+        return self.steps(self.features(image))
+
+    def blocks(self, image: Tensor) -> list[Tensor]:
+        """Return the maps of the three blocks: [B, 64, 32, T // 2] to [B, 64, 8, T // 8]."""
+        maps, blocks = image, []
+        for layer in self.features:
+            maps = layer(maps)
+            if isinstance(layer, nn.ReLU):
+                blocks.append(maps)
+        return blocks
+
+    def steps(self, maps: Tensor) -> Tensor:
+        """Return one vector per step of the last maps: [B, 64, 8, T // 8] -> [B, T // 8, d]."""
         steps: Tensor = self.fc(maps.permute(0, 3, 2, 1).flatten(2))  # order: mel, channel
         return steps
 
@@ -137,19 +149,10 @@ class ByolAModel(nn.Module):
         """
         image = self.image(pad_to(prepare(audio, self), CROP))
         if self.pooling == "contrast":
-            return pool_stages(self.stages(image))
+            blocks = self.network.blocks(image)
+            steps = self.network.steps(blocks[-1])
+            return pool_stages([image, *blocks, steps.mT[:, :, None]])
         return pool(self.network(image))
-
-    def stages(self, image: Tensor) -> list[Tensor]:
-        """Return the image, every block's maps and the last layer's steps, [B, C, rows, T] each."""
-        stages = [image]
-        maps = image
-        for layer in self.network.features:
-            maps = layer(maps)
-            if isinstance(layer, nn.ReLU):
-                stages.append(maps)
-        steps = self.network.fc(maps.permute(0, 3, 2, 1).flatten(2))
-        return [*stages, steps.mT[:, :, None]]
 
 
 def load_model(

@@ -137,12 +137,9 @@ class Stages(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the direction and the means; see the class."""
-        maps, means = image, list[Tensor]()
-        for layer in self.encoder.features:
-            maps = layer(maps)
-            if isinstance(layer, nn.ReLU):
-                means.append(maps.float().mean(3).mT.flatten(1))  # order: mel, channel
-        vector = pool(self.encoder.fc(maps.permute(0, 3, 2, 1).flatten(2)))
+        blocks = self.encoder.blocks(image)
+        means = [maps.float().mean(3).mT.flatten(1) for maps in blocks]  # order: mel, channel
+        vector = pool(self.encoder.steps(blocks[-1]))
         return normalize(self.key(vector).float(), dim=1), means
 
 

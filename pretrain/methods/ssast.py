@@ -10,6 +10,7 @@ dropped at random (the authors' wrap around the right edge and never mask the fi
 patch); short crops; AdamW; and the filter bank is normalized by statistics of the first batches.
 """
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -116,13 +117,8 @@ class Ssast(Method):
         )
         self.mask_embed = nn.Parameter(torch.empty(1, 1, config.width))
         nn.init.xavier_normal_(self.mask_embed)
+        self.patches = math.prod(self.encoder.grid)
         self.masked = max(2, round(config.masked * self.patches))
-
-    @property
-    def patches(self) -> int:
-        """Patches of a crop."""
-        rows, columns = self.encoder.grid
-        return rows * columns
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch and the mean tokens of both passes; see `Method`."""
