@@ -7,7 +7,6 @@ what differs from them. A key that does not exist is an error that names its nea
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -241,8 +240,8 @@ def read_config(preset: str, path: str | None = None, sets: Iterable[str] = ()) 
     Raises:
         SettingsError: an unknown preset, file, key or a value of the wrong type or range.
     """
-    folder = resources.files("pretrain") / "configs"
-    names = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir())
+    folder = Path(__file__).with_name("configs")
+    names = sorted(file.stem for file in folder.glob("*.yaml"))
     if preset not in names:
         raise SettingsError(f"preset {preset!r} is unknown: it is one of {', '.join(names)}")
     files = [folder / f"{preset}.yaml", *([Path(path)] if path is not None else [])]

@@ -34,23 +34,20 @@ def process_group(device: str, meet: str = "env://") -> Iterator[torch.device]:
     Raises:
         ValueError: `cuda` where torch finds no GPU.
     """
-    kind = device
-    if device == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
-    if kind == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError("torch finds no GPU here: give --device cpu, or a CUDA build of torch")
-        kind = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise ValueError("torch finds no GPU here: give --device cpu, or a CUDA build of torch")
+    kind, backend = "cpu", "gloo"
+    if device != "cpu" and found:
+        kind, backend = f"cuda:{os.environ.get('LOCAL_RANK', '0')}", "nccl"
         torch.cuda.set_device(kind)
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if several:
-        backend = "nccl" if kind.startswith("cuda") else "gloo"
-        number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        dist.init_process_group(backend, meet, rank=number, world_size=count)
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1:
+        dist.init_process_group(backend, meet, rank=int(os.environ["RANK"]), world_size=count)
     try:
         yield torch.device(kind)
     finally:
-        if several:
+        if count > 1:
             # A wrapped network that goes after the group is the last to hold it, and waits for
             # its threads while they wait for Python's lock.
             gc.collect()

@@ -150,10 +150,6 @@ class Monitor:
             self.lines.close()
             self.board.close()
 
-    def advance(self) -> None:
-        """Move the bar by one step."""
-        self.bar.update()
-
     def write(self, step: int, values: dict[str, float]) -> None:
         """Write one line of values, and warn once where the projections collapse."""
         if not self.active:

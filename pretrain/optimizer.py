@@ -6,7 +6,7 @@ import adamp
 import torch
 from torch import Tensor, nn
 
-from pretrain.config import OptimConfig
+from pretrain.config import ByolConfig, OptimConfig
 
 FILTERS = ("front_end.taps", "front_end.averaging")
 
@@ -28,11 +28,12 @@ def learning_rate(step: int, config: OptimConfig) -> float:
     return peak
 
 
-def target_decay(step: int, *, first: float, last: float, steps: int) -> float:
-    """Return tau, the share of the target kept at a step: a cosine from `first` to `last`.
+def target_decay(step: int, config: ByolConfig, steps: int) -> float:
+    """Return the share of the target kept at a step: a cosine from `tau` to `tau_final`.
 
     Source: BYOL (arXiv 2006.07733), section 3.3.
     """
+    first, last = config.tau, config.tau_final
     return last - (last - first) * (math.cos(math.pi * min(1.0, step / steps)) + 1) / 2
 
 

@@ -106,9 +106,7 @@ class Learner:
         byol = self.config.byol
         if byol.tau_every == "epoch" and (step + 1) % self.epoch_steps:
             return 1.0
-        return target_decay(
-            step, first=byol.tau, last=byol.tau_final, steps=self.config.optim.steps
-        )
+        return target_decay(step, byol, self.config.optim.steps)
 
 
 def train(config: Config, data: Store | ShardStream, out: Path, device: torch.device) -> Path:
@@ -144,7 +142,6 @@ class _Run:
         self.config, self.data, self.views, self.learner = config, views.data, views, learner
         self.state, self.out = out / "state.pt", out
         self.clock, self.losses = Clock(learner.device), list[Tensor]()
-        self.saved = time.monotonic()
 
     def finish(self) -> Path:
         """Do the steps that the run still lacks, write its weights and return their path."""
@@ -159,13 +156,15 @@ class _Run:
                 done = step + 1
                 projections, view_a = self._step(step)
                 if done % run.log_every == 0 or done == steps:
-                    monitor.write(done, self._figures(step, projections, view_a))
+                    figures = self._figures(step, projections, view_a)
+                    monitor.write(done, figures)
+                    self._hold_where_leaking(figures)
                     self.clock.lap("log")
                 if probe is not None and done % run.probe_every == 0 and rank() == 0:
                     accuracy = knn_accuracy(self.learner.method, *probe, self.learner.device)
                     monitor.write(done, {"knn": accuracy})
                     self.clock.lap("probe")
-                monitor.advance()
+                monitor.bar.update()
                 stop = self._save_where_due(done, request.number)
                 if stop:
                     request.number = stop
@@ -197,27 +196,27 @@ class _Run:
         return projections, view_a
 
     def _figures(self, step: int, projections: Tensor, view_a: Tensor) -> dict[str, float]:
-        """Return a line of the log: the steps since the last one, and what this one shows.
-
-        A filter bank that leaks is held from here on.
-        """
+        """Return a line of the log: the steps since the last one, and what this one shows."""
         batch, learner = self.config.optim.batch, self.learner
         loss, clips = self._finite_loss(step + 1), len(self.losses) * batch
         self.losses.clear()
-        bank = filter_bank(getattr(learner.method, "encoder", None), view_a)
-        # All processes or none: their weights are to stay the same.
-        if maxima(bank.get("bank/leak", 0.0) > LEAKS, device=learner.device)[0]:
-            hold_front_end(learner.optimizer)
         return {
             "loss": loss,
             "spread": spread(projections),
             "rank_me": rank_me(projections),
-            **bank,
+            **filter_bank(learner.method.encoder, view_a),
             "lr": learning_rate(step, self.config.optim),
             "tau": learner.tau(step),
             "crops": float((step + 1) * batch),
             **self.clock.take(clips),
         }
+
+    def _hold_where_leaking(self, figures: dict[str, float]) -> None:
+        """Keep the front end as it is from here on where the figures show that it leaks."""
+        leaks = figures.get("bank/leak", 0.0) > LEAKS
+        # All processes or none: their weights are to stay the same.
+        if maxima(leaks, device=self.learner.device)[0]:
+            hold_front_end(self.learner.optimizer)
 
     def _finite_loss(self, done: int) -> float:
         """Return the mean loss since the last line of the log, over all processes.

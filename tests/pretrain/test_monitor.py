@@ -81,7 +81,7 @@ def test_filters_move_by_what_they_changed_and_leak_where_it_lets_loud_bands_in(
 def test_an_inactive_monitor_writes_nothing(tmp_path):
     with closing(Monitor(tmp_path, 0, 10, active=False)) as monitor:
         monitor.write(1, {"loss": 0.5})
-        monitor.advance()
+        monitor.bar.update()
     assert not list(tmp_path.iterdir())
 
 

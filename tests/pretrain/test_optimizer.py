@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pretrain.config import OptimConfig
+from pretrain.config import ByolConfig, OptimConfig
 from pretrain.optimizer import (
     build_optimizer,
     learning_rate,
@@ -112,11 +112,10 @@ def test_lengthening_a_wsd_run_leaves_its_stable_part_as_it_was():
 
 
 def test_target_decay_goes_from_first_to_last_by_a_cosine():
-    tau = [target_decay(s, first=0.9, last=1.0, steps=100) for s in (0, 50, 100)]
-    assert tau == pytest.approx([0.9, 0.95, 1.0])
-    assert target_decay(25, first=0.0, last=1.0, steps=100) == pytest.approx(
-        (1 - math.cos(math.pi / 4)) / 2
-    )
+    config = ByolConfig(tau=0.9, tau_final=1.0)
+    assert [target_decay(s, config, 100) for s in (0, 50, 100)] == pytest.approx([0.9, 0.95, 1.0])
+    expected = (1 - math.cos(math.pi / 4)) / 2
+    assert target_decay(25, ByolConfig(tau=0.0), 100) == pytest.approx(expected)
 
 
 def test_adamp_takes_weights_in_channels_last_as_it_takes_others():
