@@ -5,6 +5,7 @@ every process and for the position in the data.
 """
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,6 +116,9 @@ def _read(path: Path) -> dict[str, Any]:
     """Return the state in a file, checked for its entries and their types."""
     kinds = {"step": int, "config": Mapping, "data": str, "network": Mapping, "optimizer": Mapping}
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not check the sums
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} has a wrong checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's message advises to run the file's code
         raise StateError(f"{path} is no file of plain tensors: remove it to start anew") from error

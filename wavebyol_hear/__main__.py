@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from wavebyol_hear.files.atomic import LockedError
-from wavebyol_hear.files.command import run_command
+from wavebyol_hear.files.command import KEPT, run_command
 from wavebyol_hear.files.extras import MissingExtraError
 from wavebyol_hear.files.threads import add_threads
 
@@ -22,16 +22,18 @@ FAILED = 2
 
 
 class Command(NamedTuple):
-    """A sub-command: the module that does it and one line for the help."""
+    """A sub-command: its module, one line for the help, and what an interrupt leaves."""
 
     module: str
     help: str
+    interrupted: str = "nothing was written"
 
 
 COMMANDS: dict[str, Command] = {
     "embed": Command(
         "wavebyol_hear.files.embed_command",
         "Embed audio files, folders, tar shards or datasets, to Parquet or NumPy files",
+        KEPT,
     ),
     "search": Command(
         "wavebyol_hear.files.search", "Find the embedded files most similar to a file"
@@ -94,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add_threads(own)
         parsed = own.parse_args(args.rest, argparse.Namespace(words=args.rest))
         return int(module.run(parsed))
+    except KeyboardInterrupt as error:
+        raise type(error)(str(error) or COMMANDS[args.command].interrupted) from None
     except (ValueError, LockedError, MissingExtraError) as error:
         if type(error) is ValueError:
             raise  # only named errors are messages to a user: this one is a fault of ours

@@ -377,6 +377,8 @@ def _choose_components(
 ) -> Components:
     """Return the first of the components of a name."""
     own = components.get(name)
+    if not isinstance(dims, int):
+        raise ValueError(f"dims is {dims!r}: give a whole number")
     if own is None or own.size != size:
         raise ValueError(
             f"dims is {dims}: the weights hold no components of {name}, whitened; leave dims out, "

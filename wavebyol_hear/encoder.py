@@ -76,6 +76,8 @@ class EncoderConfig:
         tokens = self.widths.split()
         if not tokens or not all(t == "P" or (t.isdigit() and int(t) > 0) for t in tokens):
             raise ValueError(f"widths are {self.widths!r}: write numbers and P, such as {H2!r}")
+        if not any(token != "P" for token in tokens):
+            raise ValueError(f"widths are {self.widths!r}: there is no convolution, add a number")
         if len(tokens) > MAX_LAYERS or any(len(t) > MAX_DIGITS for t in tokens):
             raise ValueError(
                 f"widths have {len(tokens)} layers ({self.widths[:20]}...): give at most "

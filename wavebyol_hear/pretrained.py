@@ -32,6 +32,8 @@ def weights_path(name: str) -> Path:
         return _download(name)
     path = Path(name)
     if not path.is_dir():
+        if path.exists() and not path.is_file():
+            raise WeightsError(f"weights {path}: is not a regular file; name the weights file")
         return path
     files = [path / WEIGHTS] if (path / WEIGHTS).is_file() else sorted(path.glob("*.safetensors"))
     if len(files) != 1:

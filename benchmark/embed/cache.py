@@ -9,6 +9,7 @@ import logging
 import mmap
 import os
 import shutil
+import tokenize
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 FORMAT = 2
 BLOCK_BYTES = 1 << 24
 DONE = 1 << 32  # above the 32 bits of the row's checksum, so that no finished row is marked 0
+DAMAGED = (ValueError, SyntaxError, EOFError, tokenize.TokenError)
+"""What NumPy raises of a damaged header."""
 LOCK = "in-use.lock"
 WAIT_SECONDS = 24 * 3600.0
 """How long to wait for another process that fills the same array."""
@@ -137,7 +140,7 @@ class EmbeddingArray:
                 mode, self._writable = "c", False  # changes stay in this process
             try:
                 array = np.lib.format.open_memmap(path, mode=mode)
-            except ValueError:
+            except DAMAGED:
                 array = None
             if array is not None and array.shape == shape and array.dtype == kind:
                 return array

@@ -17,7 +17,7 @@ import numpy as np
 from benchmark.data.clip import Clip, Task, split_valid_clips
 from benchmark.data.corrupt import CorruptedClips, Corruption
 from benchmark.data.registry import TaskClips
-from benchmark.embed.cache import EmbeddingArray, cache_folder, sole_use
+from benchmark.embed.cache import DAMAGED, EmbeddingArray, cache_folder, sole_use
 from benchmark.embed.cost import Cost, cost_of, note_arithmetic
 from benchmark.embed.embedder import Embedded, Embedder, EmbedError, facts
 from benchmark.embed.fingerprint import (
@@ -212,7 +212,7 @@ def _is_of(folder: Path, noise: np.ndarray, precision: str) -> bool:
         kept = np.load(folder / NOISE)
     except FileNotFoundError:
         return not (folder / "embeddings.npy").exists()
-    except (OSError, ValueError, EOFError):
+    except (OSError, *DAMAGED):
         return False
     if kept.shape != noise.shape or not noise.size:
         return bool(kept.shape == noise.shape)

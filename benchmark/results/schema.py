@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark.data.clip import BenchmarkError, Task
 from benchmark.results.json_types import misfits
-from wavebyol_hear.files.atomic import regular, write_text
+from wavebyol_hear.files.atomic import read_object, regular, write_text
 
 SCHEMA = 2
 """Version of the files' format."""
@@ -99,7 +99,9 @@ class Result:
     #: share one. Empty where `unit` is "own"
     predictions: dict[str, list[Any]] = field(default_factory=dict)
     #: id and reason of every listed clip without an embedding
-    bad_clips: list[dict[str, str]] = field(default_factory=list)
+    bad_clips: Annotated[list[dict[str, str]], [{"clip": str, "reason": str}]] = field(
+        default_factory=list
+    )
     #: what the data lacks of the official set; None where it is complete
     partial: str | None = None
     hear_task: str | None = None  #: name of the HEAR task that is held in full; None for all others
@@ -148,10 +150,12 @@ def write_result(result: Result, folder: Path) -> Path:
     """Write a result into a folder, which is made, and return the file.
 
     Raises:
-        ResultError: the result contradicts itself, or holds a number that is not finite.
+        ResultError: the result contradicts itself, holds a number that is not finite, or would
+            replace that of other labels of one name.
         OSError: the folder cannot be written.
     """
     path = folder / result.file_name
+    _refuse_other_labels(result.provenance.get("labels_file"), read_object(path), path)
     try:
         text = json.dumps(vars(result), indent=1, allow_nan=False)
     except ValueError as error:
@@ -178,7 +182,7 @@ def read_result(path: Path) -> Result:
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{path}: is not a JSON result ({error}); {REMEDY}") from None
     if not isinstance(values, dict):
-        raise ResultError(f"{path}: is no result but a {type(values).__name__}; {REMEDY}")
+        raise ResultError(f"{path}: is not a result but a {type(values).__name__}; {REMEDY}")
     version = values.get("schema")
     if isinstance(version, int) and version > SCHEMA:
         raise ResultError(f"{path}: has schema {version}, newer than {SCHEMA}; update this program")
@@ -221,12 +225,17 @@ def refuse_other_labels(tasks: Iterable[Task], folder: Path) -> None:
     if not files or not any(folder.glob("*--*--*.json")):
         return
     for result in read_results(folder, bad=[]):
-        own, other = files.get(result.task), result.provenance.get("labels_file")
-        if own and other and own != other:
-            raise ResultError(
-                f"{folder} holds results of other labels called {result.task} ({other}): give "
-                f"another --out, or rename {own}"
-            )
+        _refuse_other_labels(files.get(result.task), vars(result), folder / result.file_name)
+
+
+def _refuse_other_labels(own: str | None, values: dict[str, Any], path: Path) -> None:
+    """Raise ResultError where a file's values are of other labels than one's own."""
+    provenance = values.get("provenance")
+    other = provenance.get("labels_file") if isinstance(provenance, dict) else None
+    if own and other and own != other:
+        raise ResultError(
+            f"{path} is the result of other labels ({other}): give another --out, or rename {own}"
+        )
 
 
 def _refuse_constant(name: str) -> float:  # NaN and Infinity, which no JSON may hold

@@ -59,6 +59,20 @@ def test_a_damaged_state_is_one_line(tmp_path, change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_changed_byte_of_a_tensor_is_one_line(tmp_path):
+    network = torch.nn.Linear(64, 64)
+    optimizer = torch.optim.SGD(network.parameters())
+    path = tmp_path / "state.pt"
+    settings: dict[str, Any] = {"config": read_config("tiny"), "data": "0"}
+    save_state(path, 1, {"network": network, "optimizer": optimizer}, **settings)
+    content = bytearray(path.read_bytes())
+    content[content.index(network.weight.detach().numpy().tobytes()) + 99] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StateError, match="wrong checksum") as caught:
+        load_state(path, {"network": network, "optimizer": optimizer}, **settings)
+    assert "\n" not in str(caught.value)
+
+
 def test_settings_that_came_later_or_went_are_as_if_they_did_nothing(tmp_path):
     network = torch.nn.Linear(3, 3)
     optimizer = torch.optim.SGD(network.parameters())

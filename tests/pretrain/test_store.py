@@ -151,9 +151,7 @@ def test_stopped_it_says_one_line_and_no_good_clip_is_called_bad(
     assert time.monotonic() - begin < 10  # two seconds on a machine with nothing else to do
     assert started.returncode == code
     assert b"Traceback" not in said
-    assert said.rstrip().endswith(
-        b"interrupted: what is done is kept; the same command goes on from there"
-    )
+    assert said.rstrip().endswith(b"interrupted: finished work is kept; the same command resumes")
     assert main([*command[3:], "--workers", "1"]) == 0
     assert (out / "bad.tsv").read_text() == ""
     assert len(Store.open(out)) == 60

@@ -124,6 +124,7 @@ def test_other_whitenings_leave_components_behind(path: Path, tmp_path: Path) ->
     [
         ({"dims": 17}, "dims is 17: the weights hold 16 components"),
         ({"dims": 0}, "dims is 0"),
+        ({"dims": "many"}, "dims is 'many': give a whole number"),
         ({"dims": True}, "dims is True"),
         ({"dims": 4, "whiten": False}, "no components of scene.contrast, whitened"),
         ({"dims": 4, "pooling": "maxima"}, "no components of scene.maxima"),

@@ -148,6 +148,7 @@ def test_configs_survive_json(preset):
         ({"chunks": 4}, "513 channels"),
         ({"widths": "64 Q"}, "64 Q"),
         ({"widths": ""}, "write numbers and P"),
+        ({"widths": "P P P"}, "there is no convolution, add a number"),
         ({"widths": "8 P 8 P 8 P 8 P 8 P 8 P 8 P 8 P"}, "cannot be halved 8 times"),
         ({"crop_samples": 10}, "crop_samples is 10: its .* cannot be halved"),
         ({"input_norm": "peak"}, "'peak'"),

@@ -11,7 +11,8 @@ import numpy as np
 from wavebyol_hear.audio import AudioError, read_audio
 from wavebyol_hear.classify.model import Classifier
 from wavebyol_hear.classify.train import ClassifyError
-from wavebyol_hear.files.atomic import regular, write_text
+from wavebyol_hear.files.atomic import check_writable, regular, write_text
+from wavebyol_hear.files.command import readable
 from wavebyol_hear.files.read_ahead import with_progress
 from wavebyol_hear.files.sources import Item, Listing
 from wavebyol_hear.files.stores import is_remote
@@ -20,8 +21,8 @@ from wavebyol_hear.hear import load_model
 FAILED_SOME = 1
 LIKELY = 0.5
 """Probability from which a label counts where a clip may have several."""
-WINDOW, HOP = 2.0, 1.0
-"""Seconds of a window, and from one to the next, unless others are asked for."""
+WINDOW, HOP, LONGEST = 2.0, 1.0, 1e6
+"""Default window and hop in seconds, and the maximum of either."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
     for name, value in (("window", args.window), ("hop", args.hop)):
         if value is not None and not args.timestamps:
             raise ClassifyError(f"--{name} without --timestamps: add --timestamps")
-        if value is not None and not value > 0:
-            raise ClassifyError(f"--{name} is {value:g}: give seconds above 0")
+        if value is not None and not 0 < value <= LONGEST:
+            raise ClassifyError(f"--{name} is {value:g}: give seconds above 0, at most {LONGEST:g}")
     if args.out is not None and not args.out.parent.is_dir():
         raise ClassifyError(
             f"--out {args.out}: there is no folder {args.out.parent}: make it first"
@@ -64,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     output.writerow(["path", *span, "label", *model.classes])
     if args.out and args.out.exists() and not _begins_with(args.out, lines[0]):
         raise ClassifyError(f"--out {args.out} exists and has other columns: name another file")
+    if args.out:
+        check_writable(args.out)
     items, failed = list(listed(args.files)), 0
     numbered = range(len(items))
     for i in with_progress(numbered, "predicting", unit="file") if args.out else numbered:
@@ -74,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             for begin, end, row in rows(model, Path(item.path), args):
                 place = (f"{begin:.3f}", f"{end:.3f}") if args.timestamps else ()
                 numbers = (f"{value:.4f}" for value in row)
-                output.writerow([item.path, *place, label(model, row), *numbers])
+                output.writerow([readable(item.path), *place, label(model, row), *numbers])
         except AudioError as error:
             sys.stderr.write(f"{error}\n")
             failed += 1

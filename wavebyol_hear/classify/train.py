@@ -15,6 +15,7 @@ from wavebyol_hear.classify.finetune import finetune_and_score
 from wavebyol_hear.classify.logistic import Selection, select
 from wavebyol_hear.classify.model import Classifier, save_classifier
 from wavebyol_hear.embed import Embedder
+from wavebyol_hear.files.atomic import check_writable
 from wavebyol_hear.files.hear_module import load
 from wavebyol_hear.files.labels import LabeledFiles, read_labels
 from wavebyol_hear.files.model_spec import parse_spec
@@ -74,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
         raise ClassifyError(
             f"--out {args.out}: there is no folder {args.out.parent}: make it first"
         )
+    if args.seed < 0:
+        raise ClassifyError(f"--seed is {args.seed}: give 0 or more")
+    check_writable(args.out)
     listed = read_labels(args.labels, seed=args.seed)
     model = load_encoder(args.model)
     features, bad = embed(model, listed)

@@ -24,7 +24,7 @@ from wavebyol_hear.export.check import (
 from wavebyol_hear.export.network import ClassNetwork, SceneNetwork
 from wavebyol_hear.export.to_onnx import OPSET, onnx_model, onnx_runner, with_int8_weights
 from wavebyol_hear.export.to_program import program_bytes, program_runner
-from wavebyol_hear.files.atomic import atomic_write, write_text
+from wavebyol_hear.files.atomic import atomic_write, check_writable, write_text
 from wavebyol_hear.files.hear_module import load
 
 Runner = Callable[[bytes], tuple[Run, dict[str, str]]]
@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
             raise ExportError(f"{path}: there is no folder {path.parent}: make it first")
         if path and path.exists() and path.suffix != ending:
             raise ExportError(f"{path} exists and is not called *{ending}: name another file")
+        if path:
+            check_writable(path)
     if args.head and args.model:
         raise ExportError("--head and --model: a classifier's file holds its encoder, drop --model")
     spec = f"wavebyol_hear:{args.head}" if args.head else args.model or "wavebyol_hear"

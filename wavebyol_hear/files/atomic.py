@@ -33,7 +33,7 @@ def atomic_write(path: str | Path, *, fsync: bool = False) -> Iterator[BinaryIO]
     shows an object once it is complete, the file is put when the block ends.
 
     Args:
-        path: of the file; its folder must exist.
+        path: of the file; its folder must exist. A pipe, a device or a folder is never replaced.
         fsync: whether the content is brought to the disk before the name, so that a crash of the
             machine, too, leaves a whole file; takes milliseconds.
 
@@ -56,9 +56,14 @@ def atomic_write(path: str | Path, *, fsync: bool = False) -> Iterator[BinaryIO]
             yield file
         return
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "exists and is not a regular file", str(path))
     # A name has at most 255 bytes: of a long one only the start is kept.
     beside = path.with_name(f"{path.name[:50]}.{os.getpid()}.{secrets.token_hex(4)}{PART}")
-    file = open(str(beside), "x+b")  # noqa: SIM115
+    try:
+        file = open(str(beside), "x+b")  # noqa: SIM115
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     try:
         with file:
             yield file
@@ -76,6 +81,12 @@ def atomic_write(path: str | Path, *, fsync: bool = False) -> Iterator[BinaryIO]
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise OSError where `atomic_write` could not write a file; nothing is left behind."""
+    with contextlib.suppress(InterruptedError), atomic_write(path):
+        raise InterruptedError
 
 
 def write_text(path: str | Path, text: str, *, fsync: bool = False) -> None:

@@ -22,7 +22,7 @@ from typing import NoReturn
 from wavebyol_hear.files.interrupt import Terminated, interrupted, set_handlers
 from wavebyol_hear.files.threads import choose_threads
 
-KEPT = "what is done is kept; the same command goes on from there"
+KEPT = "finished work is kept; the same command resumes"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 INSIST_SECONDS = 0.5
 

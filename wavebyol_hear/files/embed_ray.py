@@ -134,7 +134,7 @@ def _next(ray: Any, pool: Any) -> Step:  # noqa: ANN401
     except ray.exceptions.RayActorError as error:
         raise ClusterError(
             f"a part was lost {RETRIES + 1} times with the process that embedded it; "
-            f"the same command goes on from there ({' '.join(str(error).split())[:200]})"
+            f"the same command resumes ({' '.join(str(error).split())[:200]})"
         ) from error
     except ray.exceptions.RayTaskError as error:
         raise error.as_instanceof_cause() from error

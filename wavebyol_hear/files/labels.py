@@ -128,7 +128,7 @@ def _table(path: Path) -> tuple[Rows, str]:
             raise TableError(f"{here}: the label is {row['label']!r}; name the class")
         if not row["path"]:
             raise TableError(f"{here}: no path; name the file")
-        same = os.path.normpath(path.parent / row["path"])  # ./a.wav is a.wav
+        same = os.path.realpath(path.parent / row["path"])  # one file, however it is written
         if same in first:
             raise TableError(f"{here}: {row['path']} is listed before ({first[same]})")
         if not os.path.isfile(path.parent / row["path"]):

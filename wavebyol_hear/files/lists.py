@@ -1,5 +1,6 @@
 """Lists of paths: one on each line, between NULs, or in a column of a CSV file."""
 
+import codecs
 import os
 from collections.abc import Iterable, Iterator
 
@@ -16,6 +17,8 @@ def listed_paths(path: str) -> Iterator[str]:
         OSError: the list cannot be read.
     """
     with open(path, "rb") as file:
+        if file.peek(3).startswith(codecs.BOM_UTF8):
+            file.read(3)
         nul = b"\0" in file.peek(1 << 16)
         for line in _split(file, b"\0" if nul else b"\n"):
             text = line if nul else line.removesuffix(b"\r")

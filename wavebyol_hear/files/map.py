@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     require("jinja2", "map", "wavebyol map")
     from wavebyol_hear.files.parquet import load, read_metadata
 
+    if args.seed < 0:
+        raise MapError(f"--seed {args.seed}: give 0 or more")
     if args.points < 1:
         raise MapError(f"--points {args.points}: give 1 or more")
     if args.method == "umap":

@@ -41,6 +41,17 @@ def test_rows_leave_the_memory_while_written_and_are_read_again(tmp_path: Path) 
     np.testing.assert_array_equal(array.embeddings[39], values)
 
 
+@pytest.mark.parametrize("name", ["embeddings.npy", "marks.npy"])
+def test_a_changed_bit_of_a_header_costs_the_array_and_no_more(tmp_path: Path, name: str) -> None:
+    for bit in range(8 * 10, 8 * 128, 7):
+        folder = tmp_path / f"{bit}"
+        EmbeddingArray(folder, 2, 3).save()
+        content = bytearray((folder / name).read_bytes())
+        content[bit // 8] ^= 1 << bit % 8
+        (folder / name).write_bytes(content)
+        assert EmbeddingArray(folder, 2, 3).todo().tolist() == [0, 1]
+
+
 def test_a_row_of_zeros_is_done_like_any_other(tmp_path: Path) -> None:
     array = EmbeddingArray(tmp_path, 2, 3)
     array.write(1, np.zeros(3, dtype=np.float32))

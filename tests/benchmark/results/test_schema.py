@@ -82,9 +82,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         ({"provenance": {"clips_per_second": "7"}}, "clips_per_second is str"),
         ({"corrupted": {"noise:0": {}}}, "noise:0 lacks"),
         ({"seeds": [1]}, "seeds is list"),
-        ({"predictions": {**made().predictions, "label": [0, 2]}}, "no class number"),
-        ({"predictions": {**made().predictions, "predicted": [0, None]}}, "no class number"),
-        ({"predictions": {**made().predictions, "predicted": [0, 0.5]}}, "no class number"),
+        ({"predictions": {**made().predictions, "label": [0, 2]}}, "not a class number"),
+        ({"predictions": {**made().predictions, "predicted": [0, None]}}, "not a class number"),
+        ({"predictions": {**made().predictions, "predicted": [0, 0.5]}}, "not a class number"),
         ({"predictions": {**made().predictions, "clip": ["a", 1]}}, "a clip is not text"),
         ({"predictions": {**made().predictions, "group": [["a"], "b"]}}, "a group is not text"),
         ({"predictions": {**made().predictions, "predicted": [0, 1]}}, "but predictions have 100"),
@@ -98,6 +98,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         ({"metric": "mAP", "unit": "own"}, "metrics lack mAP"),
         ({"metrics": {}}, "metrics must be"),
         ({"predictions": {"clip": []}}, "predictions need"),
+        ({"bad_clips": [{"x": "y"}]}, r"bad_clips\[0\] lacks clip, reason"),
         ({"metrics": {**made().metrics, "f1": {"value": 101, "low": 0, "high": 1}}}, "f1 is no"),
     ],
 )
@@ -106,12 +107,25 @@ def test_contradictions_are_refused(tmp_path: Path, changes: dict, message: str)
         write_result(made(**changes), tmp_path)
 
 
+def test_a_result_of_other_labels_is_not_replaced(tmp_path: Path) -> None:
+    """Of two runs at once, too, of which neither sees the other's result at its start."""
+    one, other = (
+        made(provenance={**made().provenance, "labels_file": f"/{name}/labels.csv"})
+        for name in ("one", "other")
+    )
+    path = write_result(one, tmp_path)
+    assert write_result(one, tmp_path) == path
+    with pytest.raises(ResultError, match="is the result of other labels"):
+        write_result(other, tmp_path)
+    assert read_result(path) == one
+
+
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     path = write_result(made(), tmp_path)
     whole = json.loads(path.read_text())
     broken = {
-        "is no JSON": path.read_text()[:100],
-        "is no result": "[]",
+        "is not a JSON": path.read_text()[:100],
+        "is not a result": "[]",
         "holds NaN": path.read_text().replace("50.0", "NaN"),
         "lacks provenance": json.dumps({k: v for k, v in whole.items() if k != "provenance"}),
         "has unknown extra": json.dumps({**whole, "extra": 1}),

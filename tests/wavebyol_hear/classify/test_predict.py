@@ -1,6 +1,7 @@
 """Classes and probabilities of files, as CSV."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,20 @@ def test_windows_say_when(
     assert command.main(["predict", str(classifier), str(path), *arguments]) == 0  # once more
 
 
+def test_a_name_that_is_not_utf_8_is_written_with_escapes(
+    classifier: Path, folders: Path, tmp_path: Path
+) -> None:
+    name = os.fsencode(tmp_path / "sounds") + b"/caf\xe9.wav"
+    (tmp_path / "sounds").mkdir()
+    Path(os.fsdecode(name)).write_bytes((folders / "low" / "0.wav").read_bytes())
+    out = tmp_path / "out.csv"
+    arguments = ["predict", str(classifier), str(tmp_path / "sounds"), "--out", str(out)]
+    assert command.main(arguments) == 0
+    (row,) = table(out.read_text())
+    assert row["path"].endswith("caf\\xe9.wav")
+    assert row["label"] == "low"
+
+
 def test_only_predictions_are_replaced(
     classifier: Path, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,12 +103,16 @@ def test_bad_arguments_are_one_line(
 
     save_encoder(tmp_path / "plain", load_model(preset="slim").encoder, {})
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "a.tar").touch()
     for arguments, line in (
         ([str(tmp_path / "absent"), "x.wav"], "absent cannot be read"),
         ([str(tmp_path / "plain"), "x.wav"], "holds an encoder without a head"),
         ([str(classifier), "x.wav", "--timestamps", "--hop", "0"], "--hop is 0: give seconds"),
         ([str(classifier), "x.wav", "--window", "1"], "--window without --timestamps: add"),
+        ([str(classifier), "x.wav", "--timestamps", "--window", "inf"], "--window is inf: give"),
+        ([str(tmp_path / "pipe"), "x.wav"], "pipe: is not a regular file"),
+        ([str(classifier), "x.wav", "--out", str(tmp_path / "pipe")], "pipe"),
         ([str(classifier), "x.wav", "--out", str(tmp_path / "no" / "o")], "make it first"),
         ([str(classifier), "x.wav"], "x.wav: no such file or folder; correct the path"),
         ([str(classifier), str(tmp_path / "empty")], "no audio file found"),
@@ -117,7 +136,7 @@ def test_lists_name_files_and_a_missing_one_fails_alone(
     classifier: Path, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [folders / "low" / "0.wav", folders / "high" / "1.wav", "absent.wav"]
-    (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in names))
+    (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in names), "utf-8-sig")
     (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n},x\n" for n in names))
     for source in ("@" + str(tmp_path / "list.txt"), str(tmp_path / "list.csv")):
         assert command.main(["predict", str(classifier), source]) == 1

@@ -118,6 +118,7 @@ def test_other_bad_arguments_are_one_line(
         ([str(folders), "--out", str(folders / "low" / "0.wav")], "exists and is not a classifier"),
         ([str(folders), "--out", out, "--model", "baselines.log_mel"], "is not an encoder of ours"),
         ([str(tmp_path / "absent.csv"), "--out", out], "absent.csv"),
+        ([str(folders), "--out", out, "--seed", "-1"], "--seed is -1: give 0 or more"),
     ):
         kept = {path: path.read_bytes() for path in folders.rglob("*.wav")}
         assert command.main(["train", *arguments]) == 2

@@ -14,6 +14,7 @@ import pytest
 from wavebyol_hear.files.atomic import (
     LockedError,
     atomic_write,
+    check_writable,
     file_hash,
     lock,
     regular,
@@ -75,6 +76,27 @@ def test_links_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         write_text(tmp_path / "file", "newer")
     assert victim.read_bytes() == b"precious"
     assert planted.is_symlink(), "what another process made was removed"
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        for write in (check_writable, lambda path: write_text(path, "x")):
+            with pytest.raises(FileExistsError) as caught:
+                write(tmp_path / name)
+            assert caught.value.filename == str(tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_whether_a_file_can_be_written_is_known_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("old")
+    check_writable(tmp_path / "there")
+    check_writable(tmp_path / "new")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+    with pytest.raises(FileNotFoundError) as caught:
+        check_writable(tmp_path / "absent" / "file")
+    assert caught.value.filename == str(tmp_path / "absent" / "file")
 
 
 def test_umask_is_respected(tmp_path: Path) -> None:

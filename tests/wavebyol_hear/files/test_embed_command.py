@@ -380,7 +380,7 @@ def test_an_interrupt_is_one_line_and_its_status(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted: what is done is kept" in err.splitlines()[-1]
+    assert "interrupted: finished work is kept" in err.splitlines()[-1]
     assert "Traceback" not in err
 
 

@@ -110,12 +110,25 @@ def test_several_labels_per_clip(tmp_path: Path) -> None:
             "path,label,fold,group\na.wav,x,1,g\nb.wav,x,2,g\nc.wav,y,3,h\nd.wav,y,3,i\ne.wav,x,3,k",
             "line 3: group 'g' is in 1 and in 2; put all its clips on one side",
         ),
+        (
+            "path,label,split,group\na.wav,x,train,g\nb.wav,x,test,g\nc.wav,y,train,h\n"
+            "d.wav,y,test,i\ne.wav,x,train,k",
+            "line 3: group 'g' is in train and in test; put all its clips on one side",
+        ),
     ],
 )
 def test_faults_are_named_with_their_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(TableError, match=message) as caught:
         read_labels(table(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+def test_one_file_by_two_names_is_a_fault(tmp_path: Path) -> None:
+    """By a linked folder, it would be trained on and tested."""
+    (tmp_path / "linked").symlink_to(tmp_path)
+    path = table(tmp_path, "path,label\na.wav,x\nb.wav,y\nlinked/a.wav,x\n")
+    with pytest.raises(TableError, match=r"line 4: linked/a.wav is listed before \(line 2\)"):
+        read_labels(path)
 
 
 def test_folds_are_as_even_as_scikit_learns() -> None:
