@@ -168,7 +168,7 @@ class _Run:
                 stop = self._save_where_due(done, request.number)
                 if stop:
                     request.number = stop
-                    raise request.error(f"saved at step {done}; the same command goes on from it")
+                    raise request.error(f"saved at step {done}; the same command resumes")
         if rank() == 0:
             self.views.clips(max(0, steps - 1))  # of a stream, what is held at the end
             self._export(steps, self.views.store)

@@ -40,13 +40,13 @@ def open_audio(path: str | Path) -> Iterator[BinaryIO]:
     """Open a regular file; a pipe or a device, which could wait for ever, is refused.
 
     Raises:
-        AudioError: it is absent or no regular file.
+        AudioError: it does not exist or is not a regular file.
         AudioUnavailableError: the system cannot open it now.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError as error:
-        raise AudioError(f"{path}: no such file; restore it, or do not list it") from error
+        raise AudioError(f"{path}: no such file; correct the path") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         if isinstance(error, OSError) and error.errno not in CONTENT_ERRORS:
@@ -56,10 +56,10 @@ def open_audio(path: str | Path) -> Iterator[BinaryIO]:
     if stat.S_ISREG(status.st_mode):
         reason = "" if status.st_size else "empty, 0 bytes"
     else:
-        reason = "is a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        reason = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
     if reason:
         os.close(descriptor)
-        raise AudioError(f"{path}: not readable as audio ({reason}); replace the file")
+        raise AudioError(f"{path}: not readable as audio ({reason}); give an audio file")
     with open(descriptor, "rb") as file:
         yield file
 

@@ -43,7 +43,7 @@ class Leaderboard:
     models: list[str]  #: highest mean first; models without all tasks come last
     baseline: str | None  #: model to compare with; None if it has no result here
     entries: dict[tuple[str, str], Entry]
-    #: over all tasks by model, for models that have all: value, low and high
+    #: over all tasks by model, for models that have all on common data: value, low and high
     means: dict[str, dict[str, float]]
     ranks: dict[str, int]  #: of these; tied models share the first one's
     #: difference of the first model to the baseline in points: value, low, high; None without one
@@ -112,7 +112,16 @@ def _leaderboard(
         return len(accuracies) < len(tasks), -float(np.mean(accuracies or [0.0]))
 
     models = sorted(own, key=order)
-    complete = [model for model in models if len(own[model]) == len(tasks)]
+    data = {  # of most results on a task: means over other data are not comparable
+        task: Counter(_data_hash(r) for (t, _), r in by_key.items() if t == task).most_common(1)
+        for task in tasks
+    }
+    complete = [
+        model
+        for model in models
+        if len(own[model]) == len(tasks)
+        and all(_data_hash(result) == data[result.task][0][0] for result in own[model])
+    ]
     ranks: dict[str, int] = {}
     first = ""
     for position, model in enumerate(complete, start=1):
@@ -128,6 +137,10 @@ def _leaderboard(
     if baseline in complete[1:]:
         lead = _difference(own[complete[0]], own[baseline])
     return Leaderboard(protocol, tasks, models, present, entries, means, ranks, lead, failures)
+
+
+def _data_hash(result: Result) -> str:
+    return str(result.provenance.get("data_hash", ""))
 
 
 def _compared(by_key: dict[tuple[str, str], Result], baseline: str) -> dict[tuple[str, str], Entry]:

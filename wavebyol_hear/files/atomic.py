@@ -115,12 +115,12 @@ def regular(path: str, flags: int) -> int:
     Example:
         >>> open(os.devnull, opener=regular)
         Traceback (most recent call last):
-        OSError: [Errno 22] no regular file: '/dev/null'
+        OSError: [Errno 22] not a regular file: '/dev/null'
     """
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "no regular file", path)
+        raise OSError(errno.EINVAL, "not a regular file", path)
     return descriptor
 
 

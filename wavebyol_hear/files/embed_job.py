@@ -57,11 +57,11 @@ def embed(settings: Settings, listing: Listing) -> int:
         names, files = list_parts(settings, listing, spool)
         if not names:
             raise SourceError(
-                f"{', '.join(settings.sources)[:200]}: holds no audio file "
-                f"({listing.skipped} other files); see wavebyol embed --help for what is read"
+                f"{', '.join(settings.sources)[:200]}: no audio file found "
+                f"({listing.skipped} other files); wavebyol embed --help lists what is read"
             )
         if listing.skipped:
-            sys.stderr.write(f"{listing.skipped} files that are no audio by name are left out\n")
+            sys.stderr.write(f"left out, not audio by their names: {listing.skipped} files\n")
         if files:
             try:
                 _compute(settings, spool, files)

@@ -110,8 +110,8 @@ def _must_be(out: Path, made: Mapping[str, Any], now: Mapping[str, Any]) -> None
     for name, value in now.items():
         if made.get(name) != value:
             raise OutputError(
-                f"{out}: was made with {name.replace('_', ' ')} {made.get(name)!r}, not {value!r}; "
-                "choose another --out"
+                f"{out}: was made with other options ({name.replace('_', ' ')} {made.get(name)!r}, "
+                f"now {value!r}); choose another --out"
             )
 
 

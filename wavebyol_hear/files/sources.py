@@ -244,7 +244,7 @@ def _item(path: str) -> Item:
     except (OSError, ValueError):
         return Item(path, -1)
     if not stat.S_ISREG(status.st_mode):  # a pipe or a device, which could wait for ever
-        return Item(path, error="no regular file; drop it from the list")
+        return Item(path, error="not a regular file; drop it from the list")
     return Item(path, status.st_size, status.st_mtime_ns)
 
 

@@ -178,4 +178,4 @@ def test_a_pipe_among_results_is_left_out_and_not_waited_for(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "birds--pipe--linear-1.json")
     bad: list[str] = []
     assert len(read_results(tmp_path, bad)) == 1
-    assert "no regular file" in bad[0]
+    assert "not a regular file" in bad[0]

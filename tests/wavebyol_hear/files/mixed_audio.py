@@ -67,5 +67,5 @@ def make_bad(folder: Path) -> dict[str, str]:
         "nan.wav": "NaN",
         "gone\n.wav": "no such file",
         "loop.wav": "Too many levels",
-        "pipe.wav": "no regular file",
+        "pipe.wav": "not a regular file",
     }

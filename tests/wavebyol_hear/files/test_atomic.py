@@ -195,7 +195,7 @@ def test_file_systems_without_locks_are_warned_of(
 def test_a_pipe_is_not_waited_for_and_a_device_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
-        with pytest.raises(OSError, match="no regular file"):
+        with pytest.raises(OSError, match="not a regular file"):
             open(path, "rb", opener=regular)  # noqa: SIM115
     (tmp_path / "file").write_bytes(b"1")
     with open(tmp_path / "file", "rb", opener=regular) as file:

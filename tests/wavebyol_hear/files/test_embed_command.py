@@ -309,9 +309,9 @@ def test_a_folder_of_other_options_or_another_model_is_refused_in_one_line(
     source, out = tmp_path / "a", tmp_path / "o"
     assert embed(source, "--out", out) == 0
     changes: list[tuple[list[object], str]] = [
-        ([source, "--window", 2], "window 0.0, not 2.0"),
-        ([source, "--dtype", "float16"], "dtype 'float32', not 'float16'"),
-        ([source, "--format", "npy"], "format 'parquet', not 'npy'"),
+        ([source, "--window", 2], "window 0.0, now 2.0"),
+        ([source, "--dtype", "float16"], "dtype 'float32', now 'float16'"),
+        ([source, "--format", "npy"], "format 'parquet', now 'npy'"),
         ([tone(tmp_path / "b.wav", 0.1)], f"was made from {source}; name these too"),
     ]
     for arguments, message in changes:
@@ -320,7 +320,7 @@ def test_a_folder_of_other_options_or_another_model_is_refused_in_one_line(
         assert message in line
         assert line.startswith(f"wavebyol embed: error: {out}: ")
     assert embed(source, "--out", out, model="baselines.content_random") == 2
-    assert "was made with model 'baselines.log_mel'" in capsys.readouterr().err
+    assert "was made with other options (model 'baselines.log_mel'" in capsys.readouterr().err
     monkeypatch.setattr("wavebyol_hear.files.embed_manifest._weights_file", lambda spec: "other")
     assert embed(source, "--out", out) == 2
     assert "the weights file of baselines.log_mel was another" in capsys.readouterr().err
@@ -330,7 +330,7 @@ def test_a_folder_of_other_options_or_another_model_is_refused_in_one_line(
     tone(tmp_path / "a/b.wav", 0.1)
     monkeypatch.setattr("wavebyol_hear.files.embed_manifest.tensors_hash", lambda model: "other")
     assert embed(source, "--out", out) == 2
-    assert "was made with weights hash" in capsys.readouterr().err
+    assert "was made with other options (weights hash" in capsys.readouterr().err
     (out / "manifest.json").write_text("{")
     assert embed(source, "--out", out) == 2
     assert "manifest.json: is damaged" in capsys.readouterr().err

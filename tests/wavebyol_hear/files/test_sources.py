@@ -123,7 +123,7 @@ def test_links_are_followed_inside_the_folder_and_out_of_it_only_when_asked(
 def test_pipes_and_devices_are_never_opened(tmp_path: Path) -> None:
     for name in ("a.wav", "b.tar", "c.parquet"):
         os.mkfifo(tmp_path / name)
-    reason = "!no regular file; drop it from the list"
+    reason = "!not a regular file; drop it from the list"
     names = [f"{tmp_path}/{name}" for name in ("a.wav", "b.tar", "c.parquet")]
     assert listed(tmp_path) == [f"{name}{reason}" for name in names]
     assert listed(*names, "/dev/zero") == [f"{name}{reason}" for name in (*names, "/dev/zero")]
