@@ -1,7 +1,7 @@
-"""Every model on every task under every protocol: clips, embeddings, probe, metrics, result.
+"""Evaluate models on tasks under protocols: clips, embeddings, probe, metrics, result.
 
-A task is a data set of `benchmark.data.tasks` or a HEAR task folder. What fails costs only itself:
-its reason is kept, and the rest is scored.
+A task is a data set of `benchmark.data.tasks` or a HEAR task folder. A failure only affects its own
+result: the reason is recorded, and everything else is scored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,9 +34,9 @@ from wavebyol_hear.files.hear_module import HearModel, capture_untrained_warning
 from wavebyol_hear.files.model_spec import HearError
 
 HEAR_BATCH_SECONDS = 81.92
-"""Audio in one batch of a HEAR task: what fills whole parts of our model's longest clips."""
+"""Audio per batch of a HEAR task: a multiple of the chunk length of our model."""
 ACCURACIES = ("top1_acc", "pitch_acc")
-"""Measures of heareval that are the share of correct clips."""
+"""Metrics of heareval that are the fraction of correct clips."""
 EXPECTED = (BenchmarkError, HearError, OSError)
 """Errors whose message says what is wrong and what to do."""
 
@@ -55,7 +55,7 @@ class Settings:
     seeds: int = 1  #: runs of a protocol that draws at random, 1 or more
     #: how the protocol finetune trains
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
-    #: of test clips, on which the trained heads are scored too
+    #: of test clips, on which the trained classifiers are scored as well
     corruptions: tuple[Corruption, ...] = ()
     precision: str = "fp32"  #: in which models compute that let it be chosen
     hear_grid: str = "default"  #: of heareval
@@ -91,14 +91,14 @@ def evaluate(
     absent: Mapping[str, str] | None = None,
     journal: Journal | None = None,
 ) -> tuple[list[Result], dict[ResultKey, str]]:
-    """Score every model on every task; write results, and why one is missing, as they arise.
+    """Score every model on every task, and write each result, or why it is missing, at once.
 
     Args:
         tasks: data sets, and folders of HEAR tasks.
         models: `module` or `module:weights`.
         settings: how to evaluate.
-        absent: why a HEAR task that was asked for has no folder, by its name.
-        journal: with what processes before this one have done, which is not done again.
+        absent: HEAR tasks without a folder, by name, with the reason.
+        journal: of earlier processes of this command, whose work is not repeated.
 
     Returns:
         the results, and for each (task, model, protocol) without one the reason.
@@ -136,9 +136,9 @@ def evaluate(
 def scorers(
     task: Task | Path, settings: Settings, hear: HearTask | None = None
 ) -> dict[str, Callable[[Subject], Result]]:
-    """Return what scores a subject under each protocol of a task, by the protocol's version.
+    """Return the function that scores a subject under each protocol of a task, by version.
 
-    `hear_linear` adds our own probe once a HEAR folder is read.
+    With `hear_linear`, our own probe is added once a HEAR folder has been read.
     """
     if isinstance(task, Task):
         if task.labels is not None:
@@ -184,10 +184,11 @@ def embed(source: TaskClips, spec: str, settings: Settings) -> Subject:
 
 
 def _with_loss(source: TaskClips, embedded: EmbeddedTask, settings: Settings) -> str | None:
-    """Return what the data lacks, clips among it that are there and could not be used.
+    """Return what is missing from the data, including clips that could not be used.
 
     Raises:
-        TaskDataError: more than `BAD_SHARE` of the clips could not be used, without leave.
+        TaskDataError: more than `BAD_SHARE` of the clips could not be used, and partial data is not
+            allowed.
     """
     errors = embedded.errors
     if len(errors) <= BAD_SHARE * len(source.clips):
@@ -204,7 +205,7 @@ def _with_loss(source: TaskClips, embedded: EmbeddedTask, settings: Settings) ->
 def _embed_hear(
     source: TaskClips, hear: HearTask, model: HearModel, settings: Settings
 ) -> tuple[EmbeddedTask | EventEmbeddings, list[str]]:
-    """Return the embeddings of a HEAR task, every clip of which must have one, and notes."""
+    """Return the embeddings of a HEAR task, in which no clip may fail, and notes."""
     clips = audio_at(hear, source.clips, model.sample_rate, settings.workers)
     source = replace(source, root=hear.folder, clips=clips)
     how, notes = settings.embedding | {"batch_seconds": HEAR_BATCH_SECONDS}, faintness(hear, clips)
@@ -221,9 +222,9 @@ def _embed_hear(
 def embed_corrupted(
     source: TaskClips, embedded: EmbeddedTask, model: HearModel, settings: Settings
 ) -> dict[str, EmbeddedTask]:
-    """Embed a task's test clips, all of a task with folds, under each corruption, by its name.
+    """Embed the test clips of a task (with folds, all clips) under each corruption, by name.
 
-    What could not be embedded clean is left out.
+    Clips that could not be embedded without corruption are left out.
     """
     usable, folds = set(embedded.clip_ids.tolist()), source.task.split_policy == "folds"
     tested = [
@@ -237,10 +238,7 @@ def embed_corrupted(
 
 
 def score_classes(chosen: Protocol, settings: Settings, subject: Subject) -> Result:
-    """Score a subject under a protocol that predicts one class per clip.
-
-    "finetune", which needs audio, gets it here.
-    """
+    """Score a subject under a protocol that predicts one class per clip."""
     source, embedded = subject.source, subject.embedded
     if source.hear and source.hear.metrics[0] not in ACCURACIES:
         name, metric = source.hear.folder.name, source.hear.metrics[0]

@@ -1,4 +1,4 @@
-"""Embeddings on disk: one memory-mapped array, with a checked mark for every row that is done."""
+"""Cache of embeddings: a memory-mapped array, with a checksum for every finished row."""
 
 import contextlib
 import dataclasses
@@ -44,10 +44,10 @@ class CacheError(BenchmarkError):
 
 
 def cache_folder(cache_dir: Path, model: str, task: str, **parts: object) -> Path:
-    """Return the folder of one array, whose name holds a hash of everything it depends on.
+    """Return the folder of one array, whose name contains a hash of everything it depends on.
 
-    That is the model's specification, the name of the task's data folder, and `parts`: hashes of
-    the weights and the audio, rate, options; anything JSON holds.
+    That is the specification of the model, the name of the data folder, and `parts`: hashes of
+    weights and audio, sample rate, options; anything that JSON can represent.
     """
     key = {"format": FORMAT, "model": model, "task": task, **parts}
     text = json.dumps(key, sort_keys=True)
@@ -58,7 +58,7 @@ def cache_folder(cache_dir: Path, model: str, task: str, **parts: object) -> Pat
 
 @contextlib.contextmanager
 def sole_use(folder: Path) -> Iterator[None]:
-    """Have an array's folder for this process alone; wait while another process fills it.
+    """Lock the folder of an array; wait while another process fills it.
 
     A folder that cannot be written, such as a cache on a read-only disk, is used without a lock.
     """
@@ -76,7 +76,7 @@ def sole_use(folder: Path) -> Iterator[None]:
 
 @dataclass
 class Progress:
-    """What is kept with the rows."""
+    """Time, errors and cost, which are saved with the rows."""
 
     seconds: float = 0.0  #: time spent embedding, all runs together
     clips: int = 0  #: rows embedded in that time
@@ -89,12 +89,11 @@ class Progress:
 
 
 class EmbeddingArray:
-    """A float32 array on disk that is filled row by row, in any order, by interruptible runs.
+    """A float32 array on disk that is filled row by row, in any order, over several runs.
 
-    A row is done when its mark holds the checksum of what is on disk: a half-done array goes on
-    where it was, and a row damaged on disk counts as not done and is embedded again. Only a verdict
-    about a file's content is kept as an error; what failed for another reason (no memory, an
-    input/output error, the encoder) is tried again by the next run.
+    A row is done when its mark equals the checksum of its values: an unfinished array is resumed,
+    and damaged rows are embedded again. Only errors in the content of a file are saved; other
+    failures (no memory, an input/output error, the encoder) are tried again by the next run.
 
     Args:
         folder: of this array alone, see `sole_use`.
@@ -102,11 +101,10 @@ class EmbeddingArray:
         size: values of a row, >= 1.
 
     Attributes:
-        failures: message by row, of what this run could not embed and the next one tries again.
+        failures: message by row, of rows that the next run will try again.
 
     Raises:
-        CacheError: where the folder cannot be written and the array in it is not complete, or the
-            disk is too small.
+        CacheError: the folder cannot be written and the array is not complete, or the disk is full.
 
     Shape:
         embeddings `[count, size]`.
@@ -204,7 +202,7 @@ class EmbeddingArray:
             logger.warning("%s: %d damaged rows are embedded again", self.folder, damaged)
 
     def todo(self) -> np.ndarray:
-        """Return the rows that are neither done nor known to be impossible, ascending, int64."""
+        """Return the rows that are neither done nor failed for good, ascending, int64."""
         impossible = np.array(list(self.progress.errors), dtype=np.int64)
         return np.setdiff1d(np.flatnonzero(self.marks == 0), impossible)
 
@@ -221,9 +219,9 @@ class EmbeddingArray:
             self._release()
 
     def _release(self) -> None:
-        """Release rows from the process's memory, which would grow with the task otherwise.
+        """Release rows from the memory of the process, which would otherwise grow with the task.
 
-        The kernel keeps what was written, and brings it to the disk.
+        The kernel keeps written data and writes it to the disk.
         """
         mapped: object = self.embeddings.base
         if self._writable and isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -231,7 +229,7 @@ class EmbeddingArray:
         self._written = 0
 
     def save(self) -> None:
-        """Bring rows, marks and progress to the disk; the rows before the marks."""
+        """Write rows, marks and progress to the disk; the rows before the marks."""
         if not self._writable:
             return
         for array in (self.embeddings, self.marks):
@@ -242,11 +240,11 @@ class EmbeddingArray:
         write_text(self.folder / "progress.json", text)
 
     def finished(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows that are done, read-only and still on disk, and their indices.
+        """Return the finished rows, read-only and memory-mapped, and their indices.
 
-        Where some rows are errors the others are copied to a second file, block by block, as a
-        selection of a memory map would be held in memory whole. That file has no name any more when
-        this returns, so nothing is left of it, and no other process can change it.
+        If some rows failed, the others are copied to a second file, because a selection of a memory
+        map would be in memory as a whole. That file is already unlinked on return, so that nothing
+        is left of it and no other process can change it.
 
         Shape:
             embeddings float32 `[n, size]`, rows int64 `[n]` with n <= count.

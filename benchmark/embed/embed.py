@@ -1,4 +1,4 @@
-"""From a task's clips to one embedding each: read ahead, batched by length, cached, resumable."""
+"""One embedding per clip of a task: read ahead, batched by length, cached, resumable."""
 
 import datetime
 import hashlib
@@ -32,14 +32,14 @@ from wavebyol_hear.files.hear_module import HearModel
 
 NOISE, PROVENANCE = "noise.npy", "provenance.json"
 TOLERANCE, TOLERANCE_16 = 1e-3, 3e-2
-"""Of the largest value: the same noise embedded again in 32 and in 16 bit."""
+"""Tolerance relative to the largest value, for noise embedded again in 32 and in 16 bit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedTask(Embedded):
-    """The embeddings of a task under one model, row by row with what a probe needs.
+    """The embeddings of a task under one model, with labels, splits and groups for the probes.
 
-    Time and speed are those of all runs of the array together.
+    Time and speed are totals over all runs that filled the array.
 
     Shape:
         embeddings `[n, D]`; labels, splits, groups, clip_ids `[n]`.
@@ -48,7 +48,7 @@ class EmbeddedTask(Embedded):
     embeddings: np.ndarray  #: float32, memory-mapped, read-only
     labels: np.ndarray  #: class numbers, indices in `task.classes`
     splits: np.ndarray  #: as published
-    groups: np.ndarray  #: what may never be separated
+    groups: np.ndarray  #: clips of a group must stay on one side of a split
     clip_ids: np.ndarray  #: of the rows
     cost: Cost  #: of the model, as measured when the embeddings were made
     #: of the run that began to embed: versions, device, host, time
@@ -66,24 +66,24 @@ def embed_task(
     pad_short: bool = False,
     fill: Callable[..., None] = Embedder.fill,
 ) -> EmbeddedTask:
-    """Embed the clips of a task with a HEAR module, or take what the cache holds.
+    """Embed the clips of a task with a HEAR module, as far as they are not cached.
 
     Args:
         source: a task, whose classes number the labels, with the clips to embed.
         model: a loaded HEAR module.
-        cache_dir: of the cache; `array_key` says what an array of it depends on.
-        workers: threads that read ahead, >= 0.
-        batch_seconds: maximum of audio in one batch; a longer clip goes alone.
-        corruption: of every clip; None embeds clips as they are.
+        cache_dir: of the cache; see `array_key` for what its arrays depend on.
+        workers: decoding threads, >= 0.
+        batch_seconds: maximum audio per batch; a longer clip is a batch of its own.
+        corruption: applied to every clip, if any.
         pad_short: whether clips that the model itself would pad to one length are padded here, so
             that short clips of all lengths share batches.
-        fill: embeds what is missing, as `Embedder.fill`.
+        fill: embeds the missing rows, as `Embedder.fill`.
 
     Raises:
-        HearError: where the module returns other shapes than it says.
-        TaskDataError: where the list is not good.
-        CacheError: where the cache cannot be written.
-        EmbedError: where not one clip could be embedded or there is no memory to read ahead.
+        HearError: the module returns other shapes than it states.
+        TaskDataError: the list of clips is invalid.
+        CacheError: the cache cannot be written.
+        EmbedError: no clip could be embedded, or there is no memory to read ahead.
     """
     task, folder = source.task, source.task.folder or source.task.name
     if Path(folder).is_absolute():  # user's labels: the user's folder, not one of the cache
@@ -138,9 +138,9 @@ def _readable(
 
 
 def _columns(task: Task, clips: Sequence[Clip]) -> dict[str, Any]:
-    """Return what a probe needs of each clip: labels, splits, groups and clip_ids, `[n]`.
+    """Return labels, splits, groups and clip_ids of the clips, `[n]` each.
 
-    Strings are the clips' own: numpy's would take four bytes a character of the longest.
+    Strings stay Python objects: NumPy's would take four bytes per character of the longest.
     """
     number = {label: i for i, label in enumerate(task.classes)}
     return {
@@ -152,11 +152,11 @@ def _columns(task: Task, clips: Sequence[Clip]) -> dict[str, Any]:
 
 
 def array_key(model: HearModel, sound: str, corrupted: CorruptedClips | None) -> dict[str, Any]:
-    """Return all that an array of embeddings depends on, for `cache_folder`.
+    """Return everything that an array of embeddings depends on, for `cache_folder`.
 
     Specification (with the keyword arguments of `load_model`), weights, code, audio and its
-    corruption; kind of device and precision, as results differ in the last digits; the versions of
-    what decodes, resamples and computes. What a module reads besides shows in `open_array`.
+    corruption; device type and precision, which change the last digits; versions of the libraries
+    that decode, resample and compute. `open_array` detects other dependencies of a module.
     """
     return {
         "weights": model.weights_hash,
@@ -174,11 +174,11 @@ def array_key(model: HearModel, sound: str, corrupted: CorruptedClips | None) ->
 def open_array(
     folder: Path, count: int, model: HearModel, noise: np.ndarray
 ) -> Iterator[EmbeddingArray]:
-    """Open a model's cached array for this process alone; a new one where all is new.
+    """Open the cached array of a model for this process alone, or create it.
 
-    In its folder are the model's embedding of fixed noise and the provenance, too. Where the noise
-    has another embedding today, the module depends on something that no hash knows, such as a file
-    it reads or an environment variable: the array is left and `<folder>-1` taken, and so on.
+    Its folder also contains the model's embedding of fixed noise, and the provenance. If the noise
+    has another embedding now, the module depends on something outside the key, such as a file or an
+    environment variable: then `<folder>-1` is used instead, and so on.
     """
     for number in itertools.count():
         own = folder.with_name(f"{folder.name}-{number}") if number else folder
@@ -207,7 +207,7 @@ def open_array(
 
 
 def _is_of(folder: Path, noise: np.ndarray, precision: str) -> bool:
-    """Return whether an array is of a model that embeds noise so, or is not there yet."""
+    """Return whether an array is of a model with this embedding of noise, or does not exist."""
     try:
         kept = np.load(folder / NOISE)
     except FileNotFoundError:

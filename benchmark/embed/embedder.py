@@ -1,4 +1,4 @@
-"""The encoder over batches of audio: every row written once, or the reason why it is not."""
+"""Embedding of batches of audio: every row is written once, or the reason for its failure."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -29,16 +29,16 @@ SAVE_SECONDS = 60.0
 
 
 class EmbedError(BenchmarkError):
-    """A task of which no clip could be embedded, or whose embedding broke off."""
+    """No clip of a task could be embedded, or embedding was aborted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """Embeddings of a task under one model: what they depend on, and what they took."""
+    """Embeddings of a task under one model: what they depend on, and their cost."""
 
     weights_hash: str  #: content hash of weights and code
     data_hash: str  #: content hash of audio, labels or events, splits and groups
-    precision: str  #: in which the model says it computes, else "as loaded"
+    precision: str  #: of the computation as the model states it, else "as loaded"
     encoder_calls: int  #: in this run, 0 when all came from the cache
     seconds: float  #: time the embedding took
     clips_per_second: float  #: in that time, decoding included; 0 where nothing was embedded
@@ -60,9 +60,16 @@ def facts(
 
 
 class Embedder:
-    """Runs the encoder over batches and writes what comes back to an array, counting the calls.
+    """Embeds batches of clips and writes the embeddings to an array.
 
-    Paths and stamps, from when they were hashed, are those of the files by row.
+    Args:
+        model: a loaded HEAR module.
+        array: to write to.
+        paths: of the files, by row.
+        stamps: of the files, by row, from before they were hashed.
+
+    Attributes:
+        calls: number of calls of the encoder.
     """
 
     def __init__(
@@ -83,11 +90,16 @@ class Embedder:
     ) -> None:
         """Embed all rows that are not done, with a progress bar; an interruption loses nothing.
 
-        Files are read as `Reader` says, which knows all arguments but the bar's title.
-        `rows` are embedded in place of all.
+        Args:
+            workers: as of `Reader`.
+            batch_seconds: as of `Reader`.
+            title: of the progress bar.
+            transform: as of `Reader`.
+            min_samples: as of `Reader`.
+            rows: to embed instead of all.
 
         Raises:
-            EmbedError: where there is no memory to read ahead.
+            EmbedError: there is no memory to read ahead.
         """
         array, progress = self.array, self.array.progress
         todo = array.todo() if rows is None else np.array(rows)
@@ -110,7 +122,7 @@ class Embedder:
                 array.save()
 
     def embed(self, batch: Batch) -> None:
-        """Embed what was read of a batch and note what could not be."""
+        """Embed a batch of decoded clips, and record failures."""
         failures, read = self.array.failures, []
         for row, wave in batch:
             if file_stamp(self.paths[row]) != self.stamps[row]:
@@ -125,7 +137,7 @@ class Embedder:
             self.encode(rows, waves)
 
     def encode(self, rows: list[int], waves: np.ndarray) -> None:
-        """Embed clips of one length; where the batch fails, each by itself.
+        """Embed clips of equal length; if the batch fails, one by one.
 
         Shape:
             waves float32 `[B, n]` for B rows.

@@ -1,4 +1,4 @@
-"""The settings of fine-tuning: one frozen dataclass, read by `wavebyol_hear.files.settings`."""
+"""The configuration of fine-tuning."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,31 +8,30 @@ from wavebyol_hear.files.settings import check_range
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How encoder and head are trained; a value out of its range raises ValueError."""
+    """How encoder and head are trained; values out of range raise ValueError."""
 
-    #: of the encoder, tried one after another; validation selects
+    #: of the encoder; the best on validation clips is selected
     learning_rates: tuple[float, ...] = (1e-4, 1e-3)
     head_learning_rate: float = 1e-3  #: of the head
-    #: where the training of the head begins. A `probe` that fits its few training clips leaves the
-    #: encoder no error to learn from; `zero` does, and bends it least
+    #: initialization of the head. A `probe` that already fits few training clips leaves no error
+    #: for the encoder to learn from; `zero` does, and changes the encoder least
     head: Literal["probe", "zero"] = "zero"
     epochs: int = 30  #: passes over the training clips at most; 0 scores the initial state
-    batch_size: int = 32  #: clips of a step; the batches of an epoch differ by one clip at most
-    #: length of a training clip: a random part of a longer one, a shorter one repeated. None takes
-    #: the task's usual length, or 4 s where lengths vary
+    batch_size: int = 32  #: the batches of an epoch differ by at most one clip
+    #: length of training clips: a random crop of a longer one, repetition of a shorter one; None is
+    #: the task's usual length, or 4 s if lengths vary
     crop_seconds: float | None = None
     weight_decay: float = 0.01  #: of AdamW, on matrices and filters only
-    #: share of all steps in which the rates rise from 0; a cosine to 0 follows
+    #: fraction of all steps with linear warm-up; a cosine decay to 0 follows
     warm_up: float = 0.1
-    patience: int = 8  #: epochs without a better validation score after which a rate is abandoned
-    #: `frozen` keeps the encoder's running statistics, so that training and test compute one
-    #: function and a small batch does no harm; `train` normalizes by the batch and updates them
+    patience: int = 8  #: epochs without a better validation score before a learning rate is stopped
+    #: `frozen` keeps the encoder's running statistics, so that training and test compute the same
+    #: function and small batches do no harm; `train` normalizes by the batch and updates them
     batch_norm: Literal["frozen", "train"] = "frozen"
-    gain_db: float = 6.0  #: every training clip is scaled by up to so many dB either way
-    #: lowest signal-to-noise ratio of added white noise, of up to 30 dB more; None adds none
+    gain_db: float = 6.0  #: range of the random gain of training clips, in either direction
+    #: minimum signal-to-noise ratio of added white noise, up to 30 dB above; None adds none
     noise_snr_db: float | None = 20.0
-    #: parameter of the beta distribution of a mixture's shares (Zhang et al., arXiv 1710.09412), of
-    #: waveforms and labels; 0 mixes nothing
+    #: alpha of mixup (Zhang et al., arXiv 1710.09412) of waveforms and labels; 0 for none
     mixup: float = 0.2
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
-"""An encoder with a linear head, trained through the HEAR function that embeds scenes, and scored.
+"""A classifier for fine-tuning: an encoder, called through the HEAR API, with a linear head.
 
-Clips are scored whole, each as it is: no crop, no padding, no augmentation.
+Clips are scored as a whole, without crop, padding or augmentation.
 """
 
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ from wavebyol_hear.files.read_ahead import Reader, of_one_length
 
 BATCH_SECONDS = 64.0
 MIN_BIAS = -20.0
-"""Of a class without training clips, which the probe gives minus infinity: times a target of 0
-that would be NaN."""
+"""Bias of a class without training clips. The probe has minus infinity there, which times a target
+of 0 would be NaN."""
 
 Head = dict[str, Tensor]
-"""Mean and scale `[D]`, weight `[K, D]` and bias `[K]`: what a head is before it is trained."""
+"""Initial head: mean and scale `[D]`, weight `[K, D]` and bias `[K]`."""
 
 
 class FinetuneError(ProbeError):
-    """Clips on which nothing can be trained, selected or tested; one line with the remedy."""
+    """Clips that cannot be used to train, select or test; one line with the remedy."""
 
 
 class NoGradientError(HearError):
@@ -39,18 +39,18 @@ class NoGradientError(HearError):
 
 @dataclass(frozen=True)
 class Setup:
-    """What all folds share: a model, the clips of a task, and how it is trained on them."""
+    """The model, clips and configuration that all folds share."""
 
     hear: HearModel  #: the module, whose model is trained in place
-    initial: dict[str, Tensor]  #: state of the model, where every training begins
-    paths: Sequence[str]  #: of the files, by row; all can be read
+    initial: dict[str, Tensor]  #: state of the model before training
+    paths: Sequence[str]  #: of the files, by row; all are readable
     labels: np.ndarray  #: class indices, by row
     n_classes: int  #: number of classes of the task
     workers: int  #: threads that decode, 0 or more
     title: str  #: of the progress bars and messages
     config: FinetuneConfig  #: of the training
     samples: int  #: of a training clip
-    seed: int  #: of all that is random
+    seed: int  #: of all random numbers
 
     def readable(
         self, batch: Sequence[tuple[int, np.ndarray | str]]

@@ -1,14 +1,14 @@
-"""The protocol "finetune-1": encoder and head trained end to end, selected, tested once.
+"""The protocol "finetune-1": encoder and head are trained end to end.
 
-On every fold the beginning is the linear probe of the training clips' embeddings (C selected on
-validation), which is a candidate like any later state. Then encoder and head are trained at each
-learning rate of the configuration, the head from zero or, in two stages (Kumar et al., arXiv
-2202.10054), from the probe. Validation accuracy, and validation loss between equals, decides when a
-rate is abandoned and which state of which rate is kept. The test clips are read once, by the state
-that was kept. It is not trained again on training and validation clips together, as in "linear-1":
-nothing would be left to stop it by.
+On every fold, the first candidate is the linear probe on the embeddings of the training clips (C
+selected on validation clips). Then encoder and head are trained with each learning rate of the
+configuration; the head starts from zero or, in two stages (Kumar et al., arXiv 2202.10054), from
+the probe. Validation accuracy, and among equals validation loss, decides when to stop a learning rate
+and which state of which learning rate is selected. That state is tested once. Unlike in "linear-1",
+it is not trained again on training and validation clips, since no clips for early stopping would be
+left.
 
-A kill costs a minute at most: the same call resumes, on a CPU to the same numbers.
+A kill costs at most a minute: the same call resumes, on a CPU with the same result.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ PROTOCOL = PROTOCOLS["finetune"].version
 
 
 def tune_fold(setup: Setup, embeddings: np.ndarray, fold: Fold, path: Path) -> FoldState:
-    """Train, select and test on one fold, from where its file stands."""
+    """Train, select and test on one fold, resuming from its checkpoint."""
     state = FoldState.load(path)
     if state is None:  # begin with a linear probe as head, and its validation score
         train, valid = ([Rows(embeddings, setup.labels, x)] for x in (fold.train, fold.valid))

@@ -1,7 +1,7 @@
-"""One learning rate on one fold: training clips, epochs, steps, and the file that keeps them.
+"""Training with one learning rate on one fold, and the checkpoint of a fold.
 
-All that is random depends on seed, epoch and row or step alone, not on what was drawn before, so
-that training goes on after a break as if there had been none.
+Random numbers depend only on seed, epoch and row or step, not on what was drawn before, so that a
+resumed training gives the same result as an uninterrupted one.
 """
 
 import logging
@@ -33,11 +33,11 @@ from wavebyol_hear.files.atomic import atomic_write
 from wavebyol_hear.files.read_ahead import Batch, Reader, ahead
 
 NOISE_RANGE_DB = 30.0
-"""By how much the signal-to-noise ratio may exceed its lowest."""
+"""Range of the signal-to-noise ratio above its minimum."""
 ORDER, CROP, STEP = 1, 2, 3
-"""What is drawn: first in a seed, so that no two things share a stream."""
+"""First number of the seeds of random streams, which keeps the streams apart."""
 SAVE_SECONDS = 60.0
-"""Between two saves: what a kill may cost at most."""
+"""Time between two checkpoints: the most that a kill can cost."""
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
-"""The protocol "frames-1": a linear classifier of every frame, selected and scored by onset F.
+"""The protocol "frames-1" for event tasks: a linear classifier of frames, scored by onset F1.
 
-An L2-regularized logistic regression per label on the timestamp embeddings. C and postprocessing
-are those with the best onset F on the validation clips; the classifier is then fitted on training
-and validation clips together and predicts the events of the test clips once.
+One L2-regularized logistic regression per label on the timestamp embeddings. C and postprocessing
+are selected by the onset F1 on the validation clips; the classifier is then fitted on training and
+validation clips together, and tested once.
 """
 
 import time

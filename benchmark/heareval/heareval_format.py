@@ -1,7 +1,7 @@
-"""A HEAR task scored by heareval, and the folder that its runner reads.
+"""Scores of heareval on a HEAR task, and the folder that its runner reads.
 
-It holds per split all rows in one array, and labels, as heareval 2021.1.3 writes them
-(embeddings/task_embeddings.py, `memmap_embeddings`).
+The folder has, per split, the embeddings in one array and the labels, in the format of heareval
+2021.1.3 (embeddings/task_embeddings.py, `memmap_embeddings`).
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from wavebyol_hear.files.atomic import file_hash
 from wavebyol_hear.files.hear_module import HearModel
 
 TAIL_MS = 0.0001
-"""Added to an event's end, so that an instant exactly there belongs to it."""
+"""Added to the end of an event, so that a timestamp exactly there belongs to it."""
 DONE = ".done.embeddings"
 BLOCK_ROWS = 1024
 

@@ -90,7 +90,7 @@ def multilabel_result(subject: Subject) -> Result:
 
     A HEAR task is ranked by the first of its measures that we have, a mean over folds. Its clips
     are resampled one by one, as its folder does not say which share a speaker or an uploader. A
-    task of the user's is ranked by the mAP over the test clips of all folds together, so that a
+    table of the user's is ranked by the mAP over the test clips of all folds together, so that a
     label need not occur in every fold; clips of one group are resampled together.
 
     Raises:

@@ -1,7 +1,7 @@
-"""heareval's own predictions runner in a process of its own, and the scores it leaves.
+"""Runs heareval's predictions runner in a separate process, and reads its scores.
 
-It trains a network of one or two hidden layers of 1024 for every point of a grid, keeps the best on
-the validation part, and tests it: not a linear probe, so its scores have a protocol of their own.
+It trains a network with one or two hidden layers of 1024 units for every point of a grid, selects
+on the validation part, and tests. Since this is not a linear probe, it is a separate protocol.
 """
 
 import json
@@ -23,7 +23,7 @@ from wavebyol_hear.files.atomic import read_object, write_text
 VERSION = "2021.1.3"
 RUNNER = Path(__file__).with_name("runner.py")
 PYTHON_VARIABLE = "WAVEBYOL_HEAR_PYTHON"
-"""Names the interpreter of the environment that has heareval."""
+"""Environment variable with the path of a Python that has heareval."""
 POINTS = 8
 """Points of the grid that heareval tries by default."""
 SCORES = "test.predicted-scores.json"
@@ -38,11 +38,11 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
 }
-"""Of heareval's process; none of it changes a number."""
+"""Environment variables of heareval's process; none changes a score."""
 
 
 class HearevalError(BenchmarkError):
-    """heareval is not there, failed, or left no scores; one line with its log."""
+    """heareval is not installed, failed, or gave no scores; one line with its log."""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,17 @@
-"""The protocols of one class per clip: what each selects on validation rows and then trains.
+"""Protocols for one class per clip: what is selected on validation rows, and then trained.
 
-"linear-1" is the softmax regression of `benchmark.probes.linear`, with C selected.
+"linear-1" is the softmax regression of `benchmark.probes.linear`; C is selected.
 
-"knn-1" are the nearest training rows by cosine vote; only their number is selected. Rows are
-standardized by the training rows. A neighbor's vote weighs 1 + cosine, so that of two classes with
-as many neighbors the nearer wins.
+"knn-1" classifies by the nearest training rows in cosine similarity; their number is selected.
+Features are standardized by the training rows. A neighbor's vote has the weight 1 + cosine, so that
+of two classes with equally many neighbors the nearer one wins.
 
-"mlp-1" is the head WaveBYOL's authors put on embeddings: Linear to 4096, BatchNorm, ReLU, Linear to
-the classes, in batches of 128 (github waverDeep/WaveBYOL, model_downstream.py and its downstream
-configurations). Features are standardized first, by the rows trained on, and the optimizer is Adam.
-The learning rate and the epoch to stop at are selected on validation rows, where the authors
-stopped by the test rows.
+"mlp-1" is the classifier of WaveBYOL's authors: Linear to 4096, BatchNorm, ReLU, Linear to the
+classes, batches of 128 (github waverDeep/WaveBYOL, model_downstream.py and its downstream
+configurations), on features standardized by the training rows, trained by Adam. The learning rate
+and the number of epochs are selected on validation rows; the authors selected on the test rows.
 
-Each is then trained so on training and validation rows together, and sees the test rows once.
+The selected setting is then trained on training and validation rows together, and tested once.
 """
 
 import math
@@ -42,26 +41,26 @@ from benchmark.probes.rows import (
 )
 
 COUNTS = (1, 3, 5, 10, 20, 50, 100)
-"""Numbers of neighbors that are compared; with fewer training rows all of them vote."""
+"""Candidate numbers of neighbors; with fewer training rows, all of them vote."""
 NEIGHBOR_BYTES = 1 << 24
-"""Size of one block of rows and of one block of cosines; a few of each live at a time."""
+"""Size of a block of rows and of a block of cosines; a few of each exist at a time."""
 HIDDEN = 4096
 BATCH = 128
 EPOCH_BATCHES = 500
-"""Of a longer epoch, so many batches count as one."""
+"""Maximum number of batches per epoch."""
 LEARNING_RATES = (1e-4, 3e-4, 1e-3)
-"""Learning rates that are compared; the authors' own, 8e-4, is among them but for a quarter."""
+"""Candidate learning rates; the authors used 8e-4."""
 MAX_EPOCHS = 200
 PATIENCE = 10
-"""Epochs in which neither accuracy nor loss on validation rows got better that end training: of few
-rows an early head's accuracy stands still at chance while its loss already falls."""
+"""Epochs without better accuracy or loss on validation rows after which training stops. With few
+rows, accuracy may stay at chance at first while the loss already falls."""
 
 
 class Evaluate(Interface):
-    """Selects on validation rows, then predicts every row that a fold tests."""
+    """Selects on validation rows, then predicts the test rows of every fold."""
 
     def __call__(self, data: Examples, *, device: str = "cpu", seed: int = 0) -> ProbeResult:
-        """Return the result; the same seed, of all that is random, gives the same result.
+        """Return the result, which is a function of the data and the seed.
 
         Raises:
             ProbeError: a fold lacks rows, or a label or an embedding is out of range.
@@ -73,11 +72,11 @@ class Protocol:
     """A way to score embeddings."""
 
     name: str  #: on the command line
-    version: str  #: in results; changes whenever the same embeddings could score otherwise
-    setting: str  #: what is selected on validation rows, as results name it
+    version: str  #: in results; changes whenever the same embeddings could get another score
+    setting: str  #: name of the selected hyperparameter in results
     random: bool  #: whether the result depends on the seed
-    #: the protocol itself. That of "finetune" needs audio: `benchmark.evaluate` puts a
-    #: `benchmark.finetune.protocol.Finetune` in its place
+    #: the protocol itself. "finetune" needs audio: `benchmark.evaluate` replaces it by a
+    #: `benchmark.finetune.protocol.Finetune`
     evaluate: Evaluate
 
 
@@ -86,8 +85,8 @@ def select_c(
 ) -> tuple[list[Selection], LinearProbe]:
     """Select for each fold the C whose probe, fitted on train, is most accurate on valid.
 
-    A tie goes to the strongest regularization. No parameter could carry a test row. The probes
-    selected are returned, too.
+    Of equals, the strongest regularization is selected. No parameter can pass a test row. The
+    selected probes are returned too.
     """
     check_validation(valid)
     probe = fit(train, np.tile(C_GRID, (len(train), 1)), n_classes, device=device)
@@ -112,7 +111,7 @@ def evaluate_linear(data: Examples, *, device: str = "cpu", seed: int = 0) -> Pr
 
 
 class Neighbors:
-    """Rows to search, with their statistics: nothing is trained but the standardization."""
+    """Rows to search, and their mean and deviation for the standardization."""
 
     def __init__(self, rows: Rows, n_classes: int, *, device: str = "cpu") -> None:
         check_training([rows], n_classes)
@@ -121,7 +120,7 @@ class Neighbors:
 
     @torch.inference_mode()
     def predict(self, queries: Rows, counts: Sequence[int]) -> np.ndarray:
-        """Return the classes of n rows by so many neighbors each, int64 `[C, n]`."""
+        """Return the predicted classes of n rows for each number of neighbors, int64 `[C, n]`."""
         classes = []
         for block in queries.blocks(NEIGHBOR_BYTES):
             cosine, label = self._nearest(self._directions(block), max(counts))

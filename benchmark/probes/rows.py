@@ -1,4 +1,4 @@
-"""What every probe reads and returns: rows of an embedding array, a selection, a result."""
+"""Inputs and outputs of probes: rows of an embedding array, a selection, a result."""
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +17,14 @@ from benchmark.data.split import Fold
 BLOCK_BYTES = 1 << 26
 """Size of one block of rows, or of its logits: large enough for full matrix speed."""
 RESIDENT_BYTES = {"cpu": 1 << 31, "cuda": 1 << 34}
-"""Features up to this size stay on the device while the probe trains, larger ones are streamed."""
+"""Maximum size of features that stay on the device during training; larger ones are streamed."""
 STREAM_BYTES = 1 << 24
-"""Size of a block of features that is read anew in every iteration. Above 32 MiB the C library
-gives freed memory back to the system, and a third of an iteration's time went in page faults."""
+"""Size of a block of features that is read again in every iteration. Above 32 MiB the C library
+returns freed memory to the system, and page faults took a third of an iteration."""
 ROTATION_LIMIT = 4096
 """Largest eigenvalue problem worth solving: 10 to 20 s on 2 cores, growing as the cube."""
 AXES_ROWS = 20_000
-"""Rows from which axes are estimated: they change the speed of a search, not its result."""
+"""Rows from which axes are estimated; axes change the speed of the optimization, not its result."""
 
 
 class ProbeError(BenchmarkError):
@@ -72,7 +72,7 @@ class Rows:
     def release(self) -> None:
         """Let the system drop the pages of a memory map that were read; they can be read again.
 
-        Otherwise they count as this process's memory, as does the copy that was made of them.
+        Otherwise they count as memory of this process, in addition to the copy made of them.
         """
         mapped = getattr(self.features, "_mmap", None)
         if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -142,7 +142,7 @@ class Selection:
     #: (value, accuracy on the validation rows in percent), in the order compared
     curve: tuple[tuple[float, float], ...]
     converged: bool = True  #: whether everything that was compared reached its tolerance
-    #: what else the result's record of the fold should hold; plain JSON values
+    #: more values for the record of the fold in the result; plain JSON values
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -153,9 +153,9 @@ class ProbeResult:
     rows: np.ndarray  #: the rows tested, ascending `[n]`
     predicted: np.ndarray  #: the class index of each by the fold that tested it `[n]`
     selections: tuple[Selection, ...]  #: one per fold
-    converged: bool  #: whether every head reached its tolerance
-    #: (index of a fold, embeddings `[m, D]`) -> class indices int64 `[m]` by that fold's head. The
-    #: embeddings must be raw, neither standardized nor normalized
+    converged: bool  #: whether every classifier reached its tolerance
+    #: (index of a fold, embeddings `[m, D]`) -> class indices int64 `[m]` by the classifier of that
+    #: fold; the embeddings must be raw, neither standardized nor normalized
     predict: Callable[[int, np.ndarray], np.ndarray]
     #: of the protocol, for the result's provenance; plain JSON values
     settings: dict[str, Any] = field(default_factory=dict)
@@ -183,7 +183,7 @@ class Examples:
 def predict_test(
     data: Examples, selections: Sequence[Selection], classify: Callable[[int, Rows], np.ndarray]
 ) -> ProbeResult:
-    """Read the test rows of every fold, once, and return the predictions of its finished head."""
+    """Read the test rows of every fold, once, and return the predictions of its classifier."""
     predicted = np.full(len(data.labels), -1, dtype=np.int64)
     for i, fold in enumerate(data.folds):
         predicted[fold.test] = classify(i, Rows(data.embeddings, data.labels, fold.test))
@@ -198,11 +198,12 @@ def predict_test(
 
 
 class Features:
-    """Every fold's features, standardized by its own rows, and a last feature of ones for the bias.
+    """The features of every fold, standardized by its rows, with a column of ones for the bias.
 
-    They are rotated to the fold's principal axes: an L2 penalty does not notice a rotation, and
-    there the Hessian of a linear probe is nearly diagonal. Features that fit are kept rotated;
-    larger ones are streamed, unrotated, and the weights are rotated instead.
+    They are rotated to the principal axes of the fold: the L2 penalty is invariant to rotations,
+    and in these axes the Hessian of a linear probe is nearly diagonal. Features that fit into
+    memory are kept rotated; larger ones are streamed without rotation, and the weights are rotated
+    instead.
 
     Args:
         folds: the training rows of each fold.

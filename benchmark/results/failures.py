@@ -1,4 +1,4 @@
-"""Why a task, model and protocol has no result: what fails costs itself, and the reason is kept."""
+"""Failures: each is caught, recorded with its reason, and does not affect other results."""
 
 import contextlib
 import json
@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 
 class Guard:
-    """Runs work, and keeps why a result is missing as it arises.
+    """Runs work, and records why results are missing.
 
     Args:
-        out: folder of the results, where reasons and tracebacks are written.
-        expected: errors whose message is a whole reason; others get kind and traceback.
-        journal: with what processes before this one have done, and notes what this one does.
+        out: folder of the results, for reasons and tracebacks.
+        expected: errors whose message is sufficient; of others, type and traceback are kept too.
+        journal: of the work of this command in earlier processes, which this one continues.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Guard:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T | None:
-        """Return what work returns, or None where it raises or exits, or all results are there.
+        """Return the result of some work, or None if it fails or all results exist already.
 
-        An interrupt passes through. The results of these keys are missing where there is none.
+        If it fails, the results with these keys are recorded as missing. Interrupts are raised.
         """
         there = {*self.failures, *(result.key for result in self.results)}
         keys = [key for key in keys if key not in there]
@@ -74,14 +74,14 @@ class Guard:
         return None
 
     def fail(self, keys: Sequence[ResultKey], reason: str) -> None:
-        """Keep why there is no result."""
+        """Record why results are missing."""
         failures = dict.fromkeys(keys, reason)
         self.journal.note(failures=list(failures.items()))
         self.failures |= failures
         self._write(failures)
 
     def add(self, result: Result) -> None:
-        """Keep a result that was written, and drop the reason why there was none."""
+        """Record a written result, and remove the reason why it was missing."""
         self.results.append(result)
         self.journal.note(results=[result.file_name])
         self._write({}, result.key)
@@ -107,7 +107,7 @@ class Guard:
 
 @contextlib.contextmanager
 def state_put_back() -> Iterator[None]:
-    """Put back the settings of torch and the working directory, which foreign code may change."""
+    """Restore the settings of torch and the working directory, which models may change."""
     import torch  # here, as the report takes reasons from this file and needs no torch
 
     device, cudnn = torch.get_default_device(), torch.backends.cudnn
@@ -132,7 +132,7 @@ def state_put_back() -> Iterator[None]:
 
 
 def read_failures(folder: Path) -> dict[ResultKey, str]:
-    """Return the reasons kept in a folder; none where nothing failed.
+    """Return the recorded reasons of a folder; none if nothing failed.
 
     Raises:
         ResultError: the file is damaged.
@@ -152,9 +152,9 @@ def read_failures(folder: Path) -> dict[ResultKey, str]:
 def write_failures(
     folder: Path, failures: Mapping[ResultKey, str], measured: Collection[ResultKey]
 ) -> None:
-    """Add reasons to those kept, and drop those of what was measured since.
+    """Add reasons to a folder, and remove those of results that exist now.
 
-    Runs that share the folder take turns, for which one waits for 10 s. A damaged file is replaced.
+    Runs that share the folder take turns, with a timeout of 10 s. A damaged file is replaced.
 
     Raises:
         OSError, LockedError: the file cannot be written, or another run holds it for longer.

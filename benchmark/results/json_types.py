@@ -1,4 +1,4 @@
-"""Whether what a JSON file holds is of an annotated type, or of a shape written as JSON is."""
+"""Validation of JSON values against type annotations, or against a structure of types."""
 
 import sys
 import types
@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 
 def misfits(value: Any, kind: Any, where: str) -> Iterator[str]:  # noqa: ANN401
-    """Yield what of a JSON value is not of a type.
+    """Yield the mismatches between a JSON value and a type.
 
     Args:
         value: as `json` reads it; a float must be finite, an int may stand for it.

@@ -1,4 +1,4 @@
-"""The record of one result and its file: one schema, one writer, one reader that checks it."""
+"""One result: its record, the writer of its JSON file, and a reader that validates it."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from wavebyol_hear.files.atomic import read_object, regular, write_text
 SCHEMA = 2
 """Version of the files' format."""
 MAX_NAME = 120
-"""Characters of a task or a model in a file's name: file systems stop at 255 for the whole."""
+"""Maximum characters of a task or model in a file name; file systems allow 255 in total."""
 METRICS = ("accuracy", "precision", "recall", "f1")
 REMEDY = "run the benchmark again"
 ResultKey = tuple[str, str, str]
@@ -26,10 +26,10 @@ ResultKey = tuple[str, str, str]
 
 
 class ResultError(BenchmarkError):
-    """A result file that is damaged or not one of ours; one line with file and remedy."""
+    """An invalid result file; one line with file and remedy."""
 
 
-# What a reader relies on, as `misfits` checks it; the record may hold more.
+# The structure that readers rely on, checked by `misfits`; a file may contain more.
 POINT = {"value": float, "low?": float, "high?": float, "deviation?": float}
 FOLD = {
     "name": str,
@@ -66,25 +66,25 @@ PROVENANCE = {
 
 @dataclass(frozen=True)
 class Result:
-    """What one model scored on one task under one protocol.
+    """The scores of one model on one task under one protocol.
 
-    Where an annotation has two parts the second says what a reader of the file relies on.
+    The second part of an `Annotated` type is the structure that readers of the file rely on.
     """
 
     task: str  #: name of the task
     model: str  #: `module` or `module:weights`
-    protocol: str  #: name and version, such as "linear-1"; other protocols never share a column
-    n_clips: int  #: clips that were tested; under heareval's measures those of all splits
-    #: by name the value and, where known, its 95 % interval (low, high; over clips, those of one
-    #: group together) and its deviation over folds (n - 1); see `unit`
+    protocol: str  #: name and version, such as "linear-1"
+    n_clips: int  #: number of test clips; for heareval's metrics, clips of all splits
+    #: by name the value and, where known, its 95 % interval (low, high; over clips, resampled by
+    #: group) and its standard deviation over folds (n - 1); see `unit`
     metrics: Annotated[dict[str, dict[str, float]], {"*": POINT}]
     folds: Annotated[list[dict[str, Any]], [FOLD]]
     untrained: bool  #: whether the model warned that its weights are untrained
-    notes: list[str]  #: what a reader of the scores must know
-    #: revision, versions, hashes, seeds, times, speed, machine
+    notes: list[str]  #: for readers of the scores
+    #: code revision, versions, hashes, seeds, times, speed, machine
     provenance: Annotated[dict[str, Any], PROVENANCE]
     metric: str = "accuracy"  #: by which the task is ranked
-    #: "percent", or "own" where metrics are HEAR's measures as they are: fractions, d', error rates
+    #: "percent", or "own" if metrics are in HEAR's own units: fractions, d', error rates
     unit: str = "percent"
     n_listed: int = 0  #: clips the task listed, usable or not
     classes: list[str] = field(default_factory=list)  #: labels by class number
@@ -95,8 +95,8 @@ class Result:
     ] = field(default_factory=dict)
     #: unweighted mean and deviation of the folds' accuracies, in percent
     fold_mean: dict[str, float] = field(default_factory=dict)
-    #: clip ids, true and predicted class numbers of all tested clips; and their groups, where clips
-    #: share one. Empty where `unit` is "own"
+    #: ids, true and predicted class numbers of all test clips, and their groups if clips share
+    #: them; empty if `unit` is "own"
     predictions: dict[str, list[Any]] = field(default_factory=dict)
     #: id and reason of every listed clip without an embedding
     bad_clips: Annotated[list[dict[str, str]], [{"clip": str, "reason": str}]] = field(
@@ -104,9 +104,9 @@ class Result:
     )
     #: what the data lacks of the official set; None where it is complete
     partial: str | None = None
-    hear_task: str | None = None  #: name of the HEAR task that is held in full; None for all others
-    #: of a protocol run with several seeds: mean, deviation and values of accuracy and F1; all else
-    #: is of the first. None where one was run
+    hear_task: str | None = None  #: name of the HEAR task, if the data is all of it
+    #: with several seeds: mean, standard deviation and values of accuracy and F1; all other fields
+    #: are those of the first seed
     seeds: Annotated[dict[str, Any] | None, SEEDS] = None
     map: Annotated[dict[str, Any] | None, MAP] = None  #: see `embedding_map`
     #: by corruption; see `benchmark.results.score.rescore`
@@ -115,12 +115,12 @@ class Result:
 
     @property
     def key(self) -> ResultKey:
-        """What a result is the only one of: task, model and protocol."""
+        """Task, model and protocol, which identify a result."""
         return self.task, self.model, self.protocol
 
     @property
     def file_name(self) -> str:
-        """The name of the file: task, model and protocol, safe on any system."""
+        """The name of the file, from task, model and protocol, valid on any system."""
         task = re.sub(r"[^A-Za-z0-9._]+", lambda part: "-" if part[0] == "-" else "_", self.task)
         model = re.sub(r"[^A-Za-z0-9._]+", "_", self.model)
         return f"{_short(task, self.task)}--{_short(model, self.model)}--{self.protocol}.json"
@@ -140,14 +140,14 @@ class Result:
 
 
 def _short(safe: str, name: str) -> str:
-    """Return the end of a safe name, with a hash of the name where it is another or long."""
+    """Return the end of a safe name, with a hash if the original name was different or longer."""
     if len(safe) <= MAX_NAME and safe == name:
         return safe
     return f"{safe[-MAX_NAME:]}_{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def write_result(result: Result, folder: Path) -> Path:
-    """Write a result into a folder, which is made, and return the file.
+    """Write a result to a folder, which is created, and return the file.
 
     Raises:
         ResultError: the result contradicts itself, holds a number that is not finite, or would
@@ -161,7 +161,7 @@ def write_result(result: Result, folder: Path) -> Path:
     except ValueError as error:
         raise ResultError(f"{path}: {error}") from error
     _check(vars(result), path)
-    # Numbers of a list go on one line: a file then has hundreds of lines, not one for each clip.
+    # Lists of numbers go on one line: otherwise the file would have a line for each clip.
     text = re.sub(r"\[[^\[\]{}\"]*\]", lambda part: re.sub(r"\s+", " ", part.group()), text)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, text + "\n")
@@ -216,7 +216,7 @@ def read_results(path: Path, bad: list[str] | None = None) -> list[Result]:
 
 
 def refuse_other_labels(tasks: Iterable[Task], folder: Path) -> None:
-    """Check that no results in a folder would be replaced by those of other labels of their name.
+    """Check that the folder holds no results of other labels under the name of a task.
 
     Raises:
         ResultError: the folder holds results of another table or class folder under a task's name.

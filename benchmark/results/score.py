@@ -26,22 +26,22 @@ from benchmark.stats.paired import paired
 from wavebyol_hear.files.provenance import git_revision, machine, package_versions
 
 SEED = 0
-"""Of the bootstrap, of the map's rows, and of the first run of a protocol that draws at random."""
+"""Seed of the bootstrap, of the rows of the map, and of the first run of a random protocol."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model on a task, embedded: what its protocols start from and all its results share."""
+    """The embeddings of a task under one model, from which all protocols start."""
 
     source: TaskClips  #: the task
     model: str  #: `module` or `module:weights`, as it was asked for
-    embedded: Embedded  #: the clips as they are; frames where the task is of events
+    embedded: Embedded  #: of clips, or of frames for event tasks
     device: str = "cpu"  #: torch device that embeds and trains
-    notes: list[str] = field(default_factory=list)  #: what a reader of the scores must know
+    notes: list[str] = field(default_factory=list)  #: for readers of the scores
     untrained: bool = False  #: whether the model warned that its weights are untrained
     #: the test clips under each corruption, by its name
     corrupted: dict[str, EmbeddedTask] = field(default_factory=dict)
-    #: in which heareval scores it; None for tasks that are not HEAR's
+    #: working folder of heareval; None for tasks that are not HEAR's
     heareval_folder: Path | None = None
 
     def with_note(self, note: str) -> "Subject":
@@ -49,7 +49,7 @@ class Subject:
         return dataclasses.replace(self, notes=[*self.notes, note])
 
     def not_converged(self) -> "Subject":
-        """Return the subject with the note that a probe's fit stopped early."""
+        """Return the subject with the note that the fit of a probe did not converge."""
         where = f"{self.source.task.name}, {self.model}"
         return self.with_note(
             f"{where}: a probe reached its limit of iterations before it converged; its score may "
@@ -59,9 +59,12 @@ class Subject:
     def shared(
         self, protocol: str, seconds: float, provenance: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the fields of a result that all results of the subject share.
+        """Return the fields that all results of the subject share.
 
-        The protocol took so many seconds after embedding; its provenance is added to theirs.
+        Args:
+            protocol: name and version.
+            seconds: that the protocol took after embedding.
+            provenance: of the protocol, added to the shared one.
         """
         embedded = self.embedded
         origin = {
@@ -102,12 +105,12 @@ class Probed:
     """A protocol run on the embeddings of a task."""
 
     embedded: EmbeddedTask  #: the task's clips
-    data: Examples  #: what of them the protocol read
+    data: Examples  #: that the protocol read
     protocol: protocols.Protocol  #: that was run
-    first: ProbeResult  #: the result with the first seed, with the heads it trained
-    #: the classes predicted for the rows tested with each seed, the first among them
+    first: ProbeResult  #: of the first seed, with its trained classifiers
+    #: predicted classes of the test rows with each seed, the first one included
     repeats: tuple[np.ndarray, ...]
-    seconds: float  #: time that all took
+    seconds: float  #: duration of all runs
 
     def score(self, rows: np.ndarray, predicted: np.ndarray) -> Scores:
         """Score the classes predicted for some rows."""
@@ -140,7 +143,7 @@ def probe(
 
     first = run(SEED)
     repeats = [first.predicted]
-    # Of the other seeds only the classes are kept: their heads may be gigabytes.
+    # Of the other seeds only the predictions are kept: the classifiers may take gigabytes.
     repeats += [run(SEED + i).predicted for i in range(1, seeds if protocol.random else 1)]
     seconds = time.monotonic() - start
     return Probed(embedded, data, protocol, first, tuple(repeats), seconds)
@@ -208,9 +211,9 @@ def _fold(probed: Probed, number: int) -> dict[str, Any]:
 
 
 def rescore(probed: Probed, corrupted: Mapping[str, EmbeddedTask]) -> dict[str, dict[str, Any]]:
-    """Score the heads on corrupted clips, each clip by the head of the fold that tests it.
+    """Score the classifiers on corrupted clips, each clip by that of the fold that tests it.
 
-    Heads are trained and their settings selected on clean clips; nothing is fitted here.
+    They were trained and selected on clean clips; nothing is fitted here.
 
     Returns:
         by the corruption's name: number of clips, metrics with intervals, and the difference in

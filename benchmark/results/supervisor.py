@@ -1,9 +1,9 @@
-"""A command in a child process, started again where foreign code ends the process it runs in.
+"""Running a command in a child process, which is restarted if a model terminates it.
 
-`os._exit`, a crash of native code, and the system where memory runs out leave Python no time to say
-a word. The child notes what it begins and what it has done; where it dies, what was under way is a
-failure, and the next child does the rest. The parent forks before anything is imported that takes
-time or memory, and only waits.
+After `os._exit`, a crash of native code or a kill by the system when memory runs out, Python cannot
+handle the error. The child therefore logs what it starts and finishes. If it dies, the work in
+progress is recorded as a failure, and another child does the rest. The parent forks before large
+imports, and only waits.
 """
 
 import contextlib
@@ -25,22 +25,22 @@ PR_SET_PDEATHSIG = 1
 
 
 class Journal:
-    """What a command has begun and done, noted in a file without a name that outlives it."""
+    """The work that a command has started and finished, in an unnamed file that outlives it."""
 
     def __init__(self) -> None:
-        self.failures: dict[Key, str] = {}  #: why there is no result
-        self.results: list[str] = []  #: names of the files of results
-        self.under_way: list[Key] = []  #: what has been begun
-        self.code: int | None = None  #: exit code of the command, noted where it ends by itself
+        self.failures: dict[Key, str] = {}  #: why results are missing
+        self.results: list[str] = []  #: names of result files
+        self.under_way: list[Key] = []  #: work in progress
+        self.code: int | None = None  #: exit code of the command; None if it was terminated
         self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
 
     def note(self, **entry: object) -> None:
-        """Note what is under way from now on, pairs of key and failure, results, or the code."""
+        """Log the work in progress, pairs of key and failure, result files, or the exit code."""
         with contextlib.suppress(OSError):  # such as a full disk
             self.file.write(json.dumps(entry).encode() + b"\n")
 
     def read(self) -> None:
-        """Take in what a child has noted."""
+        """Read the entries of a child."""
         self.file.seek(0)
         for line in self.file.read().splitlines():
             with contextlib.suppress(ValueError):
@@ -54,9 +54,9 @@ class Journal:
 
 
 def supervise(main: Callable[[Journal], int], kept: str = KEPT) -> NoReturn:
-    """Run a command as `run_command` does, in children: as many as its foreign code ends, and one.
+    """Run a command as `run_command` does, but in a child process that is restarted if it dies.
 
-    `main` does what its journal does not have yet and returns the exit code.
+    `main` does the work that its journal does not contain yet, and returns the exit code.
     """
     journal = Journal()
 
