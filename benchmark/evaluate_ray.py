@@ -39,7 +39,7 @@ from wavebyol_hear.files.read_ahead import Reader
 RETRIES = 2
 """Times that a pair is repeated when its worker is lost."""
 GROUPS = 8
-"""Of batches, for each helper: so that all end at about the same time."""
+"""Number of groups of batches per helper, so that all helpers end at about the same time."""
 load_once = lru_cache(maxsize=1)(load)
 """Returns a model, which a helper keeps from one task to the next."""
 

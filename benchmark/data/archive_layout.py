@@ -1,4 +1,4 @@
-"""Reading the files of an official archive: its tables, its lists, its folders of audio."""
+"""Reading the tables, lists and audio folders of an official archive."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def top_of(task: Task, root: Path) -> str:
 
 
 def existing(task: Task, root: Path, *names: str, hint: str = "") -> Path:
-    """Return the first of some files or folders that is there; the error names the first one."""
+    """Return the first of some files or folders that exists; the error names the first one."""
     for path in (root / name for name in names):
         if path.exists():
             return path

@@ -1,4 +1,4 @@
-"""The records of data: a clip, its archive and its task; and the check of what a task lists."""
+"""The records of data: clip, archive, data set and task."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +11,11 @@ FIXED = ("train", "valid", "test")  # parts of a fixed split
 
 
 class BenchmarkError(ValueError):
-    """What is wrong and what to do about it, in one line."""
+    """An error whose message is one line with the problem and the remedy."""
 
 
 class TaskDataError(BenchmarkError):
-    """Data that is missing or malformed: says where it was looked for and what to put there."""
+    """Missing or malformed data; the message says where it was searched and what belongs there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Clip:
     #: one of the task's classes; checked when the task is embedded, not when it is listed
     label: str
     split: str  #: as published: "fold01", "fold02", ... or "train", "valid", "test".
-    #: clips of one group are never on two sides of a split, and are resampled together (a speaker,
-    #: a recording, a program)
+    #: clips of a group (a speaker, a recording, an instrument) are never on both sides of a split,
+    #: and are resampled together
     group: str
 
 
@@ -36,11 +36,11 @@ class Clip:
 class Source:
     """One official archive of a data set."""
 
-    url: str  #: of the archive, or of the form one must fill in to get it
-    checksum: str = ""  #: "md5:..." or "sha256:..." as published; "" where none is
-    size: int = 0  #: in bytes, as published; 0 where none is
-    #: whether the publisher packs the archive anew at will, so that its bytes and checksum may
-    #: differ while its content is the same
+    url: str  #: of the archive, or of the form to fill in for access
+    checksum: str = ""  #: "md5:..." or "sha256:..." as published, or ""
+    size: int = 0  #: in bytes, as published, or 0
+    #: whether the publisher may pack the archive again, so that bytes and checksum may change while
+    #: the content is the same
     repacked: bool = False
 
     @property
@@ -58,11 +58,11 @@ class Corpus:
     licence: str  #: of the audio
     citation: str  #: the publication to cite
     sources: tuple[Source, ...]  #: the official archives
-    layout: str  #: what to put where below the folder, as one line
+    layout: str  #: files and folders below the data folder, as one line
     _: KW_ONLY
-    folder: str = ""  #: name of the data folder where it is another set's; "" means `name`
-    top: str = ""  #: name of the folder that the archive itself unpacks to, "" for none
-    by_hand: str = ""  #: how to get the data where no command can fetch the sources, as one line
+    folder: str = ""  #: name of the data folder, if not `name`
+    top: str = ""  #: name of the folder that the archive unpacks to, if any
+    by_hand: str = ""  #: how to get the data, as one line, if no command can download it
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,13 @@ class Task(Corpus):
     n_clips: int  #: number of clips in the complete official set
     #: usual length of a clip in seconds, for fine-tuning; None where it varies
     clip_seconds: float | None
-    #: lists the clips below a root; raises TaskDataError where it cannot
+    #: lists the clips below a root; raises TaskDataError if the data is missing or malformed
     index: Callable[[Path], list[Clip]]
-    #: what a reader of the scores must know, e.g. that a split is not the published one
+    #: for readers of the scores, such as that the split is not the published one
     note: str = ""
-    #: where `index` chooses between splits by what is there, or a published list has exceptions,
-    #: says which; the answer belongs in the result
+    #: returns a note on the split for the result, if it depends on the files that are there
     convention: Callable[[Path], str] | None = None
-    #: all labels of each clip, by its id, where clips have several; `Clip.label` is then the first
+    #: all labels of each clip, by its id, if clips have several; `Clip.label` is the first
     labels: Mapping[str, Sequence[str]] | None = None
     labels_file: Path | None = None  #: the user's table or class folder, where that is the task
 

@@ -1,4 +1,4 @@
-"""The 19 tasks of HEAR by name, and the task folders that a name on the command line stands for.
+"""The 19 tasks of HEAR, and the task folders that names on the command line refer to.
 
 Names, metrics, splits and sizes are those of https://hearbenchmark.com/hear-tasks.html; folders are
 named `<name>-<version>-<mode>` there, so a task is known by a pattern that leaves the version open.
@@ -61,7 +61,7 @@ def task_folders(hear_dir: Path) -> tuple[Path, list[str]]:
 
 
 def resolve(names: Sequence[str], hear_dir: Path) -> tuple[list[Path], dict[str, str]]:
-    """Return the task folders that names stand for, each once, and why a name stands for none.
+    """Return the task folders that names refer to, and for names without a folder the reason.
 
     A name is "all", one of the 19, the first part of a folder's name, or all of it.
     """

@@ -1,4 +1,4 @@
-"""One HEAR task folder, read strictly, as it may come from anyone, and listed as a task."""
+"""Reading a HEAR task folder, with strict checks, and listing it as a task."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ METRICS = (
     *("top1_acc", "pitch_acc", "chroma_acc", "mAP", "d_prime", "aucroc", "segment_1s_er"),
     *("event_onset_200ms_fms", "event_onset_50ms_fms", "event_onset_offset_50ms_20perc_fms"),
 )
-"""What heareval 2021.1.3 can measure (heareval/score.py, `available_scores`)."""
+"""Metrics of heareval 2021.1.3 (heareval/score.py, `available_scores`)."""
 MODES = ("trainvaltest", "presplit_kfold", "new_split_kfold")
 GRID = ("median_filter_ms", "min_duration")
 SEED = 0  # of the order of clips within a split; one generator goes through all splits of a task
@@ -24,7 +24,7 @@ SEED = 0  # of the order of clips within a split; one generator goes through all
 
 @dataclass(frozen=True)
 class HearTask:
-    """What a task folder says, checked."""
+    """The validated content of a task folder."""
 
     folder: Path  #: its name is the task's, with version and mode
     name: str  #: of the task, without them
@@ -94,10 +94,10 @@ def clip_order(hear: HearTask) -> dict[str, list[str]]:
 
 
 def hear_source(hear: HearTask) -> Task:
-    """Return a HEAR task as a record of our own, which lists clips in heareval's order.
+    """Return a HEAR task as a `Task`, which lists clips in heareval's order.
 
-    A clip's label is its one label; where it has several, or events, it is their JSON text, and the
-    classes are the texts there are.
+    For clips with several labels, or with events, the label is their JSON text, and the classes are
+    all such texts.
     """
     single = hear.embedding == "scene" and hear.prediction == "multiclass"
 
@@ -129,7 +129,7 @@ def hear_source(hear: HearTask) -> Task:
 
 
 def _postprocessing(path: Path, metadata: dict[str, Any]) -> tuple[tuple[float, float], ...]:
-    """Return what the task itself says of postprocessing; () where it says nothing."""
+    """Return the postprocessing grid that the task specifies, or ()."""
     parameters = metadata.get("evaluation_params", {})
     grid = parameters.get("event_postprocessing_grid") if isinstance(parameters, dict) else None
     if grid is None:
@@ -188,7 +188,7 @@ def _is_event(event: object) -> bool:
 
 
 def _check_name(path: Path, name: str) -> None:
-    """Raise unless a name is that of something directly in a folder."""
+    """Raise unless a name is a plain file name."""
     if not name or name in (".", "..") or any(c in "/\\" or c < " " for c in name):
         raise TaskDataError(f"{path}: the name {name!r:.80} is not a plain file name; fix it")
 

@@ -1,4 +1,4 @@
-"""What `python -m benchmark.run --list` says of tasks: a table of all, or the facts of some."""
+"""The output of `python -m benchmark.run --list`: a table of all tasks, or details of some."""
 
 import sys
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ WIDTH = 160  # columns of a table that is not for a terminal
 
 
 def presence(task: Task, root: Path) -> str:
-    """Return what of a task lies below its root; nothing is rendered or downloaded for it."""
+    """Return whether the data of a task is there; nothing is rendered or downloaded."""
     try:
         if not root.is_dir():
             return f"absent: {root} is not a folder; put there {task.layout}"
@@ -24,14 +24,14 @@ def presence(task: Task, root: Path) -> str:
     except TaskDataError as error:
         return f"absent: {error}"
     except OSError as error:
-        return f"closed: {root} cannot be read ({error.strerror}); correct its permissions"
+        return f"unreadable: {root} ({error.strerror}); correct its permissions"
     if lack:
         return f"partial in {root}: {lack}"
     return f"there: all {len(clips)} files are in {root} (not opened)"
 
 
 def describe(task: Task, data_dir: Path | None = None) -> str:
-    """Return a task's facts and what of it is present, as lines."""
+    """Return the description of a task and the state of its data, as lines."""
     split = "folds, each tested once" if task.split_policy == "folds" else "train, valid, test"
     lines = [
         f"{task.name}: {task.title}",
@@ -45,7 +45,7 @@ def describe(task: Task, data_dir: Path | None = None) -> str:
 
 
 def task_table(tasks: Iterable[Task], data_dir: Path | None = None) -> str:
-    """Return one row per task, to fit the terminal, with what is there or how to get it."""
+    """Return a table with one row per task and the state of its data, as wide as the terminal."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, head in enumerate(("task", "title", "clips", "classes", "split", "state")):
         table.add_column(head, no_wrap=i == 0)

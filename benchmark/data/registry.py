@@ -1,4 +1,4 @@
-"""All tasks, of every module of `benchmark.data.tasks` and of the user's labels; their clips."""
+"""All tasks, from `benchmark.data.tasks` and from the user's labels, and their clips."""
 
 import contextlib
 import difflib
@@ -22,7 +22,7 @@ from wavebyol_hear.files.tables import TableError
 
 DATA_VARIABLE = "WAVEBYOL_DATA"
 POINTER = b"version https://git-lfs.github.com/spec/"
-"""How a file begins that Git LFS left in place of the content."""
+"""Start of the pointer files that Git LFS leaves in place of the content."""
 LARGEST_POINTER = 1024
 BAD_SHARE = 0.01  # share of listed clips that may be unusable before the data counts as partial
 
@@ -57,7 +57,7 @@ def own_tasks(sources: Sequence[Path]) -> list[Task]:
 def own_task(source: Path) -> Task:
     """Return the task of a table of labels or of class folders, named after it; see `read_labels`.
 
-    Its data is where the table says, wherever the data folder is.
+    The paths of its clips do not depend on the data folder.
     """
     try:
         labeled = read_labels(source)
@@ -90,14 +90,14 @@ def own_task(source: Path) -> Task:
 
 
 def _without_parents(path: Path) -> Path:
-    """Return a path without `..`, which behind a link leads to another folder than it reads."""
+    """Return a path without `..`, which after a link leads elsewhere than the text suggests."""
     return Path(os.path.realpath(path.parent), path.name) if ".." in path.parts else path
 
 
 def unknown(kind: str, name: str, known: Collection[str], listed: Iterable[str] = ()) -> str:
-    """Return the message of a name that is not known, with the nearest one and all there are.
+    """Return the error message for an unknown name, with the nearest and all known names.
 
-    Where `listed` is not empty, it stands for the known names.
+    If `listed` is not empty, it is printed instead of the known names.
 
     Example:
         >>> unknown("task", "ESC-50", ["esc50", "notes"])
@@ -109,7 +109,7 @@ def unknown(kind: str, name: str, known: Collection[str], listed: Iterable[str] 
 
 
 def near(name: str, known: Collection[str]) -> str:
-    """Return a question that names what a name is close to; "" where it is close to nothing."""
+    """Return "did you mean ...?" with the nearest known name, or ""."""
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -124,7 +124,7 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
 
 
 def task_root(data: Corpus, data_dir: str | Path | None = None) -> Path:
-    """Return a set's folder; where the archive was unpacked beside it, the archive's own folder."""
+    """Return the folder of a data set, or that of its archive if it was unpacked beside it."""
     folder = data_folder(data_dir)
     root = folder / (data.folder or data.name)
     if not root.exists() and data.top and (folder / data.top).is_dir():
@@ -149,8 +149,8 @@ def read_clips(
     """List the clips of a task, or of a HEAR task folder, and check them before any work.
 
     Raises:
-        TaskDataError: the data is missing or malformed, or partial without leave, or the listed
-            clips do not make the task's split, whatever files are there.
+        TaskDataError: the data is missing or malformed, or partial and this is not allowed, or the
+            listed clips do not form a valid split.
     """
     if isinstance(task, Path):
         hear = read_task(task)
@@ -162,17 +162,17 @@ def read_clips(
     lack = completeness(task, clips, absent if len(absent) > BAD_SHARE * len(clips) else ())
     if lack and not allow_partial:
         raise missing_data(task, root, f"{lack} (--allow-partial evaluates on what is there)")
-    # Before hours of embedding; once more after it, on the clips that could be read.
+    # Checked before embedding; and again after it, for the clips that could be read.
     splits, groups = (np.array([getattr(c, name) for c in clips]) for name in ("split", "group"))
     make_folds(task.split_policy, splits, groups)
     return TaskClips(task, clips, root, lack)
 
 
 def list_clips(task: Task, root: Path) -> list[Clip]:
-    """List the clips below a task's root, their files' names as the disk writes them.
+    """List the clips below the root of a task, with file names as they are on the disk.
 
-    Lists and archives differ in capitals, as after a copy through a disk that does not tell them
-    apart.
+    They may differ from the lists in upper and lower case, for example after a copy through a
+    case-insensitive file system.
     """
     clips = task.index(root)
     there: set[str] = set()
@@ -180,7 +180,7 @@ def list_clips(task: Task, root: Path) -> list[Clip]:
         with contextlib.suppress(OSError):
             there.update(os.path.join(folder, name) for name in os.listdir(root / folder))
     strange = [row for row, clip in enumerate(clips) if clip.path not in there]
-    # A name in small letters that several files share stands for none of them.
+    # A lower-case name that several files share is ambiguous and not used.
     alike = Counter(path.lower() for path in there if strange)
     real = {path.lower(): path for path in there if alike[path.lower()] == 1}
     for row in strange:
@@ -192,14 +192,14 @@ def list_clips(task: Task, root: Path) -> list[Clip]:
 def absent_files(clips: Sequence[Clip], root: Path) -> list[str]:
     """Return the paths of listed clips without content.
 
-    These are files that are not there, links that lead nowhere (git-annex), pointers that Git LFS
-    left in place of the content, and what is not a regular file.
+    These are missing files, broken links (git-annex), pointer files of Git LFS, and anything that
+    is not a regular file.
     """
     return [clip.path for clip in clips if not _has_content(f"{root}/{clip.path}")]
 
 
 def _has_content(path: str) -> bool:
-    """Return whether there is a regular file that is not a pointer of Git LFS."""
+    """Return whether a path is a regular file and not a pointer file of Git LFS."""
     try:
         status = os.stat(path)
         regular = stat.S_ISREG(status.st_mode)
@@ -214,7 +214,7 @@ def _has_content(path: str) -> bool:
 
 
 def completeness(task: Task, clips: Sequence[Clip], absent: Sequence[str] = ()) -> str | None:
-    """Say what clips, of which some have no file, lack of the complete official set; else None."""
+    """Return what is missing from the complete official set, or None."""
     missing = []
     if len(clips) != task.n_clips:
         missing.append(f"{len(clips)} of {task.n_clips} clips are listed")

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, arithmetic, speed and memory, each a number or a reason.
+"""Cost of a model: parameters, arithmetic, speed and memory, each a number or a reason.
 
 torch's counter of operations passes over what it has no formula for: an LSTM or a product of a
 matrix and a vector counts nothing there. A sum that lacks such a part is a wrong number, so
@@ -42,7 +42,7 @@ AUDIO_SIZE = 1000
 
 @dataclass(frozen=True)
 class Cost:
-    """What one model cost on one task.
+    """Cost of one model on one task.
 
     Speed and memory are those of the run that embedded: a run that takes embeddings from the cache
     reports what was measured when they were made.

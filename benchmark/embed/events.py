@@ -1,4 +1,4 @@
-"""Timestamp embeddings of an event task's clips, one file per clip, kept and resumed by content."""
+"""Timestamp embeddings of the clips of an event task: one cached file per clip."""
 
 import time
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ REGULAR_MS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class EventEmbeddings(Embedded):
-    """The frames of an event task's clips under one model; time and speed are of this run."""
+    """Timestamp embeddings of the clips of an event task; time and speed are those of this run."""
 
     folder: Path  #: holds `<split>/<name>.npz`
     clips: int  #: embedded in this run, 0 where all were there
@@ -47,7 +47,7 @@ def embed_events(
     workers: int = 2,
     batch_seconds: float = 81.92,
 ) -> EventEmbeddings:
-    """Embed the clips of an event task, or take what the cache holds; arguments as of `embed_task`.
+    """Embed the clips of an event task as far as they are not cached; arguments as `embed_task`.
 
     Raises:
         TaskDataError: a file cannot be read.

@@ -26,7 +26,7 @@ from wavebyol_hear.files.read_ahead import ahead
 HASHING_THREADS = 4
 ABSENT = "absent"
 UNAVAILABLE = ""
-"""Stands for the hash of a file that could not be read for a reason that may pass."""
+"""Stands for the hash of a file that could not be read because of a temporary failure."""
 CONTENT_ERRORS = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 RETRY_SECONDS = (0.05, 0.5)
 
@@ -60,8 +60,8 @@ def file_stamp(path: str) -> int:
 def clip_hash(path: str) -> str:
     """Return the hash of an audio file's bytes, `ABSENT`, or `UNAVAILABLE`.
 
-    What may pass (too many open files, an input/output error, a stale handle of a network disk) is
-    tried again a moment later. A pipe or a device has no content and is never opened.
+    After temporary failures (too many open files, an input/output error, a stale handle of a
+    network disk) it tries again. Pipes and devices are never opened.
     """
     for wait in (*RETRY_SECONDS, None):
         try:
@@ -79,7 +79,7 @@ def clip_hash(path: str) -> str:
 
 
 def _keep(memory: Path, known: Mapping[str, list[Any]]) -> None:
-    """Write what is known, line by line: whole it would take more memory than all else."""
+    """Write the known hashes, line by line, which needs less memory than one JSON text."""
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(memory) as file:
@@ -95,11 +95,11 @@ def _keep(memory: Path, known: Mapping[str, list[Any]]) -> None:
 
 
 def contents(clips: Sequence[Clip], root: Path, memory: Path) -> tuple[list[str], np.ndarray]:
-    """Return hash and stamp of each clip's file, reading only files that changed since last.
+    """Return hash and stamp of the file of each clip; only changed files are read.
 
-    Hashes are those of `clip_hash`. Stamps are those from before a file was hashed, int64 `[n]`:
-    who reads a file later knows by it whether the hash is still that of the content. `memory` is a
-    JSON file that keeps path, stamp and hash from run to run.
+    Hashes are those of `clip_hash`. Stamps, int64 `[n]`, are taken before hashing, so that a later
+    reader can tell whether the file is still the hashed one. `memory` is a JSON file that keeps
+    path, stamp and hash between runs.
     """
     known = {
         path: kept
@@ -142,13 +142,13 @@ def content_hashes(clips: Sequence[Clip], root: Path, memory: Path) -> list[str]
 def sound_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
     """Return the hash of a list of audio files: their paths below the root and their contents.
 
-    Labels and splits are left out, so two protocols on the same audio share their embeddings.
+    Labels and splits are not included, so that tasks on the same audio share embeddings.
     """
     return _hash_of(f"{c.path}\t{value}" for c, value in zip(clips, hashes, strict=True))
 
 
 def data_fingerprint(clips: Sequence[Clip], hashes: Sequence[str]) -> str:
-    """Return the hash of all a score rests on: audio, labels, splits and groups, in order.
+    """Return the hash of all data that a score depends on: audio, labels, splits, groups, order.
 
     It is the same on every machine that holds the same data.
     """

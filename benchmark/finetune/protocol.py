@@ -3,10 +3,10 @@
 On every fold, the first candidate is the linear probe on the embeddings of the training clips (C
 selected on validation clips). Then encoder and head are trained with each learning rate of the
 configuration; the head starts from zero or, in two stages (Kumar et al., arXiv 2202.10054), from
-the probe. Validation accuracy, and among equals validation loss, decides when to stop a learning rate
-and which state of which learning rate is selected. That state is tested once. Unlike in "linear-1",
-it is not trained again on training and validation clips, since no clips for early stopping would be
-left.
+the probe. Validation accuracy, and among equals validation loss, decides when to stop a learning
+rate and which state of which learning rate is selected. That state is tested once. Unlike in
+"linear-1", it is not trained again on training and validation clips, since no clips for early
+stopping would be left.
 
 A kill costs at most a minute: the same call resumes, on a CPU with the same result.
 """

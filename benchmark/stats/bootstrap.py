@@ -1,7 +1,7 @@
-"""Bootstrap resamples of tested clips: clips of one group, such as a speaker's, stay together.
+"""Bootstrap resamples of test clips, in which clips of one group, such as a speaker, stay together.
 
-They are no independent observations: drawn one by one, the interval of an accuracy comes out half
-as wide as it is on sets of few instruments or speakers.
+They are not independent observations: resampled one by one, intervals of accuracies come out half
+as wide on sets with few instruments or speakers.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from scipy.special import ndtr, stdtrit
 
 CONFIDENCE = 0.95
 FEW_GROUPS = 20
-"""Below so many groups an interval is rough, and a note says so."""
+"""With fewer groups, an interval is rough, and a note says so."""
 CHUNK_VALUES = 1 << 24
 """Counts held at a time while drawing: 128 MiB in double precision."""
 
@@ -62,7 +62,7 @@ def bootstrap_counts(
 
 @lru_cache(maxsize=8)
 def _group_draws(n_groups: int, n_resamples: int, seed: int) -> np.ndarray:
-    """Return how often resamples hold each group: a report asks for the same draws model by model.
+    """Return how often each group is in each resample; cached, as a report repeats the same draws.
 
     Shape:
         [n_resamples, n_groups].

@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions, for a reader to look at: no score comes from here."""
+"""Embeddings in two dimensions, for the figures of a report."""
 
 from typing import Any
 

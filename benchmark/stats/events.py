@@ -1,4 +1,4 @@
-"""Events of audio clips: from frame probabilities to events, and the onset F that scores them.
+"""Events in audio clips: from frame probabilities to events, and their onset F1.
 
 Events are made as heareval makes them of its own predictions (2021.1.3,
 predictions/task_predictions.py, `create_events_from_prediction`): median filter over time,

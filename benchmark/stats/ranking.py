@@ -1,4 +1,4 @@
-"""Measures of many labels per clip, as heareval computes them: mAP, AUC, d' and the top label.
+"""Metrics for several labels per clip, as in heareval: mAP, AUC, d' and the top label.
 
 mAP is the mean over labels of the average precision, AUC the mean area under the ROC curve, d' the
 mean of sqrt(2) times the normal quantile of each label's area (heareval 2021.1.3, score.py). Clips

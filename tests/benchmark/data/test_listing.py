@@ -71,7 +71,7 @@ def test_a_folder_that_may_not_be_read_is_said_and_the_others_go_on(tmp_path: Pa
 
     (tmp_path / "esc50").mkdir()
     task = replace(TASKS["esc50"], index=closed)
-    assert presence(task, tmp_path / "esc50").startswith("closed: ")
+    assert presence(task, tmp_path / "esc50").startswith("unreadable: ")
 
 
 def test_a_complete_task_is_complete_only_with_all_its_files(tmp_path: Path) -> None:
