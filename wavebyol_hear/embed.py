@@ -33,32 +33,32 @@ from wavebyol_hear.whitening import Whitening
 
 
 class Embedder(nn.Module):
-    """An encoder with its pooling; `forward` gives scene embeddings and can be trained through.
+    """An encoder with its pooling; `forward` returns scene embeddings and is differentiable.
 
-    Any length from one sample works; beyond `chunk_seconds` a clip is computed in pieces, to the
-    same numbers, so that memory grows by its front-end channels alone.
+    Clips can have any length from one sample. A clip longer than `chunk_seconds` is computed in
+    pieces, with the same result, so that memory only grows with its front-end channels.
 
     Args:
-        encoder: the network; put in evaluation mode, its weights in channels-last order.
+        encoder: the network; it is put in evaluation mode, with weights in channels-last format.
         pooling: a `Pooling`, a name in `POOLINGS`, or None: see `wavebyol_hear.pooling.choose`.
         whitenings: by name, such as `scene.contrast` and `timestamps.maxima`; those of the chosen
             poolings (`whitening_names`) are applied.
         components: principal components of scene embeddings, by the same names.
-        dims: how many of them make a scene embedding; None: no components, all numbers.
-        normalize: whether embeddings are scaled to unit L2 norm, as the authors' probe has it; off
-            by default, since a probe that standardizes each number does better without.
-        chunk_seconds: audio computed at once; bounds memory (h2: some 35 MB per second).
-        precision: `fp32`, `bf16`, or `auto`, bf16 where the device has units for it. Gradients,
-            training mode and `fast=False` have the precision of the weights.
-        fast: whether embeddings are computed by a folded copy of the encoder (`fast/`), to the
-            same numbers up to rounding; False takes the encoder as it is, and no code of `fast/`.
+        dims: number of principal components to return; None returns all dimensions.
+        normalize: whether to scale embeddings to unit L2 norm, as the authors' probe does. Probes
+            that standardize each dimension do better without.
+        chunk_seconds: audio computed at once; bounds memory (h2: about 35 MB per second).
+        precision: `fp32`, `bf16`, or `auto` for bf16 on hardware that supports it. Gradients,
+            training mode and `fast=False` use the precision of the weights.
+        fast: whether to compute embeddings with an optimized copy of the encoder (`fast/`), which
+            gives the same values up to rounding; False uses the encoder itself.
 
     Shape:
         [B, n] -> [B, scene_embedding_size].
     """
 
     forward_embeds_scenes = True
-    """Says to whoever fine-tunes HEAR models that calling this one is the way."""
+    """Tells code that fine-tunes HEAR models to call this model directly."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Embedder(nn.Module):
 
     @property
     def config(self) -> EncoderConfig:
-        """What defines the encoder."""
+        """The configuration of the encoder."""
         return self.encoder.config
 
     @property
@@ -125,20 +125,20 @@ class Embedder(nn.Module):
 
     @property
     def pads_scenes_to(self) -> int:
-        """Samples to which a shorter clip of a scene is zero-padded evenly on both sides.
+        """Number of samples to which shorter clips are zero-padded evenly on both sides.
 
-        The odd zero goes to the right. Whoever pads so before gets the same embedding, and can put
-        short clips of different lengths in one batch.
+        An odd zero goes to the right. Clips that are padded in this way beforehand get the same
+        embeddings, so that short clips of different lengths can share a batch.
         """
         return self.config.crop_samples
 
     @property
     def whitening_names(self) -> tuple[str, str]:
-        """What the whitenings of its scene and timestamp embeddings are called."""
+        """Names of the whitenings of its scene and timestamp embeddings."""
         return f"scene.{name_of(self.pooling)}", f"timestamps.{name_of(self.timestamp_pooling)}"
 
     def _network(self) -> Encoder:
-        """Return what computes: the folded copy where nothing can be trained, else the encoder."""
+        """Return the optimized copy if no gradients are needed, else the encoder."""
         refuse_recording()
         if self._fast is None or torch.is_grad_enabled() or self.encoder.training:
             return self.encoder
@@ -146,33 +146,33 @@ class Embedder(nn.Module):
 
     @property
     def _like(self) -> Tensor:
-        """A weight, whose device and type audio is brought to."""
+        """A weight, which gives the device and type of the computation."""
         return next(self.encoder.features.parameters())
 
     def clips_at_once(self, samples: int) -> int:
-        """Return how many clips of a length are computed together."""
+        """Return how many clips of a length are computed at once."""
         frames = max(samples, self.config.crop_samples) // self.encoder.front_end.hop
         largest = max(s.channels * s.rows / s.step for s in self.stages)  # numbers per frame
         most = max_clips(frames * largest, self._like.device)
         return max(min(self.core // frames, most), 1)
 
     def _chunks(self, audio: Tensor) -> tuple[Tensor, ...]:
-        """Check a batch and cut it evenly into what is computed together."""
+        """Check a batch and split it evenly into parts that are computed at once."""
         check_audio(audio)
         return torch.tensor_split(audio, -(-len(audio) // self.clips_at_once(audio.shape[1])))
 
     def scenes(self, audio: Tensor) -> Tensor:
-        """Return scene embeddings, computed a few clips after another; see the class."""
+        """Return scene embeddings, computed a few clips at a time; see the class."""
         network = self._network()
         return cat([self(chunk, network) for chunk in self._chunks(audio)])
 
     def forward(self, audio: Tensor, network: Encoder | None = None) -> Tensor:
-        """Return scene embeddings of clips computed together; see the class.
+        """Return scene embeddings of a batch; see the class.
 
         Args:
-            audio: of clips of one length.
-            network: what `_network` returned, where it was called before, since it compares all
-                weights, and the audio checked.
+            audio: of clips of equal length.
+            network: result of `_network`, if it was called before (it compares all weights) and the
+                audio was checked.
         """
         if network is None:
             network = self._network()
@@ -204,17 +204,17 @@ class Embedder(nn.Module):
         batch_seconds: float = BATCH_SECONDS,
         workers: int | None = None,
     ) -> np.ndarray:
-        """Return scene embeddings of files or arrays, decoded and resampled here, as numpy.
+        """Decode and resample files or arrays, and return their scene embeddings as NumPy arrays.
 
-        Clips are computed in batches of one length, so what a clip is batched with does not change
-        its embedding. A file is decoded whole: for hours of audio there is `wavebyol embed`.
+        Only clips of equal length share a batch, so that an embedding does not depend on the other
+        clips. Files are decoded as a whole; for hours of audio use `wavebyol embed`.
 
         Args:
-            source: a path; an array [n] or [clips, n] of floats at full scale 1 or signed integers,
-                mono; or a list of paths or of arrays [n], of any lengths.
-            sample_rate: of arrays, in Hz; files say their own.
-            batch_seconds: most audio that is computed together, in seconds, > 0.
-            workers: threads that decode ahead, >= 0; by default as many as processors, at most 4.
+            source: a path; a mono array [n] or [clips, n] of floats with full scale 1 or of signed
+                integers; or a list of paths or of arrays [n] of any lengths.
+            sample_rate: of arrays, in Hz; not needed for files.
+            batch_seconds: maximum audio per batch in seconds, > 0.
+            workers: decoding threads, >= 0; by default the number of processors, at most 4.
 
         Shape:
             one file or array [n] -> float32 [D]; N of them -> [N, D], in their order.
@@ -243,8 +243,9 @@ class Embedder(nn.Module):
     def long_scene(self, wave: Wave) -> Tensor:
         """Return the scene embedding of one recording that need not be in memory.
 
-        The numbers are those of `scenes` up to rounding; memory does not grow with the recording,
-        which is read twice (three times under an image norm). Call it without gradients.
+        The result equals that of `scenes` up to rounding. Memory does not grow with the length of
+        the recording, which is read twice (three times with an image norm). Call it without
+        gradients.
 
         Args:
             wave: an array [n], or whatever has a length and slices, such as samples on disk.

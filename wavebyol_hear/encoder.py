@@ -1,8 +1,8 @@
 """The WaveBYOL encoder: waveform -> channels -> image of channel chunks -> VGG-like Conv2d stack.
 
-One frozen config describes the authors' h1 to h5, the slim encoder and any other widths. Source:
-waverDeep/WaveBYOL (2022); departures are the length-independent norms (`layers.TimeNorm`) and
-the Gabor front end of `slim` and the learned filter bank of `slim_bank` and `wide_bank`.
+One configuration class describes the authors' h1 to h5, our presets and any other widths. Source:
+waverDeep/WaveBYOL (2022). Departures are the length-independent norms (`layers.TimeNorm`), the
+Gabor front end of `slim`, and the learned filter bank of `slim_bank` and `wide_bank`.
 """
 
 import dataclasses
@@ -39,15 +39,15 @@ H2 = "64 128 P 256 512 P 512 512 P 1024 1024 P"
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """All that defines an encoder but its weights.
+    """The architecture of an encoder.
 
     Args:
         front_end: the layers from waveform to channels.
-        widths: the Conv2d stack, a number per 3 x 3 convolution (BatchNorm, ReLU) and `P` a 2 x 2
-            max pool; a block ends at each `P`.
-        chunks: planes of the image; divides the front end's channels.
-        pre_emphasis: share of the previous sample that is taken off each sample before all else;
-            0 leaves the waveform as it is, .97 evens the spectrum of most sounds out.
+        widths: the Conv2d stack: a number of channels per 3 x 3 convolution (with BatchNorm and
+            ReLU), and `P` for a 2 x 2 max pool, which ends a block.
+        chunks: number of planes of the image; must divide the number of front-end channels.
+        pre_emphasis: coefficient of the pre-emphasis filter that is applied first; 0 for none, .97
+            flattens the spectrum of most sounds.
         input_norm: `l2`, the authors' norm of the waveform over time, or `rms`, unit RMS.
         image_norm: whether the image is L2-normalized over time, as the authors do.
         sample_rate: Hz.

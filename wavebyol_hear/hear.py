@@ -32,36 +32,37 @@ def load_model(
     """Return a model for `get_scene_embeddings` and `get_timestamp_embeddings`, on the CPU.
 
     Args:
-        model_file_path: weights, in the project's safetensors format or the authors' `.pt`; a
-            folder that holds such a file, or `hf://owner/name` on the Hugging Face hub (extra
+        model_file_path: weights file in this project's safetensors format or the authors' `.pt`
+            format; a folder with such a file; or `hf://owner/name` on the Hugging Face Hub (extra
             `hub`). A file of `wavebyol train` gives a `Classifier`, which also has `predict`.
-            Empty: the weights that ship with the package for the preset; where none ship, seeded
-            untrained weights, with a warning.
-        preset: one of h1, h2, h3, h4, h5, slim, slim_bank, wide_bank (the default). With a file it
-            need not be given; if it is, the file must hold that network.
-        pooling: `contrast` (front end and each block: max and deviation over time, rows kept),
-            `stages` (front end: mean, max and deviation; each block: mean and max), `bands` (last
-            map, rows kept, mean + max added), `maxima` (front end and each block: max) or `global`
-            (as `bands`, over rows too); by default `contrast` for slim's scenes, `maxima` for its
-            timestamps, and `global` for h1 to h5.
-        whiten: whether embeddings are whitened by the statistics of the training corpus, where the
-            weights file holds them for the pooling (the shipped one: for the default poolings).
-        normalize: whether embeddings are scaled to unit L2 norm, as the authors' probe does.
-        dims: numbers of a scene embedding: its first principal components over the training
-            corpus, where the weights file holds them (the shipped ones: 1 to 1,024, for the default
-            pooling, whitened). By default all numbers; timestamp embeddings keep theirs.
-        chunk_seconds: audio computed at once, > 0; less takes less memory.
-        precision: `fp32`, `bf16` or `auto`, bf16 where the device has units for it; the model's
-            attribute `precision` says which it is. Training through the model is in fp32.
-        fast: whether embeddings are computed by a folded copy of the network (`fast/`), to the same
-            numbers up to rounding; False runs the network as it is written, in fp32.
-        untrained: whether the preset's network keeps its seeded random weights, with a warning:
-            what training must beat. Random filters under generous pooling are no weak baseline.
+            By default the weights of the preset that ship with the package; if there are none,
+            seeded random weights, with a warning.
+        preset: one of h1, h2, h3, h4, h5, slim, slim_bank, wide_bank (the default). Not needed with
+            a file; if it is given, the file must contain that network.
+        pooling: `contrast` (front end and each block: maximum and standard deviation over time of
+            each row), `stages` (front end: mean, maximum and standard deviation; each block: mean
+            and maximum), `maxima` (front end and each block: maximum), `bands` (last feature map:
+            mean + maximum of each row) or `global` (as `bands`, but over rows too). The default is
+            `contrast` for scenes and `maxima` for timestamps of slim, slim_bank and wide_bank, and
+            `global` for h1 to h5.
+        whiten: whether to whiten embeddings with statistics of the training corpus, if the weights
+            file has them for the pooling (shipped weights: for the default poolings).
+        normalize: whether to scale embeddings to unit L2 norm, as the authors' probe does.
+        dims: number of principal components of scene embeddings to return, if the weights file has
+            them (shipped weights: 1 to 1,024, for the default pooling with whitening). By default
+            all dimensions are returned. Timestamp embeddings are not affected.
+        chunk_seconds: audio computed at once, > 0; smaller values need less memory.
+        precision: `fp32`, `bf16`, or `auto` for bf16 on hardware that supports it. The attribute
+            `precision` of the model tells which one is used. Fine-tuning computes in fp32.
+        fast: whether to compute embeddings with an optimized copy of the network (`fast/`), which
+            gives the same values up to rounding; False runs the network as it is written, in fp32.
+        untrained: whether to use the preset's network with seeded random weights, with a warning,
+            as a baseline for the trained ones.
 
     Raises:
         WeightsError: the file cannot be used.
-        ValueError: the preset, the pooling or the precision is unknown, `untrained` weights are
-            asked for beside a file, or these weights cannot give `dims`.
+        ValueError: unknown preset, pooling or precision, `untrained` together with a file, or
+            `dims` without components in the weights.
 
     Example:
         >>> model = load_model()

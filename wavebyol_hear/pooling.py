@@ -1,8 +1,8 @@
-"""How the maps of an encoder become the numbers of an embedding.
+"""Pooling: from the feature maps of an encoder to an embedding.
 
-A pooling says which statistics over time are taken of which stage (the image under the Conv2d
-stack, each block's map) and whether the rows are kept. The same pooling describes scenes, where
-time is the whole clip, and timestamps, where it is a window around each of them.
+A pooling defines which statistics over time are computed of which stage (the image below the Conv2d
+stack, the feature map of each block), and whether rows are kept. The same pooling is used for
+scenes, over the whole clip, and for timestamps, over a window around each of them.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ MAX_DEFAULT_SIZE = 8192
 
 @dataclass(frozen=True)
 class Pooling:
-    """What is kept of each stage.
+    """The statistics of each stage that form an embedding.
 
     Args:
-        image: statistics over time of the image under the Conv2d stack, row by row.
-        blocks: statistics of every block's map but the last.
-        last: statistics of the last map.
-        rows: whether the rows of the maps are kept; if not, statistics are over the rows too.
-        add: whether a stage's statistics are added, as the authors do, or concatenated.
-        compress: strength c of the compression x -> sign(x) log(1 + c |x|) of the result, which
-            tames the long tails of maxima; 0 leaves it out.
+        image: statistics over time of the image below the Conv2d stack, for each row.
+        blocks: statistics of the feature maps of all blocks except the last.
+        last: statistics of the last feature map.
+        rows: whether rows are kept; otherwise statistics are over rows and time.
+        add: whether the statistics of a stage are added, as the authors do, or concatenated.
+        compress: c of the compression x -> sign(x) log(1 + c |x|), which shortens the long tails of
+            maxima; 0 for none.
     """
 
     image: tuple[Statistic, ...] = ()
@@ -107,9 +107,9 @@ OF_SCENES, OF_TIMESTAMPS = "contrast", "maxima"
 
 
 def choose(pooling: str | Pooling | None, stages: Sequence[Stage]) -> tuple[Pooling, Pooling]:
-    """Return the poolings of scenes and of timestamps that an argument stands for.
+    """Return the poolings of scenes and timestamps for an argument of `load_model`.
 
-    None stands for `contrast` and `maxima`, or `global` where the first is too large.
+    None means `contrast` and `maxima`, or `global` if `contrast` would be too large.
 
     Raises:
         ValueError: the name is unknown.
