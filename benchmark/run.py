@@ -80,6 +80,13 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="evaluate incomplete data sets too; their scores are marked as partial",
     )
+    _add_evaluation(parser)
+    _add_machine(parser)
+    return parser
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    """Add the options on protocols."""
     add = parser.add_argument_group("evaluation").add_argument
     add(
         "--protocol",
@@ -118,8 +125,6 @@ def build_parser() -> argparse.ArgumentParser:
         default="fp32",
         help="precision of models that offer the choice (default: fp32); tables mark any other",
     )
-    _add_machine(parser)
-    return parser
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
