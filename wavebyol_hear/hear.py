@@ -165,10 +165,10 @@ def _shipped(preset: str, untrained: bool) -> Weights:
     """Return the weights in the package, or untrained ones."""
     if shipped(preset).is_file() and not untrained:
         return load_weights(shipped(preset), preset)
-    why = "as asked for" if untrained else "no weights ship for it"
+    why = "as requested" if untrained else "no weights ship with it"
     warnings.warn(
-        f"wavebyol_hear: {preset} is UNTRAINED ({why}) and its embeddings say little: give "
-        "load_model a weights file",
+        f"wavebyol_hear: {preset} is UNTRAINED ({why}): its weights are random; give load_model a "
+        "weights file",
         UserWarning,
         stacklevel=3,
     )
