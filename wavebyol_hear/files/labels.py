@@ -116,7 +116,7 @@ def _by_class(rows: Rows, attribute: str) -> dict[str, set[str]]:
 
 def _table(path: Path) -> tuple[Rows, str]:
     """Return the files that a table names, and which column gives the split."""
-    rows, given = [], ""
+    rows, given, missing = [], "", []
     first: dict[str, str] = {}
     for line, row in read_table(path, ("path", "label"), ("split", "fold", "group")):
         here = f"{path}, line {line}"
@@ -132,7 +132,7 @@ def _table(path: Path) -> tuple[Rows, str]:
         if same in first:
             raise TableError(f"{here}: {row['path']} is listed before ({first[same]})")
         if not os.path.isfile(path.parent / row["path"]):
-            raise TableError(f"{here}: no file {path.parent / row['path']}; correct the path")
+            missing.append(f"{here}: no file {path.parent / row['path']}")
         split = row.get(given, "")
         if given == "split" and split.lower() not in PARTS:
             raise TableError(f"{here}: split {split!r} is not train, valid or test; correct it")
@@ -141,6 +141,9 @@ def _table(path: Path) -> tuple[Rows, str]:
         split = PARTS[split.lower()] if given == "split" else split
         first[same] = f"line {line}"
         rows.append(LabeledFile(row["path"], labels, split, row.get("group") or row["path"], here))
+    if missing:
+        more = f" (and {len(missing) - 1} more files)" if missing[1:] else ""
+        raise TableError(f"{missing[0]}{more}; correct the path")
     return rows, given
 
 

@@ -123,6 +123,14 @@ def test_faults_are_named_with_their_line(tmp_path: Path, text: str, message: st
     assert "\n" not in str(caught.value)
 
 
+def test_missing_files_are_counted(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,label\na.wav,x\nb.wav,y\nc.wav,x\nd.wav,y\n")
+    for name in ("b.wav", "c.wav", "d.wav"):
+        (tmp_path / name).unlink()
+    with pytest.raises(TableError, match=r"line 3: no file .*b\.wav \(and 2 more files\); correct"):
+        read_labels(path)
+
+
 def test_one_file_by_two_names_is_a_fault(tmp_path: Path) -> None:
     """By a linked folder, it would be trained on and tested."""
     (tmp_path / "linked").symlink_to(tmp_path)
