@@ -1,11 +1,12 @@
 """Encoder weights on disk: our safetensors files and the authors' `.pt` files, both read strictly.
 
-Our file holds the state dict of an `Encoder` and, where they were fitted, the whitenings and the
-principal components of its embeddings; its header holds `format`, `config` and `provenance` as
-JSON, so that a file says by itself what it is and where it comes from. The authors' file
+Our file contains the state dict of an `Encoder` and, if they were fitted, the whitenings and the
+principal components of its embeddings. Its header contains `format`, `config` and `provenance` as
+JSON and a checksum of the tensors, so that a file describes itself. The authors' file
 (waverDeep/WaveBYOL, `torch.save`) names no architecture: its preset is the one with its shapes.
 """
 
+import hashlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from wavebyol_hear import whitening
 from wavebyol_hear.components import Components, from_tensors, is_components, to_tensors
 from wavebyol_hear.encoder import PRESETS, Encoder, EncoderConfig
-from wavebyol_hear.files.atomic import atomic_write
+from wavebyol_hear.files.atomic import HASH_BYTES, atomic_write
 from wavebyol_hear.files.tensors import to_bytes
 from wavebyol_hear.front_end import ConvFrontEndConfig
 from wavebyol_hear.head import PREFIX as HEAD
@@ -126,8 +127,18 @@ def save_encoder(
         values = {f"{HEAD}{name}": value for name, value in head.state_dict().items()}
         tensors |= {name: value.cpu().contiguous() for name, value in values.items()}
         header["head"] = head.header(encoder)
+    header["checksum"] = _checksum(tensors)
     with atomic_write(path) as file:
         file.write(to_bytes(tensors, header))
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of the values of tensors, which damage to a file changes."""
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def lossless_dtype(encoder: Encoder) -> torch.dtype:
@@ -206,6 +217,8 @@ def _read_ours(
         raise WeightsError(
             f"weights {path} have the format {header.get('format')!r}: expected {FORMAT!r}"
         )
+    if "checksum" in header and header["checksum"] != _checksum(tensors):
+        raise WeightsError(f"weights {path} are damaged (wrong checksum): get the file again")
     absent = {"config", "provenance"} - header.keys()
     if absent:
         raise WeightsError(f"weights {path} lack {', '.join(sorted(absent))} in their header")

@@ -77,6 +77,24 @@ def test_the_header_says_what_the_file_is(ours):
     assert EncoderConfig.from_dict(json.loads(header["config"])) == CONFIG
 
 
+def test_one_changed_bit_of_a_tensor_is_named(ours):
+    content = bytearray(ours.read_bytes())
+    for position in (-1, -1000):
+        damaged = content.copy()
+        damaged[position] ^= 1
+        ours.write_bytes(damaged)
+        with pytest.raises(WeightsError, match="damaged \\(wrong checksum\\)"):
+            load_encoder(ours)
+
+
+def test_a_file_without_a_checksum_is_read(ours, encoder):
+    with safe_open(ours, framework="pt") as file:
+        header = {k: v for k, v in file.metadata().items() if k != "checksum"}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, ours, header)
+    assert load_encoder(ours)[0].config == encoder.config
+
+
 def test_half_precision_halves_weights_and_loads_to_float32(tmp_path, encoder):
     path = tmp_path / "half.safetensors"
     save_encoder(path, encoder, {}, dtype=torch.float16)
