@@ -69,6 +69,8 @@ def embed(settings: Settings, listing: Listing) -> int:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 raise OutputError(f"{out}: the disk is full; make room and run it again") from error
+        else:
+            sys.stderr.write("nothing new to embed\n")
         return finish(settings, names)
 
 
