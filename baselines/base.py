@@ -81,7 +81,7 @@ def weights_path(model_file_path: str, method: str, *, module: str = "") -> Path
     if path.is_file():
         return path
     if model_file_path:
-        raise WeightsError(f"{path} is no file: give a weights file of {module}")
+        raise WeightsError(f"{path} is not a file: give a weights file of {module}")
     raise WeightsError(
         f"no weights in {path}: train them with `python -m pretrain STORE --out runs/{method} "
         f"--preset {method}` and name the file: baselines.{module}:WEIGHTS"

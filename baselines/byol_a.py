@@ -194,7 +194,7 @@ def filled(tensors: dict[str, Tensor], path: Path) -> AudioNtt2020:
     """
     bias = tensors.get("fc.0.bias")
     if bias is None:
-        raise WeightsError(f"{path} lacks fc.0.bias: it is no AudioNTT2020 network")
+        raise WeightsError(f"{path} lacks fc.0.bias: it is not an AudioNTT2020 network")
     return fill(lambda: AudioNtt2020(bias.numel()), tensors, path)
 
 

@@ -94,7 +94,7 @@ def _one_line(name: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:200]
         raise BaselineError(
-            f"{name} is no folder of a model, and not to be had from the Hub ({reason}); where "
+            f"{name} is not a folder of a model, and not available from the Hub ({reason}); where "
             f"there is a network `hf download {name} --local-dir DIR` fetches it, then give DIR"
         ) from error
 

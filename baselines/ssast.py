@@ -237,7 +237,7 @@ def _shape(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     depth = len({k.split(".")[2] for k in tensors if k.startswith("encoder.layers.")})
     if rest or columns < 1 or not depth or width % HEAD or MELS % bands:
         raise WeightsError(
-            f"{path} is no SSAST encoder: width {width}, {depth} blocks, patches of {bands} x "
+            f"{path} is not an SSAST encoder: width {width}, {depth} blocks, patches of {bands} x "
             f"{frames}, {places} positions"
         )
     return {"width": width, "depth": depth, "patch": (bands, frames), "columns": columns}

@@ -87,7 +87,7 @@ def load_model(model_file_path: str = "", *, encoder: str = "") -> WhitenedModel
         whitening = from_tensors(tensors)[SCENE]
     except (KeyError, ValueError) as error:
         raise WeightsError(
-            f"{path} is no whitening of a module ({error}): make one with "
+            f"{path} is not a whitening of a module ({error}): make one with "
             "`python -m pretrain.whiten STORE FILE --module MODULE`"
         ) from error
     module = importlib.import_module(config["module"])

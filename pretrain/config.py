@@ -42,7 +42,7 @@ class ViewsConfig:
     Args:
         sample: share of each kind of clip in a batch.
         file_groups: equal parts of a batch to which the files of a store are dealt out, each kind's
-            anew each epoch. Where the processes divide them, each reads only the files of its own;
+            again each epoch. Where the processes divide them, each reads only the files of its own;
             the order of clips is the same for any number of processes.
         two_crops: each view has its own crop of the clip; else both share one (the authors').
         speed: range of each sample's playback factor, done in the gather of the crop by linear

@@ -110,7 +110,7 @@ class Clock:
         self.last = perf_counter()
 
     def take(self, clips: int) -> dict[str, float]:
-        """Return each part's share of the time, and begin anew; and clips per second.
+        """Return each part's share of the time, and begin again; and clips per second.
 
         What is logged, probed and saved has its own shares and does not count in the latter.
         """

@@ -106,7 +106,7 @@ def load_state(
                 part.load_state_dict(state[name])
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise StateError(f"{path} does not fit the run ({reason}): remove it to start anew") from (
+        raise StateError(f"{path} does not fit the run ({reason}): remove it to start again") from (
             error
         )
     return int(state["step"])
@@ -121,15 +121,17 @@ def _read(path: Path) -> dict[str, Any]:
                 raise ValueError(f"{damaged} has a wrong checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's message advises to run the file's code
-        raise StateError(f"{path} is no file of plain tensors: remove it to start anew") from error
+        raise StateError(
+            f"{path} is not a file of plain tensors: remove it to start again"
+        ) from error
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise StateError(f"{path} cannot be read ({reason}): remove it to start anew") from error
+        raise StateError(f"{path} cannot be read ({reason}): remove it to start again") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise StateError(f"{path} is no {FORMAT} file: choose another --out")
+        raise StateError(f"{path} is not a {FORMAT} file: choose another --out")
     wrong = [key for key, kind in kinds.items() if not isinstance(state.get(key), kind)]
     if wrong:
-        raise StateError(f"{path} lacks {', '.join(wrong)}: remove it to start anew")
+        raise StateError(f"{path} lacks {', '.join(wrong)}: remove it to start again")
     return state
 
 

@@ -167,7 +167,7 @@ def whiten_module(
     except ImportError as error:
         raise ValueError(f"--module {module} cannot be imported: {error}") from error
     if not (hasattr(hear, "load_model") and hasattr(hear, "get_scene_embeddings")):
-        raise ValueError(f"--module {module} is no HEAR module: it lacks HEAR's functions")
+        raise ValueError(f"--module {module} is not a HEAR module: it lacks HEAR's functions")
     model = hear.load_model(weights, **(options or {}))
     if model.sample_rate != SAMPLE_RATE:
         raise ValueError(f"{module} takes {model.sample_rate} Hz: the store has {SAMPLE_RATE}")

@@ -54,4 +54,4 @@ def _download(name: str) -> Path:
         return Path(hub.hf_hub_download(match[1], WEIGHTS, revision=match[2]))
     except (OSError, ValueError) as error:  # its own errors are both
         reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"weights {name} cannot be had from the hub: {reason}") from error
+        raise WeightsError(f"weights {name} cannot be downloaded from the hub: {reason}") from error

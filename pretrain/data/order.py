@@ -44,7 +44,7 @@ class ClipOrder:
         seed: of the run.
         file_of: each clip's file; needed for several groups.
         file_groups: equal parts of a batch, in its order. Each epoch deals the files out to them
-            anew, cut so that all have equally many clips, and each draws from its own files: a
+            again, cut so that all have equally many clips, and each draws from its own files: a
             process that takes whole parts reads no other file. The order is the same for any
             number of processes.
 

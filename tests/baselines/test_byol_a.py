@@ -173,7 +173,7 @@ def test_without_weights_the_error_says_how_to_train(tmp_path, monkeypatch):
     monkeypatch.setattr(base, "WEIGHTS", tmp_path)
     with pytest.raises(WeightsError, match="--preset byol_a"):
         byol_a.load_model()
-    with pytest.raises(WeightsError, match="no file"):
+    with pytest.raises(WeightsError, match="not a file"):
         byol_a.load_model(str(tmp_path / "absent.pth"))
 
 

@@ -223,6 +223,6 @@ def test_names_that_lead_nowhere_are_one_line(
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(BaselineError, match="is of type 'bert': known are wav2vec2"):
         load_model(str(tmp_path))
-    with pytest.raises(BaselineError, match="not to be had from the Hub") as error:
+    with pytest.raises(BaselineError, match="not available from the Hub") as error:
         load_model("nobody/no-such-model")
     assert "\n" not in str(error.value)

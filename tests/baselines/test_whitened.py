@@ -86,6 +86,6 @@ def test_a_file_that_is_no_whitening_is_one_line(tmp_path, content):
     path = tmp_path / "x.safetensors"
     if content:
         path.write_bytes(content)
-    with pytest.raises(WeightsError, match="is no whitening of a module") as caught:
+    with pytest.raises(WeightsError, match="is not a whitening of a module") as caught:
         whitened.load_model(str(path))
     assert "\n" not in str(caught.value)

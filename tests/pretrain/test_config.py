@@ -79,7 +79,7 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("optim.lrr=1", r"optim\.lrr is no setting: the nearest is optim\.lr"),
+        ("optim.lrr=1", r"optim\.lrr is not a setting: the nearest is optim\.lr"),
         ("optim.batch=many", r"optim\.batch is 'many': it takes a whole number"),
         ("optim.batch=true", r"optim\.batch is True: it takes a whole number"),
         ("optim.name=sgd", r"optim\.name is 'sgd': it is one of adamw, adamp"),
@@ -87,7 +87,7 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
         ("encoder.widths=8 X", r"encoder\.widths are '8 X'"),
         ("encoder=h9", r"no preset 'h9'"),
         ("optim.batch", "has no '='"),
-        ("optim.batch=[", r"--set optim\.batch=\[ is no YAML"),
+        ("optim.batch=[", r"--set optim\.batch=\[ is not YAML"),
         ("optim.batch=1", r"optim\.batch is 1: give 2 or more"),
         ("optim.steps=-3", r"optim\.steps is -3: give 0 or more"),
         ("optim.lr=nan", r"optim\.lr is 'nan': it takes a number"),
@@ -107,7 +107,7 @@ def test_file_and_sets_change_only_what_they_name(tmp_path):
         ("views.augment.count=[6, 7]", r"augment\.count is .* but 5 effects"),
         ("views.speed=[1.2, 0.8]", r"views\.speed is \(1\.2, 0\.8\): give \(low, high\)"),
         ("views.speed=[0, 1]", r"views\.speed is \(0\.0, 1\.0\): give more than 0"),
-        ("views.sample.noise=1", r"views\.sample\.noise is no setting"),
+        ("views.sample.noise=1", r"views\.sample\.noise is not a setting"),
         ("views.sample={everyday: .5, music: .2}", r"views\.sample: the shares sum to 0\.7: give"),
         ("views.sample={everyday: -1, music: 2}", r"everyday is -1\.0: give 0 to 1"),
         ("run.log_every=0", r"run\.log_every is 0: give 1 or more"),
@@ -133,13 +133,13 @@ def test_a_recipe_of_effects_is_named_and_changed():
 def test_unknown_presets_and_files_are_named():
     with pytest.raises(SettingsError, match="'defualt' is unknown"):
         read_config("defualt")
-    with pytest.raises(SettingsError, match=r"nowhere\.yaml is no file"):
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml is not a file"):
         read_config("default", "nowhere.yaml")
 
 
 def test_a_file_that_is_no_yaml_or_has_odd_keys_is_named(tmp_path):
     place = tmp_path / "odd.yaml"
-    for content, message in ((b"\xff\xfe\x00", "is no YAML"), (b"1: 2", "1 is no setting")):
+    for content, message in ((b"\xff\xfe\x00", "is not YAML"), (b"1: 2", "1 is not a setting")):
         place.write_bytes(content)
         with pytest.raises(SettingsError, match=message):
             read_config("default", str(place))

@@ -39,7 +39,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_state_before(tmp_path):
     [
         (lambda state: state.pop("network"), "lacks network: remove it"),
         (lambda state: state.update(step="3"), "lacks step: remove it"),
-        (lambda state: state.update(format="other"), "is no wavebyol-state"),
+        (lambda state: state.update(format="other"), "is not a wavebyol-state"),
         (lambda state: state["network"].pop("bias"), "does not fit the run .*bias"),
         (lambda state: state["optimizer"].pop("param_groups"), "does not fit the run"),
         (lambda state: state["config"]["optim"].update(lr=7), "has optim.lr = 7, this run"),
@@ -96,7 +96,7 @@ def test_a_file_of_code_is_refused_without_advice_to_run_it(tmp_path):
     torch.save({"format": subprocess.Popen}, path)
     network = torch.nn.Linear(3, 3)
     optimizer = torch.optim.SGD(network.parameters())
-    with pytest.raises(StateError, match="is no file of plain tensors") as caught:
+    with pytest.raises(StateError, match="is not a file of plain tensors") as caught:
         load_state(
             path, {"network": network, "optimizer": optimizer}, config=read_config("tiny"), data="0"
         )

@@ -224,7 +224,7 @@ def test_the_command_whitens_first_where_the_file_is_not(store, encoder, tmp_pat
 
 
 def test_a_module_that_is_no_hear_module_is_named(store, tmp_path):
-    with pytest.raises(ValueError, match="--module os is no HEAR module"):
+    with pytest.raises(ValueError, match="--module os is not a HEAR module"):
         whiten_module(tmp_path / "x.safetensors", Store.open(store), "os")
 
 

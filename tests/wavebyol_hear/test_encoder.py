@@ -162,7 +162,7 @@ def test_impossible_configs_are_named(values, message):
 
 def test_unknown_keys_and_front_ends_are_refused():
     values = EncoderConfig().to_dict()
-    with pytest.raises(ValueError, match="widdths is no setting: the nearest is widths"):
+    with pytest.raises(ValueError, match="widdths is not a setting: the nearest is widths"):
         EncoderConfig.from_dict({**values, "widdths": "64 P"})
     with pytest.raises(ValueError, match="'sinc'"):
         EncoderConfig.from_dict({**values, "front_end": {"kind": "sinc"}})

@@ -78,9 +78,9 @@ def test_a_preset_may_be_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("step: 3", "step is no setting: the nearest is steps"),
-        ("optim: {beta: 3}", "optim.beta is no setting: the nearest is optim.betas"),
-        ("1: 2", "1 is no setting: the nearest is"),
+        ("step: 3", "step is not a setting: the nearest is steps"),
+        ("optim: {beta: 3}", "optim.beta is not a setting: the nearest is optim.betas"),
+        ("1: 2", "1 is not a setting: the nearest is"),
         ("steps: many", "steps is 'many': it takes a whole number"),
         ("steps: 2.5", "steps is 2.5: it takes a whole number"),
         ("steps: true", "steps is True: it takes a whole number"),
@@ -105,9 +105,9 @@ def test_a_preset_may_be_changed(tmp_path: Path) -> None:
         ("net: {preset: [1]}", "net: no preset [1]; it is one of wide"),
         ("net: {depth: 3}", "net: a width of 8 cannot be cut in 3"),
         ("- 1", "holds no mapping of settings"),
-        ("a: [", "is no YAML: "),
-        ("a: " + "[" * 100_000, "is no YAML of settings: nested too deep"),
-        ("steps: 2024-13-45", "is no YAML: "),
+        ("a: [", "is not YAML: "),
+        ("a: " + "[" * 100_000, "is not a YAML file of settings: nested too deep"),
+        ("steps: 2024-13-45", "is not YAML: "),
     ],
 )
 def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, message: str) -> None:
@@ -122,8 +122,8 @@ def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, mess
     ("assignment", "message"),
     [
         ("steps", "--set steps has no '='"),
-        ("steps=[", "--set steps=[ is no YAML"),
-        ("optim.lrr=1", "--set optim.lrr is no setting: the nearest is optim.lr"),
+        ("steps=[", "--set steps=[ is not YAML"),
+        ("optim.lrr=1", "--set optim.lrr is not a setting: the nearest is optim.lr"),
         ("steps.x=1", "--set steps is {'x': 1}: it takes a whole number"),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_value_that_unfolds_without_end_is_shown_short(tmp_path: Path) -> None
     bomb = "a0: &a0 [x, x]\n" + "".join(
         f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
     )
-    with pytest.raises(SettingsError, match="a0 is no setting"):
+    with pytest.raises(SettingsError, match="a0 is not a setting"):
         load(bomb, tmp_path)
     nested = "".join(f"- &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
     with pytest.raises(SettingsError) as caught:
@@ -146,13 +146,13 @@ def test_a_value_that_unfolds_without_end_is_shown_short(tmp_path: Path) -> None
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"absent\.yaml is no file"):
+    with pytest.raises(SettingsError, match=r"absent\.yaml is not a file"):
         load_settings(Settings(), tmp_path / "absent.yaml")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(SettingsError, match="pipe is no file"):
+    with pytest.raises(SettingsError, match="pipe is not a file"):
         load_settings(Settings(), tmp_path / "pipe")
     (tmp_path / "odd.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SettingsError, match=r"odd\.yaml is no YAML"):
+    with pytest.raises(SettingsError, match=r"odd\.yaml is not YAML"):
         load_settings(Settings(), tmp_path / "odd.yaml")
 
 

@@ -96,7 +96,7 @@ def write_text(path: str | Path, text: str, *, fsync: bool = False) -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the object of a JSON file that can be made anew; {} where it is absent or damaged."""
+    """Return the object of a JSON file that can be made again; {} where it is absent or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -48,7 +48,7 @@ def check_folder(settings: Settings) -> None:
     """Raise an OutputError where a folder holds something else, before the model is loaded."""
     out = settings.out
     if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is no folder; choose another --out")
+        raise OutputError(f"{out}: is not a folder; choose another --out")
     if is_remote(out) and settings.options.format == "npy":
         raise OutputError(
             f"{out}: --format npy needs a folder on disk; drop it, load() maps a copy"

@@ -2,7 +2,7 @@
 
 An actor embeds one part after another, as a process of its own does with `--part`; the driver only
 hands parts out, so its memory does not grow with the number of files. An actor that is lost is
-started again, and what it had begun is begun anew. All nodes see sources and output under the same
+started again, and what it had begun is begun again. All nodes see sources and output under the same
 paths.
 """
 
@@ -16,7 +16,7 @@ from wavebyol_hear.files.embed_parts import Step, Worker
 from wavebyol_hear.files.extras import require
 from wavebyol_hear.files.sources import Part
 
-RETRIES = 3  #: times that a part is begun anew when its actor is lost
+RETRIES = 3  #: times that a part is begun again when its actor is lost
 IN_FLIGHT = 2  #: parts per actor that are handed out, so that none waits for the driver
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

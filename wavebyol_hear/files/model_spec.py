@@ -46,7 +46,7 @@ def parse_spec(spec: str) -> ModelSpec:
         key, equals, text = option.partition("=")
         if not equals or not key.isidentifier():
             raise HearError(
-                f"{spec}: {option!r} is no option key=value; a path that holds ? is written with "
+                f"{spec}: {option!r} is not an option key=value; a path that has ? is written with "
                 "a ? at its end"
             )
         options[key] = _literal(text)

@@ -81,14 +81,14 @@ def merge(
         Optim(lr=0.001)
         >>> merge(Optim(), {"rl": 1})
         Traceback (most recent call last):
-        wavebyol_hear.files.settings.SettingsError: rl is no setting: the nearest is lr
+        wavebyol_hear.files.settings.SettingsError: rl is not a setting: the nearest is lr
     """
     kinds = typing.get_type_hints(type(record))
     changes = {}
     for name, value in values.items():
         if name not in kinds:
             near = difflib.get_close_matches(str(name), kinds, 1, 0)[0]
-            raise SettingsError(f"{key}{name} is no setting: the nearest is {key}{near}")
+            raise SettingsError(f"{key}{name} is not a setting: the nearest is {key}{near}")
         old = getattr(record, name)
         try:
             changes[name] = _convert(old, kinds[name], value, presets, f"{key}{name}")
@@ -225,7 +225,7 @@ def _assigned(assignment: str) -> dict[str, Any]:
 def _read(file: Path | Traversable) -> dict[Any, Any]:
     """Return the mapping in a YAML file; an empty file is an empty mapping."""
     if not file.is_file():  # a pipe would be waited for
-        raise SettingsError(f"{file} is no file: give a YAML file of differences")
+        raise SettingsError(f"{file} is not a file: give a YAML file of differences")
     try:
         values = _parse(file.read_bytes(), str(file))
     except OSError as error:
@@ -246,7 +246,7 @@ def _parse(text: str | bytes, source: str) -> Any:  # noqa: ANN401
     try:
         return yaml.safe_load(text)
     except RecursionError as error:
-        raise SettingsError(f"{source} is no YAML of settings: nested too deep") from error
+        raise SettingsError(f"{source} is not a YAML file of settings: nested too deep") from error
     except (yaml.YAMLError, ValueError) as error:  # the latter for a date that is none
         reason = " ".join(str(error).split())[:200]
-        raise SettingsError(f"{source} is no YAML: {reason}") from error
+        raise SettingsError(f"{source} is not YAML: {reason}") from error

@@ -153,10 +153,10 @@ def test_a_specification_has_a_module_weights_and_options(spec, expected) -> Non
         (":w.pt", "names no module"),
         ("?x=1", "names no module"),
         ("", "names no module"),
-        ("a:odd?.pt", r"'\.pt' is no option key=value; a path that holds \?"),
-        ("a?x", "'x' is no option"),
-        ("a?1x=1", "'1x=1' is no option"),
-        ("a?x=1&", "'' is no option"),
+        ("a:odd?.pt", r"'\.pt' is not an option key=value; a path that has \?"),
+        ("a?x", "'x' is not an option"),
+        ("a?1x=1", "'1x=1' is not an option"),
+        ("a?x=1&", "'' is not an option"),
     ],
 )
 def test_a_specification_that_cannot_be_read_is_named(spec: str, message: str) -> None:

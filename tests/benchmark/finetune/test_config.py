@@ -23,7 +23,7 @@ def test_a_file_holds_differences_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("learning_rate: 3", "learning_rate is no setting: the nearest is learning_rates"),
+        ("learning_rate: 3", "learning_rate is not a setting: the nearest is learning_rates"),
         ("epochs: -1", "epochs is -1: give 0 or more"),
         ("learning_rates: []", "learning_rates is empty"),
         ("learning_rates: [1e-3, -1]", "learning_rates is (0.001, -1.0): give more than 0"),

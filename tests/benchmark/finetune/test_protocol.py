@@ -93,4 +93,4 @@ def test_a_wrong_configuration_is_an_error_of_the_command_line(
     with pytest.raises(SystemExit) as stop:
         call(data, "baselines.log_mel")
     assert stop.value.code == 2
-    assert "epoch is no setting: the nearest is epochs" in capsys.readouterr().err
+    assert "epoch is not a setting: the nearest is epochs" in capsys.readouterr().err

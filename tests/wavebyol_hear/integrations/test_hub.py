@@ -145,8 +145,8 @@ def test_a_repository_is_loaded_by_its_name(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("hf://someone/absent", "cannot be had from the hub"),
-        ("hf://someone/a-model@absent", "cannot be had from the hub"),
+        ("hf://someone/absent", "cannot be downloaded from the hub"),
+        ("hf://someone/a-model@absent", "cannot be downloaded from the hub"),
         ("hf://a-model", "hf://owner/name"),
         ("hf://../a b", "hf://owner/name"),
         ("hf://", "hf://owner/name"),
@@ -198,5 +198,5 @@ def test_the_commands_take_folders_and_repositories(cache: Path, small: Embedder
     for weights in (str(folder), "hf://someone/a-model"):
         model = hear_module.load(f"wavebyol_hear:{weights}", precision="auto")
         assert model.size == small.scene_embedding_size
-    with pytest.raises(HearError, match="cannot be had from the hub"):
+    with pytest.raises(HearError, match="cannot be downloaded from the hub"):
         hear_module.load("wavebyol_hear:hf://someone/absent")
