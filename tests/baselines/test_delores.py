@@ -33,7 +33,7 @@ def test_a_wrong_file_is_named_in_one_line(network, tmp_path):
     write_weights(
         path, torch.nn.Linear(2, 2), kind=delores.KIND, settings=NORMALIZED, provenance={}
     )
-    with pytest.raises(WeightsError, match="no AudioNTT2020 network"):
+    with pytest.raises(WeightsError, match="not an AudioNTT2020 network"):
         delores.load_model(str(path))
 
 
