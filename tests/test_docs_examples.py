@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("page", ["python.md", "search.md", "classify.md"])
+@pytest.mark.parametrize("page", ["python.md", "search-map.md", "classify.md"])
 def test_a_page_s_examples_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, Any] = {}
     ran = 0
@@ -50,7 +50,7 @@ def test_a_page_s_examples_run(page: str, capsys: pytest.CaptureFixture[str]) ->
                 assert main(words[1:]) == 0, line
                 ran += 1
     assert ran >= 3
-    if page == "search.md":
+    if page == "search-map.md":
         first = next(line for line in capsys.readouterr().out.splitlines() if "+1.0000" in line)
         assert first.split()[2] == "dog.wav"
         assert Path("map.html").is_file()
