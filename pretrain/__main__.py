@@ -34,6 +34,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from wavebyol_hear.files.command import manual_parser
 from wavebyol_hear.files.threads import add_threads
 
 
@@ -43,13 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: of the command line; None takes the process's own.
     """
-    summary, _, manual = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m pretrain",
-        description=summary,
-        epilog=manual,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = manual_parser("pretrain", __doc__)
     presets = sorted(path.stem for path in Path(__file__).parent.glob("configs/*.yaml"))
     add = parser.add_argument
     add(

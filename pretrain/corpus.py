@@ -44,6 +44,7 @@ from pretrain.data.store_build import build
 from pretrain.data.store_sources import SourceError
 from pretrain.data.workers import blocked_signals, die_with_parent, stopping
 from wavebyol_hear.files.atomic import LockedError, atomic_write, lock, write_text
+from wavebyol_hear.files.command import manual_parser
 from wavebyol_hear.files.threads import usable_cores
 
 COLUMNS = ("id", "shard", "kind", "source", "seconds", "licence")
@@ -221,13 +222,7 @@ def debian(packages: list[Package], args: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 something failed, 2 wrong arguments."""
-    summary, _, manual = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m pretrain.corpus",
-        description=summary,
-        epilog=manual,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = manual_parser("pretrain.corpus", __doc__)
     add = parser.add_argument
     add("archive", choices=["debian"], help="source of the audio")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the corpus")

@@ -20,12 +20,12 @@ if __name__ == "__main__":  # before imports that take seconds
 
     start_command()
 
-import argparse
 import logging
 import os
 import sys
 from pathlib import Path
 
+from wavebyol_hear.files.command import manual_parser
 from wavebyol_hear.files.shares import UsageError, share_of
 from wavebyol_hear.files.threads import usable_cores
 
@@ -38,13 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: of the command line; None takes the process's own.
     """
-    summary, _, manual = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m pretrain.store",
-        description=summary,
-        epilog=manual,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = manual_parser("pretrain.store", __doc__)
     parser.add_argument("sources", nargs="*", metavar="SOURCE", help="folder, tar shard or URL")
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the store")

@@ -38,6 +38,7 @@ from wavebyol_hear.checkpoint import WeightsError, load_encoder, load_weights, s
 from wavebyol_hear.components import Components
 from wavebyol_hear.embed import Embedder
 from wavebyol_hear.encoder import Encoder
+from wavebyol_hear.files.command import manual_parser
 from wavebyol_hear.files.threads import add_threads
 from wavebyol_hear.whitening import Whitening
 
@@ -204,13 +205,7 @@ def _waves(store: Store, clips: int, shares: Mapping[str, float] | None) -> Iter
 
 def main() -> int:
     """Run the command and return its exit status."""
-    summary, _, manual = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m pretrain.whiten",
-        description=summary,
-        epilog=manual,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = manual_parser("pretrain.whiten", __doc__)
     add = parser.add_argument
     add("store", type=Path, metavar="STORE", help="folder made by `python -m pretrain.store`")
     add("weights", type=Path, metavar="WEIGHTS", help="weights file to update, or to write")

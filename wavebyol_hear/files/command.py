@@ -11,6 +11,7 @@ A command's module begins and ends with
         run_command(main)
 """
 
+import argparse
 import contextlib
 import os
 import signal
@@ -84,6 +85,20 @@ def run_command(main: Callable[[], int], kept: str = KEPT) -> NoReturn:
         if tracker is None or tracker._resource_tracker._pid is None:
             os._exit(code)
     sys.exit(code)
+
+
+def manual_parser(module: str, manual: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a command `python -m MODULE`, with the module's docstring as its help.
+
+    The first paragraph stands before the options, and the rest after them, as it is written.
+    """
+    summary, _, rest = (manual or "").partition("\n\n")
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=summary,
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def printable(text: str) -> str:
