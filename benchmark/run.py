@@ -31,6 +31,7 @@ from benchmark.data.hear_catalogue import PREFIX, known_tasks, resolve
 from benchmark.data.hear_catalogue import catalogue as hear_listing
 from benchmark.data.registry import data_folder, load_tasks, near, own_tasks, unknown
 from benchmark.results.schema import refuse_other_labels
+from wavebyol_hear.files.shares import add_engine
 from wavebyol_hear.files.threads import add_threads, usable_cores
 
 # torch is imported inside functions: --help and a wrong command line answer at once.
@@ -149,13 +150,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the results (default: results)",
     )
-    add("--engine", choices=("local", "ray"), default="local", help="where to run (default: local)")
-    add(
-        "--ray-address",
-        default="",
-        metavar="ADDRESS",
-        help="Ray cluster to connect to (default: start one on this machine)",
-    )
+    add_engine(add)
     add("--device", help="torch device (default: cuda if available)")
     add(
         "--workers",

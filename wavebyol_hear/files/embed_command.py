@@ -12,7 +12,7 @@ from typing import Any
 
 from wavebyol_hear.files.atomic import write_text
 from wavebyol_hear.files.extras import require
-from wavebyol_hear.files.shares import UsageError, sbatch_script, share_of
+from wavebyol_hear.files.shares import UsageError, add_engine, sbatch_script, share_of
 
 EPILOG = """\
 exit status:
@@ -129,18 +129,7 @@ def _add_distribution(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="only write a SLURM script for this command: an array of N jobs (--part /N; 16)",
     )
-    add(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="where to run (default: %(default)s)",
-    )
-    add(
-        "--ray-address",
-        default="",
-        metavar="ADDRESS",
-        help="Ray cluster to connect to (default: start one on this machine)",
-    )
+    add_engine(add)
 
 
 def run(args: argparse.Namespace) -> int:

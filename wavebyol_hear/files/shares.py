@@ -2,7 +2,7 @@
 
 import argparse
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 RANKS = (
@@ -11,6 +11,14 @@ RANKS = (
     ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"),
 )
 """Variables from which `--part` is taken: torchrun's, SLURM's, those of Kubernetes."""
+
+
+def add_engine(add: Callable[..., object]) -> None:
+    """Add the options on Ray, by the `add_argument` of a parser or of a group."""
+    about = "where to run (default: local)"
+    add("--engine", choices=("local", "ray"), default="local", help=about)
+    about = "Ray cluster to connect to (default: start one on this machine)"
+    add("--ray-address", default="", metavar="ADDRESS", help=about)
 
 
 class UsageError(ValueError):
