@@ -55,7 +55,7 @@ def compare_pair(left: Result, right: Result, *, seed: int = 0) -> Paired:
 
 def same_data(left: Result, right: Result) -> bool:
     """Return whether two results of a task are of the same audio, labels, splits and groups."""
-    return left.provenance.get("data_hash") == right.provenance.get("data_hash")
+    return left.data_hash == right.data_hash
 
 
 def data_notes(left: Result, right: Result) -> list[str]:

@@ -112,15 +112,16 @@ def _leaderboard(
         return len(accuracies) < len(tasks), -float(np.mean(accuracies or [0.0]))
 
     models = sorted(own, key=order)
-    data = {  # of most results on a task: means over other data are not comparable
-        task: Counter(_data_hash(r) for (t, _), r in by_key.items() if t == task).most_common(1)
-        for task in tasks
-    }
+    # The data of most results on a task: means over other data are not comparable.
+    counts = {task: Counter[str]() for task in tasks}
+    for (task, _), result in by_key.items():
+        counts[task][result.data_hash] += 1
+    common = {task: count.most_common(1)[0][0] for task, count in counts.items() if count}
     complete = [
         model
         for model in models
         if len(own[model]) == len(tasks)
-        and all(_data_hash(result) == data[result.task][0][0] for result in own[model])
+        and all(result.data_hash == common[result.task] for result in own[model])
     ]
     ranks: dict[str, int] = {}
     first = ""
@@ -137,10 +138,6 @@ def _leaderboard(
     if baseline in complete[1:]:
         lead = _difference(own[complete[0]], own[baseline])
     return Leaderboard(protocol, tasks, models, present, entries, means, ranks, lead, failures)
-
-
-def _data_hash(result: Result) -> str:
-    return str(result.provenance.get("data_hash", ""))
 
 
 def _compared(by_key: dict[tuple[str, str], Result], baseline: str) -> dict[tuple[str, str], Entry]:

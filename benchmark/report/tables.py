@@ -125,7 +125,7 @@ def summary(board: Leaderboard) -> str:
     line = f"{board.protocol}: {first} leads on {over} with {mean['value']:.1f} %"
     line += f" ({mean['low']:.1f} to {mean['high']:.1f})"
     line += f", tied with {', '.join(others)}" if others else ""
-    if board.lead and first != board.baseline:
+    if board.lead:
         gain = "{value:.1f} points ({low:.1f} to {high:.1f})".format(**board.lead)
         line += f", {gain} above the baseline {board.baseline}"
     return line + "."

@@ -119,6 +119,11 @@ class Result:
         return self.task, self.model, self.protocol
 
     @property
+    def data_hash(self) -> str:
+        """The hash of audio, labels, splits and groups; "" in results of earlier versions."""
+        return str(self.provenance.get("data_hash", ""))
+
+    @property
     def file_name(self) -> str:
         """The name of the file, from task, model and protocol, valid on any system."""
         task = re.sub(r"[^A-Za-z0-9._]+", lambda part: "-" if part[0] == "-" else "_", self.task)
