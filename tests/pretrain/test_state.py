@@ -3,6 +3,7 @@
 import resource
 import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,19 +14,25 @@ from pretrain.state import StateError, load_state, save_state
 from wavebyol_hear.files.provenance import git_revision
 
 
+def saved(folder: Path, size: int) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """Write the state of a layer after one step; return the file, its parts and the settings."""
+    network = torch.nn.Linear(size, size)
+    parts: dict[str, Any] = {"network": network}
+    parts["optimizer"] = torch.optim.SGD(network.parameters())
+    settings: dict[str, Any] = {"config": read_config("tiny"), "data": "0"}
+    save_state(folder / "state.pt", 1, parts, **settings)
+    return folder / "state.pt", parts, settings
+
+
 def test_a_full_disk_is_one_line_and_keeps_the_state_before(tmp_path):
-    network = torch.nn.Linear(300, 300)
-    optimizer = torch.optim.SGD(network.parameters())
-    path = tmp_path / "state.pt"
-    settings: dict[str, Any] = {"config": read_config("tiny", None, []), "data": "0"}
-    save_state(path, 1, {"network": network, "optimizer": optimizer}, **settings)
+    path, parts, settings = saved(tmp_path, 300)
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         with pytest.raises(StateError, match=r"state\.pt cannot be written at step 2") as caught:
-            save_state(path, 2, {"network": network, "optimizer": optimizer}, **settings)
+            save_state(path, 2, parts, **settings)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
@@ -46,49 +53,37 @@ def test_a_full_disk_is_one_line_and_keeps_the_state_before(tmp_path):
     ],
 )
 def test_a_damaged_state_is_one_line(tmp_path, change, message):
-    network = torch.nn.Linear(3, 3)
-    optimizer = torch.optim.SGD(network.parameters())
-    path = tmp_path / "state.pt"
-    settings: dict[str, Any] = {"config": read_config("tiny"), "data": "0"}
-    save_state(path, 1, {"network": network, "optimizer": optimizer}, **settings)
+    path, parts, settings = saved(tmp_path, 3)
     state = torch.load(path, weights_only=True)
     change(state)
     torch.save(state, path)
     with pytest.raises(StateError, match=message) as caught:
-        load_state(path, {"network": network, "optimizer": optimizer}, **settings)
+        load_state(path, parts, **settings)
     assert "\n" not in str(caught.value)
 
 
 def test_a_changed_byte_of_a_tensor_is_one_line(tmp_path):
-    network = torch.nn.Linear(64, 64)
-    optimizer = torch.optim.SGD(network.parameters())
-    path = tmp_path / "state.pt"
-    settings: dict[str, Any] = {"config": read_config("tiny"), "data": "0"}
-    save_state(path, 1, {"network": network, "optimizer": optimizer}, **settings)
+    path, parts, settings = saved(tmp_path, 64)
     content = bytearray(path.read_bytes())
-    content[content.index(network.weight.detach().numpy().tobytes()) + 99] ^= 1
+    content[content.index(parts["network"].weight.detach().numpy().tobytes()) + 99] ^= 1
     path.write_bytes(content)
     with pytest.raises(StateError, match="wrong checksum") as caught:
-        load_state(path, {"network": network, "optimizer": optimizer}, **settings)
+        load_state(path, parts, **settings)
     assert "\n" not in str(caught.value)
 
 
 def test_settings_that_came_later_or_went_are_as_if_they_did_nothing(tmp_path):
-    network = torch.nn.Linear(3, 3)
-    optimizer = torch.optim.SGD(network.parameters())
-    path = tmp_path / "state.pt"
-    settings: dict[str, Any] = {"config": read_config("tiny"), "data": "0"}
-    save_state(path, 1, {"network": network, "optimizer": optimizer}, **settings)
+    path, parts, settings = saved(tmp_path, 3)
     state = torch.load(path, weights_only=True)
     del state["config"]["delores"], state["config"]["views"]["file_groups"]
     augment = state["config"]["views"]["augment"]
     augment |= {"noise_last": True, "gain": {"probability": 0.0, "decibels": (-12.0, 12.0)}}
     torch.save(state, path)
-    assert load_state(path, {"network": network, "optimizer": optimizer}, **settings) == 1
+    assert load_state(path, parts, **settings) == 1
     augment["gain"]["probability"] = 0.5
     torch.save(state, path)
     with pytest.raises(StateError, match=r"has views\.augment\.gain\.probability = 0\.5, this"):
-        load_state(path, {"network": network, "optimizer": optimizer}, **settings)
+        load_state(path, parts, **settings)
 
 
 def test_a_file_of_code_is_refused_without_advice_to_run_it(tmp_path):
