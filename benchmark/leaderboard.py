@@ -2,7 +2,7 @@
 
 Prints one row per model, ours and the published ones, with all 19 tasks as columns, and below the
 table the metric, split and size of each task. Scores are fractions, as on the leaderboard.
-Published rows appear only beside scores of heareval's default grid on full tasks, since no others
+Published rows appear only with scores of heareval's default grid on full tasks, since no others
 are comparable.
 """
 

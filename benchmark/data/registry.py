@@ -124,7 +124,7 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
 
 
 def task_root(data: Corpus, data_dir: str | Path | None = None) -> Path:
-    """Return the folder of a data set, or that of its archive if it was unpacked beside it."""
+    """Return the folder of a data set, or that of its archive if it was unpacked next to it."""
     folder = data_folder(data_dir)
     root = folder / (data.folder or data.name)
     if not root.exists() and data.top and (folder / data.top).is_dir():

@@ -34,9 +34,9 @@ def test_a_preset_a_file_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     path = facts(capsys.readouterr().out)["file"]
     assert path.endswith("slim.safetensors")
     assert command.main(["info", path, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     encoder, provenance = load_encoder(path)
-    assert told == {"config": encoder.config.to_dict(), "provenance": provenance}
+    assert printed == {"config": encoder.config.to_dict(), "provenance": provenance}
 
 
 def test_a_classifier_names_its_classes_and_other_files_are_refused(

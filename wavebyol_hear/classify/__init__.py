@@ -1,1 +1,1 @@
-"""A user's classifier on embeddings: trained, saved beside the encoder, used."""
+"""A user's classifier on embeddings: trained, saved with the encoder, used."""
